@@ -1,0 +1,38 @@
+"""The command `evergreen`."""
+
+import sys
+
+from cyclopts import App
+
+from pipeline_lib.errors import EvergreenError
+
+app = App(
+    name="evergreen",
+    help="Keep models of tables fresh: retrain every night, promote only what is not worse.",
+    version_flags=["--version"],
+)
+for _name, _help in {
+    "run": "Retrain a dataset now, and promote the model if it is not worse.",
+    "check": "Check a config, and that its table has the columns it names.",
+    "codes": "Show which code is which category.",
+    "compare": "Compare the latest runs of a dataset.",
+    "deploy": "Put the flows and their schedules on the Prefect server.",
+    "doctor": "Check that this machine, the databases and the servers are in order.",
+}.items():
+    app.command(f"evergreen.commands.{_name}:{_name}", name=_name, help=_help)
+
+
+def main() -> None:
+    """Run the command; a mistake gets one message and its exit code, never a traceback."""
+    try:
+        sys.exit(app() or 0)
+    except EvergreenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""`evergreen codes`: which code is which category."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from evergreen.tables import print_table
+
+
+def codes(
+    name: str,
+    column: str | None = None,
+    *,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Show which code is which category.
+
+    Args:
+        name: the dataset.
+        column: one of its category columns; all of them without it.
+        json_: print the codes as JSON.
+    """
+    from pipeline_lib.encoding.codebook import codes_of_dataset
+
+    found = codes_of_dataset(name, column)
+    if json_:
+        print(json.dumps([asdict(code) for code in found], indent=2, ensure_ascii=False))
+        return 0
+    print_table(
+        ("column", "code", "category", "train rows", "first seen"),
+        [
+            (
+                code.column,
+                str(code.code),
+                f"({code.meaning})" if code.category is None else code.category,
+                str(code.count),
+                code.first_seen,
+            )
+            for code in found
+        ],
+    )
+    return 0

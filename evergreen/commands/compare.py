@@ -1,0 +1,54 @@
+"""`evergreen compare`: the latest runs of a dataset beside each other."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from evergreen.tables import print_table
+
+if TYPE_CHECKING:
+    from pipeline_lib.tracking.views import RunRow
+
+
+def compare(
+    name: str,
+    *,
+    limit: Annotated[int, Parameter(help="how many runs, newest first")] = 10,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Compare the latest runs of a dataset: what they set differently, and what came of it.
+
+    Args:
+        name: the dataset.
+        limit: how many runs, newest first.
+        json_: print all parameters and metrics as JSON.
+    """
+    from pipeline_lib.tracking.views import compare_runs, comparison_url
+
+    rows = compare_runs(name, limit=limit)
+    if json_:
+        print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        return 0
+    metrics = [key for key in _keys(rows) if key.startswith("test/")]
+    differing = [key for key in _param_keys(rows) if len({r.params.get(key) for r in rows}) > 1]
+    head = ("run", "decision", "version", *metrics, *differing)
+    print_table(head, [_cells(row, metrics, differing) for row in rows])
+    print(f"\nin MLflow: {comparison_url(name)}")
+    return 0
+
+
+def _cells(row: "RunRow", metrics: list[str], params: list[str]) -> tuple[str, ...]:
+    decision = row.decision or row.status.lower()
+    version = f"{row.version} champion" if row.is_champion else row.version
+    numbers = [f"{row.metrics[key]:.4f}" if key in row.metrics else "–" for key in metrics]
+    return (row.run_name, decision, version, *numbers, *(row.params.get(k, "–") for k in params))
+
+
+def _keys(rows: "tuple[RunRow, ...]") -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in sorted(row.metrics)))
+
+
+def _param_keys(rows: "tuple[RunRow, ...]") -> list[str]:
+    return sorted({key for row in rows for key in row.params})

@@ -1,0 +1,122 @@
+"""`evergreen doctor`: is everything in order on this machine, and if not, what to do."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from evergreen.environment import prepare_prefect
+from pipeline_lib.errors import EvergreenError
+from pipeline_lib.storage import evergreen_home, writable_folder
+
+_DISTRIBUTION = "evergreen-tables"
+Health = Literal["ok", "note", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    health: Health
+    subject: str
+    text: str
+
+
+def doctor(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = False) -> int:
+    """Check that this machine, the databases and the servers are in order.
+
+    Args:
+        json_: print the findings as JSON.
+    """
+    looks: dict[str, Callable[[], Finding]] = {
+        "python": _python,
+        "packages": _packages,
+        "state": _state,
+        "device": _device,
+        "mlflow": _mlflow,
+        "prefect": _prefect,
+    }
+    findings: list[Finding] = []
+    for subject, look in looks.items():
+        try:
+            findings.append(look())
+        except EvergreenError as error:
+            findings.append(Finding("FAIL", subject, str(error)))
+    if json_:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(f"{finding.health:<5} {finding.subject:<9} {finding.text}")
+    return 1 if any(finding.health == "FAIL" for finding in findings) else 0
+
+
+def _python() -> Finding:
+    return Finding("ok", "python", sys.version.split()[0])
+
+
+def _packages() -> Finding:
+    """Hold what is installed against the bounds of pyproject.toml; some pairs are broken."""
+    from packaging.requirements import Requirement
+
+    try:
+        bounds = [Requirement(text) for text in requires(_DISTRIBUTION) or []]
+    except PackageNotFoundError:
+        return Finding("FAIL", "packages", "evergreen is not installed; run `make run`")
+    wrong: list[str] = []
+    for bound in bounds:
+        if bound.marker is not None and not bound.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(bound.name)
+        except PackageNotFoundError:
+            wrong.append(f"{bound.name} is missing")
+            continue
+        if not bound.specifier.contains(found, prereleases=True):
+            wrong.append(f"{bound.name} {found} is outside {bound.specifier}")
+    if wrong:
+        text = "; ".join(wrong) + ". Install with `pip install -c constraints.txt -e .`"
+        return Finding("FAIL", "packages", text)
+    return Finding("ok", "packages", f"{len(bounds)} bounds kept")
+
+
+def _state() -> Finding:
+    return Finding("ok", "state", f"{writable_folder(evergreen_home())} can be written")
+
+
+def _device() -> Finding:
+    from pipeline_lib.training.devices import choose_device, describe_device
+
+    return Finding("ok", "device", describe_device(choose_device("auto")))
+
+
+def _mlflow() -> Finding:
+    from pipeline_lib.tracking.store import connect, tracking_uri
+
+    names = [found.name for found in connect().search_experiments()]
+    return Finding("ok", "mlflow", f"{tracking_uri()} answers, {len(names)} experiments")
+
+
+def _prefect() -> Finding:
+    prepare_prefect()
+    from evergreen.prefect_server import deployments, require_server, server_url, workers_online
+
+    if server_url() is None:
+        text = "no server is named (PREFECT_API_URL): runs start one of their own for a moment"
+        return Finding("note", "prefect", text)
+    url = require_server()
+    facts = asyncio.run(deployments())
+    n_workers = asyncio.run(workers_online())
+    idle = [fact.name for fact in facts if fact.has_schedule and fact.next_run is None]
+    if idle:
+        text = f"{url} plans no runs of {', '.join(idle)}: its scheduler is broken or stopped"
+        return Finding("FAIL", "prefect", text)
+    text = f"{url}: {len(facts)} deployments, {n_workers} workers online"
+    if facts and not n_workers:
+        text += "; start one: prefect worker start --pool evergreen"
+        return Finding("note", "prefect", text)
+    return Finding("ok", "prefect", text)

@@ -1,0 +1,74 @@
+"""`evergreen run`: the retrain flow in this process, told in a few lines."""
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from evergreen.environment import prepare_prefect
+from pipeline_lib.config import load_config
+
+if TYPE_CHECKING:
+    from flows.outcome import Outcome
+
+
+def run(
+    config: Path,
+    *,
+    set_: Annotated[
+        tuple[str, ...], Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50")
+    ] = (),
+    force: Annotated[bool, Parameter(negative=())] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Retrain a dataset now, and promote the model if it is not worse.
+
+    Args:
+        config: the dataset's YAML file.
+        set_: a value that this run sets differently; may be given several times.
+        force: train even if rows and config are those of the last decision.
+        json_: print the outcome as JSON, and nothing else.
+    """
+    load_config(config, assignments=set_)  # a typo is told before anything heavy starts
+    prepare_prefect()
+    from flows.retrain import retrain
+
+    if not json_:
+        _tell_progress()
+    state = retrain(str(config), assignments=set_, force=force, return_state=True)
+    outcome: Outcome = state.result()
+    if json_:
+        print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
+    else:
+        _tell(outcome, config)
+    return 0
+
+
+def _tell_progress() -> None:
+    """Print what tasks say, and none of what Prefect's engine says around it."""
+    project = str(Path(__file__).resolve().parents[2])
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: _is_ours(record, project))
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addHandler(handler)
+
+
+def _is_ours(record: logging.LogRecord, project: str) -> bool:
+    path = Path(record.pathname)
+    return path.is_relative_to(project) and path.parent.name in ("tasks", "flows")
+
+
+def _tell(outcome: "Outcome", config: Path) -> None:
+    version = f" (version {outcome.version})" if outcome.version else ""
+    print(f"\n{outcome.decision}{version}: {outcome.reason}")
+    if outcome.decision == "skipped":
+        print(f"Train all the same: evergreen run {config} --force")
+    if outcome.report:
+        print(f"  report      {outcome.report}")
+    for name, url in outcome.links.items():
+        print(f"  {name:<11} {url}")

@@ -1,0 +1,134 @@
+"""The Prefect server that PREFECT_API_URL names: is it there, what does it hold."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline_lib.errors import ServerError
+
+POOL = "evergreen"
+
+
+@dataclass(frozen=True)
+class DeploymentFacts:
+    """One deployment on the server; `next_run` is None if no run is scheduled."""
+
+    name: str
+    has_schedule: bool
+    next_run: datetime | None
+
+
+def server_url() -> str | None:
+    """Return PREFECT_API_URL, or None if there is none."""
+    return os.environ.get("PREFECT_API_URL") or None
+
+
+def require_server() -> str:
+    """Return the server's URL.
+
+    Raises:
+        ServerError: PREFECT_API_URL is not set, or nothing answers there.
+    """
+    url = server_url()
+    if url is None:
+        raise ServerError(
+            "no Prefect server is named. Start one with `prefect server start`, then set "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    asyncio.run(_hello(url))
+    return url
+
+
+async def _hello(url: str) -> None:
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    try:
+        async with get_client() as client:
+            response = await client.hello()
+            response.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        raise ServerError(
+            f"the Prefect server at {url} refuses ({error.response.status_code}); "
+            "check PREFECT_API_AUTH_STRING"
+        ) from None
+    except (httpx.HTTPError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()
+        raise ServerError(
+            f"no Prefect server answers at {url} ({reason[0] if reason else type(error).__name__})."
+            " Start it with `prefect server start`, or correct PREFECT_API_URL."
+        ) from None
+
+
+async def ensure_pool() -> bool:
+    """Create the work pool if it is not there; return whether it was created."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    async with get_client() as client:
+        try:
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        except ObjectAlreadyExists:
+            return False
+    return True
+
+
+async def workers_online() -> int:
+    """Return how many workers of the pool have sent a sign of life lately."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    async with get_client() as client:
+        try:
+            workers = await client.read_workers_for_work_pool(POOL)
+        except ObjectNotFound:
+            return 0
+    return sum(1 for worker in workers if str(worker.status).upper().endswith("ONLINE"))
+
+
+async def deployments() -> list[DeploymentFacts]:
+    """Return the deployments of the pool, by name, each with its next scheduled run."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterId,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    scheduled = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+    )
+    facts: list[DeploymentFacts] = []
+    async with get_client() as client:
+        for found in await client.read_deployments():
+            if found.work_pool_name != POOL:
+                continue
+            runs = await client.read_flow_runs(
+                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id])),
+                flow_run_filter=scheduled,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=1,
+            )
+            next_run = runs[0].expected_start_time if runs else None
+            active = any(schedule.active for schedule in found.schedules)
+            flow = await client.read_flow(found.flow_id)
+            facts.append(DeploymentFacts(f"{flow.name}/{found.name}", active, next_run))
+    return sorted(facts, key=lambda fact: fact.name)
+
+
+async def wait_for_schedules(timeout_s: float) -> list[DeploymentFacts]:
+    """Return the deployments once each active schedule has a run, or when the time is over."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
+    while True:
+        facts = await deployments()
+        waiting = [fact for fact in facts if fact.has_schedule and fact.next_run is None]
+        if not waiting or loop.time() >= end:
+            return facts
+        await asyncio.sleep(1)

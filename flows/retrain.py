@@ -1,0 +1,60 @@
+"""The nightly flow: take the rows, check them, learn, measure, decide, register, report."""
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.outcome import Outcome, record_of, skipped
+from flows.parameters import ConfigPath
+from flows.tracked import tracked_run
+from pipeline_lib.config import Overrides, load_config
+from pipeline_lib.evaluation.journal import last_decision
+from tasks.decide import decide
+from tasks.encode import encode
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.register import register
+from tasks.report import report
+from tasks.split import split
+from tasks.train import train
+from tasks.validate import validate
+
+
+@flow(name="retrain")
+def retrain(
+    config: ConfigPath = "configs/car_evaluation.yaml",
+    overrides: Overrides = Overrides(),  # noqa: B008 - frozen
+    assignments: tuple[str, ...] = (),
+    force: bool = False,
+) -> State[Outcome]:
+    """Retrain a dataset's model, and promote it if it is not worse than the one in use.
+
+    The flow run ends as Promoted, Kept, Rejected or Skipped; all of these are Completed.
+
+    Args:
+        config: the dataset's YAML file.
+        overrides: values that this run sets differently.
+        assignments: any other value of the config, as `training.batch_size=32`.
+        force: train even if rows and config are those of the last decision.
+    """
+    settings = load_config(config, overrides, assignments=assignments)
+    snapshot = ingest(settings)
+    past = last_decision(
+        settings.name, data_digest=snapshot.digest, config_digest=settings.digest()
+    )
+    if past is not None and not force:
+        return _ended(skipped(past))
+    rows = split(settings, validate(settings, snapshot))
+    encoded = encode(settings, rows)
+    with tracked_run(config, settings, snapshot) as run:
+        trained = train(settings, encoded, run)
+        result = evaluate(settings, rows, encoded, trained, run)
+        verdict = decide(settings, rows, result, run)
+        version = register(settings, rows, trained, verdict.decision, run)
+        record = record_of(settings, snapshot, rows, encoded, trained, result, verdict, version, run)
+        page = report(settings, record, run)
+    return _ended(Outcome.of(record, page, run))
+
+
+def _ended(outcome: Outcome) -> State[Outcome]:
+    return Completed(name=outcome.decision.capitalize(), message=outcome.reason, data=outcome)

@@ -1,0 +1,56 @@
+"""The MLflow run of a flow run, and the links between the two."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect.context import FlowRunContext
+from prefect.utilities.urls import url_for
+
+import pipeline_lib
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.storage import digest_json, digest_tree
+from pipeline_lib.tracking.reference import RunReference
+
+# What `prefect server start` takes when nothing else is said.
+DEFAULT_UI_URL = "http://127.0.0.1:4200"
+
+
+@contextmanager
+def tracked_run(
+    config_path: str, config: PipelineConfig, snapshot: Snapshot
+) -> Iterator[RunReference]:
+    """Start the MLflow run of this flow run; see `pipeline_lib.tracking.runs.start_run`."""
+    from pipeline_lib.tracking.runs import start_run
+
+    code = digest_tree(Path(pipeline_lib.__file__).parent, "*.py")
+    tags = {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
+    with start_run(
+        config,
+        snapshot,
+        run_key=digest_json([snapshot.digest, config.digest(), code])[:16],
+        run_name=f"{Path(config_path).stem} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        tags=tags,
+    ) as run:
+        yield run
+
+
+def flow_url() -> str:
+    """Return the page of the flow run that is running."""
+    flow_run_id = _flow_run_id()
+    known = url_for("flow-run", flow_run_id) if flow_run_id else None
+    return known or f"{DEFAULT_UI_URL}/runs/flow-run/{flow_run_id}"
+
+
+def _flow_run_id() -> str:
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else ""
+
+
+def _trigger() -> str:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return "command"
+    return "schedule" if context.flow_run.auto_scheduled else "deployment"

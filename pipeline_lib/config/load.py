@@ -1,0 +1,264 @@
+"""From a YAML file to a `PipelineConfig`, with errors that name file, line, key and rule."""
+
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, cast, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipeline_lib.config.pipeline import Overrides, PipelineConfig
+from pipeline_lib.config.settings import Settings
+from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
+from pipeline_lib.storage import project_root
+
+MAX_PROBLEMS = 20
+
+
+def load_config(
+    path: str | Path,
+    overrides: Overrides | None = None,
+    *,
+    assignments: Iterable[str] = (),
+) -> PipelineConfig:
+    """Read and check a config.
+
+    Args:
+        path: the YAML file.
+        overrides: values that this run sets differently.
+        assignments: `dotted.key=value` strings, values in YAML, applied before `overrides`.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping, or breaks a rule; one
+            `file:line: key: rule` line per problem.
+    """
+    path = Path(path)
+    document = _read_yaml(path)
+    tree = cast("dict[str, Any]", _plain(document))
+    changed = [_assign(tree, assignment) for assignment in assignments]
+    changed += _override(tree, overrides or Overrides())
+    try:
+        config = PipelineConfig.model_validate(tree)
+    except ValidationError as error:
+        found = [_problem(details, path, document, changed) for details in error.errors()]
+        problems = [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
+        raise ConfigError(problems[:MAX_PROBLEMS]) from None
+    return config.with_root(project_root(path.resolve().parent))
+
+
+def config_yaml(config: PipelineConfig) -> str:
+    """Return a config as YAML with every value in it, defaults included."""
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # pyright: ignore[reportAttributeAccessIssue]
+    text = StringIO()
+    yaml.dump(config.model_dump(mode="json"), text)  # pyright: ignore[reportUnknownMemberType]
+    return text.getvalue()
+
+
+def flat_settings(settings: Settings) -> dict[str, str]:
+    """Return every value of settings as text under its dotted key.
+
+    >>> from pipeline_lib.config.training import StepSchedule
+    >>> flat_settings(StepSchedule(step_size=3))
+    {'kind': 'step', 'step_size': '3', 'gamma': '0.1'}
+    """
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: object) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, inner in cast("Mapping[str, object]", value).items():
+                walk(f"{prefix}.{key}" if prefix else key, inner)
+        else:
+            flat[prefix] = str(value)
+
+    walk("", settings.model_dump(mode="json"))
+    return flat
+
+
+def _read_yaml(path: Path) -> CommentedMap:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = did_you_mean(path.name, (p.name for p in path.parent.glob("*.y*ml")))
+        raise ConfigError([ConfigProblem(str(path), "", f"there is no such file{near}")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([ConfigProblem(str(path), "", f"cannot be read: {error}")]) from None
+    try:
+        # The round-trip loader builds no objects and keeps the line of each key.
+        document: object = YAML(typ="rt").load(text)  # pyright: ignore[reportUnknownMemberType]
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        rule = f"is not valid YAML: {' '.join(str(error.problem or error.context).split())}"
+        raise ConfigError([ConfigProblem(f"{path}:{line}", "", rule)]) from None
+    except (YAMLError, ValueError) as error:
+        rule = f"is not valid YAML: {' '.join(str(error).split())}"
+        raise ConfigError([ConfigProblem(str(path), "", rule)]) from None
+    if not isinstance(document, CommentedMap):
+        found = "is empty" if document is None else "holds no mapping of keys to values"
+        raise ConfigError([ConfigProblem(f"{path}:1", "", found)])
+    return document
+
+
+def _plain(node: object) -> object:
+    if isinstance(node, Mapping):
+        return {str(k): _plain(v) for k, v in cast("Mapping[object, object]", node).items()}
+    if isinstance(node, Sequence) and not isinstance(node, str | bytes):
+        return [_plain(item) for item in cast("Sequence[object]", node)]
+    for plain in (bool, int, float, str):
+        if isinstance(node, plain):
+            return plain(node)
+    return node
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> str:
+    key, equals, text = assignment.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        rule = "write KEY=VALUE, as in training.epochs=50"
+        raise ConfigError([ConfigProblem("--set", assignment, rule)])
+    try:
+        value: object = _plain(YAML(typ="rt").load(text))  # pyright: ignore[reportUnknownMemberType]
+    except YAMLError:
+        raise ConfigError([ConfigProblem("--set", key, f"{text!r} is not valid YAML")]) from None
+    _put(tree, key.split("."), value)
+    return key
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: object) -> None:
+    node = tree
+    for name in path[:-1]:
+        inner = node.get(name)
+        if not isinstance(inner, dict):
+            inner = node[name] = {}
+        node = cast("dict[str, Any]", inner)
+    if path[-1] == "kind" and node.get("kind") != value:
+        node.clear()  # the settings of another kind mean nothing to this one
+    node[path[-1]] = value
+
+
+def _override(tree: dict[str, Any], overrides: Overrides) -> list[str]:
+    places = {
+        "epochs": "training.epochs",
+        "model": "model",
+        "optimizer": "training.optimizer",
+        "scheduler": "training.scheduler",
+        "seed": "training.seed",
+    }
+    given = overrides.model_dump(mode="json", exclude_none=True)
+    for field, value in given.items():
+        _put(tree, places[field].split("."), value)
+    return [places[field] for field in given]
+
+
+def _problem(
+    details: ErrorDetails, path: Path, document: CommentedMap, changed: Sequence[str]
+) -> tuple[int, ConfigProblem]:
+    keys, line = _locate(details["loc"], document)
+    key = ".".join(keys)
+    from_override = next((c for c in changed if key == c or key.startswith(f"{c}.")), None)
+    place = "--set" if from_override else f"{path}:{line}"
+    return line, ConfigProblem(place, key, _rule(details))
+
+
+def _locate(location: Sequence[int | str], document: CommentedMap) -> tuple[list[str], int]:
+    """Turn pydantic's location into the keys of the file and the line of the last one found.
+
+    Pydantic puts the `kind` of a union between the keys; the file has no such level.
+    """
+    node: object = document
+    keys: list[str] = []
+    line = 1
+    cls_known = _settings_path(location)
+    for index, part in enumerate(location):
+        if not cls_known[index]:
+            continue
+        keys.append(str(part))
+        if isinstance(node, CommentedMap) and part in node:
+            line = int(node.lc.key(part)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
+            node = node[part]
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = int(node.lc.item(part)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
+            node = node[part]
+        else:
+            node = None
+    return keys, line
+
+
+def _settings_path(location: Sequence[int | str]) -> list[bool]:
+    """Tell for each part of a location whether it is a key (True) or the tag of a union."""
+    known: list[bool] = []
+    choices: list[type[Settings]] = [PipelineConfig]
+    for part in location:
+        by_kind = {kind: c for c in choices if (kind := _kind(c)) is not None}
+        if len(choices) > 1 and part in by_kind:
+            choices = [by_kind[str(part)]]
+            known.append(False)
+            continue
+        known.append(True)
+        fields = choices[0].model_fields if len(choices) == 1 else {}
+        if part in fields:
+            choices = list(_settings_in(fields[str(part)].annotation))
+    return known
+
+
+def _allowed_keys(location: Sequence[int | str]) -> list[str]:
+    """Return the keys of the settings class that a location's last part was meant for."""
+    choices: list[type[Settings]] = [PipelineConfig]
+    for part in location[:-1]:
+        by_kind = {kind: c for c in choices if (kind := _kind(c)) is not None}
+        if len(choices) > 1 and part in by_kind:
+            choices = [by_kind[str(part)]]
+        elif len(choices) == 1 and part in choices[0].model_fields:
+            choices = list(_settings_in(choices[0].model_fields[str(part)].annotation))
+    return list(choices[0].model_fields) if len(choices) == 1 else []
+
+
+def _kind(cls: type[Settings]) -> str | None:
+    field = cls.model_fields.get("kind")
+    return None if field is None else str(get_args(field.annotation)[0])
+
+
+def _settings_in(annotation: object) -> Iterable[type[Settings]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, Settings):
+            yield annotation
+        return
+    if get_origin(annotation) is Literal:
+        return
+    for argument in get_args(annotation):
+        yield from _settings_in(argument)
+
+
+def _rule(details: ErrorDetails) -> str:
+    context = details.get("ctx", {})
+    given = cast("object", details["input"])
+    match details["type"]:
+        case "extra_forbidden":
+            near = did_you_mean(str(details["loc"][-1]), _allowed_keys(details["loc"]))
+            return f"unknown key{near}"
+        case "union_tag_invalid":
+            known = [word.strip("' ") for word in str(context["expected_tags"]).split(",")]
+            near = did_you_mean(str(context["tag"]), known)
+            return f"kind {context['tag']!r} does not exist{near or '.'} Known: {', '.join(known)}"
+        case "union_tag_not_found":
+            return "`kind` is missing"
+        case "literal_error":
+            expected = str(context["expected"])
+            words = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
+            return f"must be {expected}, not {given!r}{did_you_mean(str(given), words)}"
+        case "value_error":
+            return str(context["error"])
+        case "string_type" if isinstance(given, bool | int | float):
+            return f"must be text, not {given!r}; put it in quotes"
+        case "missing":
+            return "Field required"
+        case _:
+            shown = repr(given)
+            shown = shown if len(shown) <= 60 else f"{shown[:57]}…"
+            return f"{details['msg']}, not {shown}"

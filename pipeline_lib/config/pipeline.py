@@ -1,0 +1,145 @@
+"""The whole config of one dataset, and the few values a single run may override."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from pipeline_lib.config.data import (
+    CategoryColumn,
+    Column,
+    DataSettings,
+    EncodingSettings,
+    HashSplit,
+    NumberColumn,
+    Task,
+    ValidationSettings,
+)
+from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.training import (
+    EmbeddingMLPSettings,
+    ModelSettings,
+    OptimizerSettings,
+    SchedulerSettings,
+    TrainingSettings,
+)
+from pipeline_lib.storage import digest_json
+
+Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
+LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "rmse", "mae"})
+METRICS: dict[Task, tuple[Metric, ...]] = {
+    "binary": ("macro_f1", "accuracy", "log_loss", "roc_auc"),
+    "multiclass": ("macro_f1", "accuracy", "log_loss", "roc_auc"),
+    "regression": ("rmse", "mae", "r2"),
+}
+
+
+class EvaluationSettings(Settings):
+    """What counts on the test rows."""
+
+    primary: Metric | None = Field(
+        default=None,
+        description="the metric decisions go by; without it macro_f1, for a regression rmse",
+    )
+    baselines: tuple[Literal["constant", "gradient_boosting"], ...] = Field(
+        default=("constant", "gradient_boosting"),
+        description="what the model is compared with; the constant one is needed to promote",
+    )
+
+
+class PromotionSettings(Settings):
+    """What a model must reach before it may become champion."""
+
+    floor: float | None = Field(
+        default=None, description="worst primary test metric that a champion may have"
+    )
+
+
+class TrackingSettings(Settings):
+    """What MLflow is told."""
+
+    tags: dict[str, str] = Field(default={}, description="own tags for each run")
+
+
+class PipelineConfig(Settings):
+    """One dataset: its table, contract, split, encoding, network, training and promotion."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_\-]{0,62}$",
+        description="of the dataset, its MLflow experiment and its registered model",
+    )
+    data: DataSettings = Field(description="the table and its target")
+    columns: dict[str, Column] = Field(min_length=1, description="the features, by column name")
+    validation: ValidationSettings = Field(default=ValidationSettings())
+    split: HashSplit = Field(default=HashSplit())
+    encoding: EncodingSettings = Field(default=EncodingSettings())
+    model: ModelSettings = Field(default=EmbeddingMLPSettings())
+    training: TrainingSettings = Field(default=TrainingSettings())
+    evaluation: EvaluationSettings = Field(default=EvaluationSettings())
+    promotion: PromotionSettings = Field(default=PromotionSettings())
+    tracking: TrackingSettings = Field(default=TrackingSettings())
+
+    _root: Path = PrivateAttr(default=Path())
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths of the config start from; not part of the digest."""
+        return self._root
+
+    def with_root(self, root: Path) -> "PipelineConfig":
+        """Return the same config whose relative paths start from `root`."""
+        copy = self.model_copy()
+        copy._root = root  # noqa: SLF001 - our own private attribute
+        return copy
+
+    @property
+    def categories(self) -> dict[str, CategoryColumn]:
+        """The columns of words, in the config's order."""
+        return {n: c for n, c in self.columns.items() if isinstance(c, CategoryColumn)}
+
+    @property
+    def numbers(self) -> dict[str, NumberColumn]:
+        """The columns of numbers, in the config's order."""
+        return {n: c for n, c in self.columns.items() if isinstance(c, NumberColumn)}
+
+    @property
+    def primary(self) -> Metric:
+        """The metric that decisions go by."""
+        return self.evaluation.primary or METRICS[self.data.task][0]
+
+    def digest(self) -> str:
+        """Return the sha256 of all values, defaults included; the order of columns counts."""
+        values = self.model_dump(mode="json")
+        return digest_json({**values, "columns": [list(c) for c in values["columns"].items()]})
+
+    @model_validator(mode="after")
+    def _target_is_no_feature(self) -> "PipelineConfig":
+        if self.data.target in self.columns:
+            raise ValueError(f"columns: {self.data.target!r} is the target; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _primary_fits_the_task(self) -> "PipelineConfig":
+        known = METRICS[self.data.task]
+        if self.primary not in known:
+            raise ValueError(
+                f"evaluation.primary: {self.primary} is not a metric of a {self.data.task} task; "
+                f"choose one of {', '.join(known)}"
+            )
+        return self
+
+
+class Overrides(Settings):
+    """Values of the config that one run sets differently; empty ones stay as they are."""
+
+    epochs: int | None = Field(
+        default=None, ge=1, le=100_000, description="passes over the training rows"
+    )
+    model: ModelSettings | None = Field(default=None, description="the network")
+    optimizer: OptimizerSettings | None = Field(default=None, description="who moves the weights")
+    scheduler: SchedulerSettings | None = Field(
+        default=None, description="how the learning rate changes"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=2**31 - 1, description="of weights, order and dropout"
+    )

@@ -1,0 +1,214 @@
+"""The network and how it learns: model, optimizer, learning-rate schedule, early stopping.
+
+Adding one is a class here, a place in its union, and one `case` where it is built.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_lib.config.settings import Settings
+
+
+class EmbeddingMLPSettings(Settings):
+    """One embedding per column, then blocks of Linear, ReLU, BatchNorm and Dropout."""
+
+    kind: Literal["embedding_mlp"] = "embedding_mlp"
+    d_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+        default=(200, 100, 50), min_length=1, max_length=16, description="width of each block"
+    )
+    d_embedding_max: int = Field(
+        default=50, ge=1, le=1024, description="widest embedding a column may get"
+    )
+    dropout: float = Field(default=0.4, ge=0, lt=1, description="p after each block")
+    dropout_embedding: float = Field(
+        default=0.4, ge=0, lt=1, description="p on the concatenated embeddings"
+    )
+
+
+# A union of one so far: the next model joins here with its own `kind`.
+ModelSettings = EmbeddingMLPSettings
+
+
+class _Optimizer(Settings):
+    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="step size, its peak")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="pull of weights to zero")
+
+
+class Adam(_Optimizer):
+    """torch.optim.Adam."""
+
+    kind: Literal["adam"] = "adam"
+
+
+class AdamW(_Optimizer):
+    """torch.optim.AdamW: Adam with decoupled weight decay."""
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: float = Field(default=1e-2, ge=0, le=1, description="pull of weights to zero")
+
+
+class SGD(_Optimizer):
+    """torch.optim.SGD with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    learning_rate: float = Field(default=1e-2, gt=0, le=10, description="step size, its peak")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step kept")
+    nesterov: bool = Field(default=False, description="look ahead along the momentum")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "SGD":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("`nesterov` needs a `momentum` above 0")
+        return self
+
+
+OptimizerSettings = Annotated[Adam | AdamW | SGD, Field(discriminator="kind")]
+
+
+class ConstantSchedule(Settings):
+    """Keep the learning rate as it is."""
+
+    kind: Literal["none"] = "none"
+
+
+class LambdaSchedule(Settings):
+    """Multiply the learning rate by a named function of the epoch."""
+
+    kind: Literal["lambda"] = "lambda"
+    shape: Literal["power", "inverse", "inverse_sqrt", "linear"] = Field(
+        default="power",
+        description="with e epochs done: power rate^e; inverse 1/(1 + rate·e); "
+        "inverse_sqrt 1/√(1 + rate·e); linear from 1 to rate over all epochs",
+    )
+    rate: float = Field(default=0.95, gt=0, le=1, description="how fast it falls")
+
+
+class StepSchedule(Settings):
+    """Multiply the learning rate by `gamma` every `step_size` epochs."""
+
+    kind: Literal["step"] = "step"
+    step_size: int = Field(gt=0, description="epochs between two drops")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="factor per drop")
+
+
+class MultiStepSchedule(Settings):
+    """Multiply the learning rate by `gamma` at each of the `milestones`."""
+
+    kind: Literal["multistep"] = "multistep"
+    milestones: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        min_length=1, description="epochs after which it drops, rising"
+    )
+    gamma: float = Field(default=0.1, gt=0, le=1, description="factor per drop")
+
+    @model_validator(mode="after")
+    def _milestones_rise(self) -> "MultiStepSchedule":
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, not {list(self.milestones)}")
+        return self
+
+
+class ExponentialSchedule(Settings):
+    """Multiply the learning rate by `gamma` every epoch."""
+
+    kind: Literal["exponential"] = "exponential"
+    gamma: float = Field(default=0.95, gt=0, le=1, description="factor per epoch")
+
+
+class CosineSchedule(Settings):
+    """Let the learning rate fall along half a cosine over all epochs."""
+
+    kind: Literal["cosine"] = "cosine"
+    final_learning_rate: float = Field(default=0.0, ge=0, description="where it ends")
+
+
+class PlateauSchedule(Settings):
+    """Multiply the learning rate by `factor` when the validation loss stops falling."""
+
+    kind: Literal["plateau"] = "plateau"
+    factor: float = Field(default=0.1, gt=0, lt=1, description="factor per drop")
+    patience: int = Field(default=10, ge=0, description="epochs without progress before a drop")
+    threshold: float = Field(default=1e-4, ge=0, description="relative fall that is progress")
+
+
+class OneCycleSchedule(Settings):
+    """Rise to the optimizer's learning rate, then fall far below, step by step (Smith 2018)."""
+
+    kind: Literal["onecycle"] = "onecycle"
+    warmup: float = Field(default=0.3, gt=0, lt=1, description="share of all steps that rise")
+    start_factor: float = Field(default=0.04, gt=0, le=1, description="first rate / peak")
+    final_factor: float = Field(default=4e-6, gt=0, le=1, description="last rate / peak")
+
+
+class CosineWarmupSchedule(Settings):
+    """Rise linearly over the first epochs, then fall along a cosine, step by step."""
+
+    kind: Literal["cosine_warmup"] = "cosine_warmup"
+    warmup_epochs: int = Field(default=5, ge=1, description="epochs of the rise")
+    start_factor: float = Field(default=0.01, gt=0, le=1, description="first rate / peak")
+    final_learning_rate: float = Field(default=0.0, ge=0, description="where it ends")
+
+
+SchedulerSettings = Annotated[
+    ConstantSchedule
+    | LambdaSchedule
+    | StepSchedule
+    | MultiStepSchedule
+    | ExponentialSchedule
+    | CosineSchedule
+    | PlateauSchedule
+    | OneCycleSchedule
+    | CosineWarmupSchedule,
+    Field(discriminator="kind"),
+]
+
+
+class EarlyStopping(Settings):
+    """Stop when validation has not improved for a while."""
+
+    patience: int = Field(default=20, ge=1, description="epochs without progress before the stop")
+    min_delta: float = Field(default=0.0, ge=0, description="change that counts as progress")
+
+
+class TrainingSettings(Settings):
+    """How the network learns. The epoch with the best validation gives the weights."""
+
+    epochs: int = Field(default=100, ge=1, le=100_000, description="passes over the training rows")
+    batch_size: int | Literal["full"] = Field(
+        default=64, description="rows per step, 2 or more; `full` takes all at once"
+    )
+    optimizer: OptimizerSettings = Field(default=Adam(), description="who moves the weights")
+    scheduler: SchedulerSettings = Field(
+        default=ConstantSchedule(), description="how the learning rate changes"
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="when to stop before the last epoch; null trains them all"
+    )
+    monitor: Literal["loss", "primary"] = Field(
+        default="loss", description="validation figure that tells the best epoch"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="where to train; `auto` takes a GPU if there is one"
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="of weights, order and dropout")
+
+    @model_validator(mode="after")
+    def _batch_has_rows(self) -> "TrainingSettings":
+        if self.batch_size != "full" and self.batch_size < 2:
+            raise ValueError(f"batch_size must be at least 2 or `full`, not {self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits_the_epochs(self) -> "TrainingSettings":
+        schedule = self.scheduler
+        if isinstance(schedule, MultiStepSchedule) and schedule.milestones[-1] >= self.epochs:
+            raise ValueError(
+                f"scheduler.milestones: {schedule.milestones[-1]} is never reached "
+                f"in {self.epochs} epochs"
+            )
+        if isinstance(schedule, CosineWarmupSchedule) and schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"scheduler.warmup_epochs: {schedule.warmup_epochs} leaves nothing "
+                f"of {self.epochs} epochs"
+            )
+        return self

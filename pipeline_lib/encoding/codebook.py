@@ -1,0 +1,85 @@
+"""Which code means what, for people and programs: JSON for MLflow, rows for a terminal."""
+
+from dataclasses import dataclass
+
+from pipeline_lib.encoding.encoder import Encoder
+from pipeline_lib.encoding.prepared import read_ledger
+from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
+from pipeline_lib.errors import UsageError, did_you_mean
+from pipeline_lib.storage import Json, evergreen_home
+
+_RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
+
+
+@dataclass(frozen=True)
+class Code:
+    """One code of a column. `category` is None for the reserved ones, which `meaning` names."""
+
+    column: str
+    code: int
+    category: str | None
+    meaning: str
+    count: int
+    first_seen: str
+
+
+def codes_of(vocabulary: Vocabulary) -> tuple[Code, ...]:
+    """Return every code of a column, reserved ones first."""
+    counts = {MISSING: vocabulary.n_missing}
+    reserved = [
+        Code(vocabulary.column, code, None, meaning, counts.get(code, 0), "")
+        for code, meaning in _RESERVED.items()
+    ]
+    known = [
+        Code(vocabulary.column, code, word, "category", count, seen)
+        for code, (word, count, seen) in enumerate(
+            zip(vocabulary.categories, vocabulary.counts, vocabulary.first_seen, strict=True),
+            start=len(_RESERVED),
+        )
+    ]
+    return (*reserved, *known)
+
+
+def codebook(encoder: Encoder) -> Json:
+    """Return all codes of an encoder; columns are values here, never keys."""
+    columns: list[Json] = [
+        {
+            "column": name,
+            "codes": [
+                {
+                    "code": code.code,
+                    "meaning": code.meaning,
+                    "category": code.category,
+                    "train_rows": code.count,
+                }
+                for code in codes_of(vocabulary)
+            ],
+        }
+        for name, vocabulary in encoder.vocabularies.items()
+    ]
+    return {"encoder": encoder.fingerprint(), "columns": columns}
+
+
+def codes_of_dataset(name: str, column: str | None = None) -> tuple[Code, ...]:
+    """Return the codes in a dataset's ledger, of one column or all.
+
+    Raises:
+        UsageError: there is no such dataset or column.
+        StorageError: the ledger is damaged.
+    """
+    ledger = read_ledger(name)
+    if not ledger:
+        datasets = evergreen_home() / "datasets"
+        known = sorted(p.parent.name for p in datasets.glob("*/ledger"))
+        listed = f" Known: {', '.join(known)}." if known else ""
+        raise UsageError(
+            f"dataset {name!r} has no codes yet{did_you_mean(name, known) or '.'}{listed} "
+            f"Train it first: evergreen run configs/{name}.yaml"
+        )
+    if column is not None and column not in ledger:
+        raise UsageError(
+            f"{name} has no category column {column!r}{did_you_mean(column, ledger) or '.'} "
+            f"Known: {', '.join(ledger)}."
+        )
+    chosen = ledger.values() if column is None else [ledger[column]]
+    return tuple(code for vocabulary in chosen for code in codes_of(vocabulary))

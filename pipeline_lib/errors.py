@@ -1,0 +1,185 @@
+"""Every deliberate error, as one tree.
+
+EvergreenError                 exit code of the command
+├── UsageError                 2   a name or option that does not exist
+├── ConfigError                2   a config file or an override is wrong
+├── DeviceError                2   the device asked for is not there
+├── DataError                  3   the data broke its contract
+│   ├── SourceError            3   a file is unreadable, empty or not what it should be
+│   │   └── SourceNotFoundError    2   there is no such file
+│   ├── ContractError          3   rows or columns are not what the config's `columns` say
+│   │   └── MissingColumnError 3   a column is not there
+│   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
+├── TrainingError              1   training cannot go on
+│   └── NonFiniteLossError     1   the loss is not a number any more
+├── ModelError                 1   a saved model is damaged, foreign or of another version
+├── StorageError               1   a place cannot be written or read
+└── ServerError                1   a server is absent or refuses
+
+Messages say what was wrong, where, and what to do; they stay bounded: at most `MAX_EXAMPLES`
+examples whatever the size of the data. The data stands in attributes too.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+MAX_EXAMPLES = 5
+
+
+def examples(values: Iterable[object]) -> str:
+    """Quote the first few values for a message, with an ellipsis when there are more."""
+    shown = list(values)
+    text = ", ".join(repr(value) for value in shown[:MAX_EXAMPLES])
+    return f"{text}, …" if len(shown) > MAX_EXAMPLES else text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean X?"` for the nearest known name, or an empty string.
+
+    Blanks around a name and its case do not count as distance: a column called `" income"` is
+    the nearest one to `"income"`.
+    """
+    by_folded = {candidate.strip().casefold(): candidate for candidate in reversed(list(known))}
+    near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    match = by_folded[near[0]]
+    return f"; did you mean {match!r}?" if match != match.strip() else f"; did you mean {match}?"
+
+
+class EvergreenError(Exception):
+    """Any mistake that Evergreen explains instead of showing a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(EvergreenError):
+    """A name, an option or a combination of them that does not exist."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One thing that is wrong in a config: where it stands, which key, which rule."""
+
+    place: str
+    key: str
+    rule: str
+
+    def __str__(self) -> str:
+        """Return `configs/x.yaml:18: training.epochs: …`."""
+        return f"{self.place}: {self.key}: {self.rule}" if self.key else f"{self.place}: {self.rule}"
+
+
+class ConfigError(EvergreenError):
+    """A config file or an override breaks a rule; `problems` lists each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DeviceError(EvergreenError):
+    """The device asked for is not on this machine."""
+
+    exit_code = 2
+
+
+class DataError(EvergreenError):
+    """The data is not what it was declared to be."""
+
+    exit_code = 3
+
+
+class SourceError(DataError):
+    """A source cannot be read as the table it should be."""
+
+
+class SourceNotFoundError(SourceError):
+    """The source's file does not exist."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that rows or columns break: which, where, how many rows, and what to do."""
+
+    column: str
+    rule: str
+    n_rows: int
+    message: str
+
+
+class ContractError(DataError):
+    """Rows or columns break the contract; `violations` lists each."""
+
+    def __init__(self, violations: Sequence[Violation], *, source: str = "the table") -> None:
+        self.violations = tuple(violations)
+        lines = [f"contract broken by {source}:"]
+        lines += [f"  column {v.column!r}: {v.message}" for v in self.violations[:20]]
+        if len(self.violations) > 20:
+            lines.append(f"  … and {len(self.violations) - 20} more")
+        super().__init__("\n".join(lines))
+
+
+class MissingColumnError(ContractError):
+    """Columns that must be there are not; `columns` names them."""
+
+    def __init__(self, columns: Sequence[str], *, present: Sequence[str], source: str) -> None:
+        self.columns = tuple(columns)
+        super().__init__(
+            [
+                Violation(name, "missing", 0, f"is missing{did_you_mean(name, present)}")
+                for name in columns
+            ],
+            source=source,
+        )
+
+
+class UnknownCategoryError(DataError):
+    """A column holds categories unseen in training and its `on_unknown` is `error`."""
+
+    def __init__(
+        self, column: str, unknown: Sequence[str], n_rows: int, known: Sequence[str]
+    ) -> None:
+        self.column, self.unknown, self.n_rows = column, tuple(unknown), n_rows
+        noun = "category" if len(unknown) == 1 else "categories"
+        super().__init__(
+            f"column {column!r} has {len(unknown)} {noun} unseen in training: "
+            f"{examples(unknown)} ({n_rows} rows). Known: {examples(known)}. "
+            "Fix the source, or set `on_unknown: bucket` for this column."
+        )
+
+
+class TrainingError(EvergreenError):
+    """Training cannot start or go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss became NaN or infinite at `epoch`, `step` (both count from 1)."""
+
+    def __init__(self, epoch: int, step: int, learning_rate: float, *, split: str) -> None:
+        self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
+        super().__init__(
+            f"{split} loss is not finite at epoch {epoch}, step {step} "
+            f"(learning rate {learning_rate:.3g}). Nothing was registered. "
+            "Lower `training.optimizer.learning_rate`, or look for extreme numbers in the data."
+        )
+
+
+class ModelError(EvergreenError):
+    """A saved model is damaged, foreign, or of a version this code does not read."""
+
+
+class StorageError(EvergreenError):
+    """A file or folder cannot be written or read."""
+
+
+class ServerError(EvergreenError):
+    """A server is absent, refuses, or has the wrong version."""

@@ -1,0 +1,50 @@
+"""Pictures of a training: loss curves and the confusion matrix. Figures, no global state."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from pipeline_lib.training import EpochRecord
+
+_TRAIN, _VAL, _BEST = "#8a8f98", "#1b7f4b", "#c0392b"
+
+
+def plot_losses(history: Sequence[EpochRecord], *, best_epoch: int, primary: str) -> Figure:
+    """Draw both losses and the primary metric over epochs, with the best epoch marked."""
+    epochs = [record.epoch for record in history]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, [r.train_loss for r in history], color=_TRAIN, label="train")
+    left.plot(epochs, [r.val_loss for r in history], color=_VAL, label="val")
+    left.set_yscale("log")
+    left.set_title("loss")
+    right.plot(epochs, [r.primary for r in history], color=_VAL, label="val")
+    right.set_title(primary)
+    for axis in (left, right):
+        axis.axvline(best_epoch, color=_BEST, linewidth=1, linestyle=":", label="best epoch")
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False)
+    return figure
+
+
+def plot_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    """Draw a confusion matrix; rows are the actual classes, colors their shares."""
+    n = len(classes)
+    side = min(max(3.2, 0.7 * n + 1.6), 16)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axis = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Greens", vmin=0, vmax=1)
+    axis.set_xticks(range(n), classes, rotation=45, ha="right")
+    axis.set_yticks(range(n), classes)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("actual")
+    if n <= 25:
+        for row, column in np.ndindex(n, n):
+            color = "white" if shares[row, column] > 0.55 else "black"
+            text = str(counts[row, column])
+            axis.text(column, row, text, ha="center", va="center", color=color)
+    return figure

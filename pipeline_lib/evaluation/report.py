@@ -1,0 +1,119 @@
+"""The decision record: one page that says what happened and why, as markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline_lib.config import METRICS, Metric, Task
+from pipeline_lib.evaluation.gate import ChampionScores, Decision
+from pipeline_lib.evaluation.comparison import Scores
+from pipeline_lib.evaluation.results import EvaluationResult
+
+_MAX_ROWS = 30
+_HEADLINE = {
+    "promoted": "the new model is the champion",
+    "kept": "the champion stays",
+    "rejected": "the new model was rejected",
+}
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """Everything the page shows."""
+
+    name: str
+    task: Task
+    primary: Metric
+    decision: Decision
+    result: EvaluationResult
+    champion: ChampionScores | None
+    version: str
+    source: str
+    n_rows: Mapping[str, int]
+    new_categories: Mapping[str, int]
+    training: Mapping[str, str]
+    data_digest: str
+    links: Mapping[str, str]
+
+    def to_markdown(self) -> str:
+        """Return the page."""
+        parts = [
+            f"# {self.name}: {_HEADLINE[self.decision.outcome]}",
+            f"**{self.decision.outcome}**{self._version()}: {escape(self.decision.reason)}.",
+            "## On the test rows",
+            self._scores(),
+            "## Why",
+            _table(
+                ("check", "", "what was seen"),
+                ((c.name, "✓" if c.passed else "✗", c.seen) for c in self.decision.checks),
+            ),
+            "## The data",
+            self._data(),
+        ]
+        if self.result.classes:
+            parts += ["## Class by class", self._classes()]
+        parts += ["## The training", _bullets(self.training)]
+        parts += ["## Where to look", _bullets(self.links)]
+        return "\n\n".join(parts) + "\n"
+
+    def _version(self) -> str:
+        return f" (version {self.version})" if self.version else ""
+
+    def _scores(self) -> str:
+        metrics = METRICS[self.task]
+        rows: list[tuple[str, Scores]] = [("**new model**", self.result.scores)]
+        if self.champion is not None:
+            rows.append((f"champion v{self.champion.version}", self.champion.scores or {}))
+        rows += [(name.replace("_", " "), scores) for name, scores in self.result.baselines.items()]
+        head = ("", *(f"**{m}**" if m == self.primary else m for m in metrics))
+        return _table(head, ((name, *(_number(s.get(m)) for m in metrics)) for name, s in rows))
+
+    def _data(self) -> str:
+        counts = ", ".join(f"{split} {n:,}" for split, n in self.n_rows.items())
+        new = ", ".join(f"{n} in {escape(c)}" for c, n in self.new_categories.items()) or "none"
+        return _bullets(
+            {
+                "source": escape(self.source),
+                "snapshot": f"`{self.data_digest[:16]}`",
+                "rows": counts,
+                "new categories": new,
+            }
+        )
+
+    def _classes(self) -> str:
+        classes = self.result.classes
+        rows = [
+            (c.name, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
+            for c in classes[:_MAX_ROWS]
+        ]
+        more = len(classes) - len(rows)
+        table = _table(("class", "precision", "recall", "f1", "rows"), rows)
+        return f"{table}\n\n… and {more} more classes" if more else table
+
+
+def escape(text: str) -> str:
+    """Return text that markdown shows as it is: names from data draw no tables, links or HTML.
+
+    >>> escape("a|b <b>")
+    'a\\\\|b &lt;b&gt;'
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign in "\\|`*[]":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for row in rows:
+        first, *rest = row
+        cells = [first if first.startswith("**") else escape(first), *(escape(cell) for cell in rest)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _bullets(facts: Mapping[str, str]) -> str:
+    return "\n".join(f"- {key}: {value}" for key, value in facts.items() if value)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

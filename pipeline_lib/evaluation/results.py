@@ -1,0 +1,33 @@
+"""What a test has shown, small enough to hand around. Imports nothing heavy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_lib.evaluation.comparison import Scores
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class of the test rows fared."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores of the model and the baselines on the test rows.
+
+    `predictions` is a parquet file with one row per test row: actual, then what the model said.
+    `classes` is empty for a regression. `scores` is empty if predictions are not finite.
+    """
+
+    scores: Scores
+    baselines: dict[str, Scores]
+    finite: bool
+    constant: bool
+    classes: tuple[ClassRow, ...]
+    predictions: Path

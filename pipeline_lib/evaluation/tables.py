@@ -1,0 +1,66 @@
+"""Tables of a test: the classification report and the confusion matrix, with class names.
+
+Classes are rows of these tables, never their keys: a class called `accuracy` stays a class.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from sklearn import metrics as sk
+
+from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.serving import Predictions
+
+
+@dataclass(frozen=True)
+class ClassTables:
+    """What happened to each class of the test rows.
+
+    Shape:
+        report: one row per class with class, precision, recall, f1, n_rows;
+        confusion: ``(n_classes, n_classes)``, rows actual, columns predicted.
+    """
+
+    classes: tuple[str, ...]
+    report: pd.DataFrame
+    confusion: npt.NDArray[np.int64]
+    text: str
+
+    def confusion_frame(self) -> pd.DataFrame:
+        """Return the confusion matrix as actual, predicted, n_rows: one row per cell."""
+        n = len(self.classes)
+        return pd.DataFrame(
+            {
+                "actual": [name for name in self.classes for _ in range(n)],
+                "predicted": [*self.classes] * n,
+                "n_rows": self.confusion.ravel(),
+            }
+        )
+
+
+def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTables:
+    """Hold predictions of a classification against the truth, class by class."""
+    target = predictions.target
+    assert isinstance(target, ClassTarget)
+    y, predicted = target.encode(actual), predictions.values.argmax(axis=1)
+    numbers = list(range(len(target.classes)))
+    precision, recall, f1, n_rows = sk.precision_recall_fscore_support(
+        y, predicted, labels=numbers, zero_division=0
+    )
+    report = pd.DataFrame(
+        {
+            "class": target.classes,
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+            "n_rows": n_rows,
+        }
+    )
+    text = sk.classification_report(
+        y, predicted, labels=numbers, target_names=target.classes, zero_division=0, digits=3
+    )
+    confusion = sk.confusion_matrix(y, predicted, labels=numbers)
+    return ClassTables(target.classes, report, confusion, str(text))

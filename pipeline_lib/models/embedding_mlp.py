@@ -1,0 +1,87 @@
+"""The textbook's network: embeddings of the categories, then a multilayer perceptron."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pipeline_lib.encoding import N_RESERVED
+
+
+def embedding_width(cardinality: int, d_max: int = 50) -> int:
+    """Return the textbook's width, min(d_max, (n_categories + 1) // 2), at least 1.
+
+    The two reserved codes are no categories and do not widen the embedding.
+
+    >>> [embedding_width(cardinality) for cardinality in (2, 5, 6, 2000)]
+    [1, 2, 2, 50]
+    """
+    n_categories = max(cardinality - N_RESERVED, 1)
+    return min(d_max, (n_categories + 1) // 2)
+
+
+class EmbeddingMLP(nn.Module):
+    """Embeddings, concatenation, dropout, blocks of Linear–ReLU–BatchNorm–Dropout, linear head.
+
+    Shape:
+        x_cat: ``(n_rows, n_category_columns)`` int32 or int64 codes;
+        x_num: ``(n_rows, n_numeric)`` float32;
+        output: logits ``(n_rows, d_out)``.
+
+    Source: Guo & Berkhahn 2016, arXiv:1604.06737 (entity embeddings).
+    """
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        *,
+        n_numeric: int,
+        d_out: int,
+        d_hidden: Sequence[int] = (200, 100, 50),
+        d_embedding_max: int = 50,
+        dropout: float = 0.4,
+        dropout_embedding: float = 0.4,
+    ) -> None:
+        super().__init__()
+        widths = [embedding_width(n, d_embedding_max) for n in cardinalities]
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(n, width) for n, width in zip(cardinalities, widths, strict=True)
+        )
+        self.dropout_embedding = nn.Dropout(dropout_embedding)
+        d_in = sum(widths) + n_numeric
+        blocks: list[nn.Module] = []
+        for d_block in d_hidden:
+            blocks += [
+                nn.Linear(d_in, d_block),
+                nn.ReLU(),
+                nn.BatchNorm1d(d_block),
+                nn.Dropout(dropout),
+            ]
+            d_in = d_block
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(d_in, d_out)
+
+    def forward(self, x_cat: Tensor, x_num: Tensor) -> Tensor:
+        """Return logits."""
+        parts = [embed(x_cat[:, position]) for position, embed in enumerate(self.embeddings)]
+        x = x_num
+        if parts:
+            x = torch.cat([self.dropout_embedding(torch.cat(parts, dim=1)), x_num], dim=1)
+        return self.head(self.blocks(x))
+
+    @torch.no_grad()
+    def fill_untrained(self, x_cat: Tensor) -> None:
+        """Give every code that no training row holds the mean vector of those rows.
+
+        An embedding that no gradient reached is noise; the mean makes an unseen or missing
+        category count as an average one.
+
+        Args:
+            x_cat: the training rows' codes.
+        """
+        for position, embed in enumerate(self.embeddings):
+            weight = embed.weight
+            assert isinstance(weight, Tensor)
+            counts = torch.bincount(x_cat[:, position].long(), minlength=weight.shape[0])
+            mean = (counts.to(weight.dtype) @ weight) / counts.sum()
+            weight[counts == 0] = mean

@@ -1,0 +1,235 @@
+"""A fitted model: takes raw rows, checks them, gives labels and probabilities.
+
+Saved as safetensors, JSON and parquet; nothing is ever pickled. A folder is believed only with
+its manifest, and only in a version this code reads.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pipeline_lib.config import CategoryColumn, Column, ModelSettings, Task
+from pipeline_lib.data.contract import conform, require_columns
+from pipeline_lib.encoding import (
+    ClassTarget,
+    Encoder,
+    NumberTarget,
+    Target,
+    target_from_json,
+    target_to_json,
+)
+from pipeline_lib.errors import ContractError, ModelError, Violation, examples
+from pipeline_lib.models import build_model
+from pipeline_lib.storage import Json, believed, publish, write_json
+from pipeline_lib.training import probabilities
+from pipeline_lib.training.loop import EVAL_BATCH_ROWS
+
+MODEL_VERSION = 1
+Rows = pd.DataFrame | pa.Table
+
+
+class ExtraColumnsWarning(UserWarning):
+    """Rows hold columns that the model does not know; they are ignored."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the network says of rows, before it is put into words.
+
+    Shape:
+        values: class probabilities ``(n_rows, n_classes)``, or numbers ``(n_rows,)`` in the
+        target's unit; unseen: values of each row that training never saw, ``(n_rows,)``.
+    """
+
+    target: Target
+    values: npt.NDArray[np.float64]
+    unseen: npt.NDArray[np.int32]
+
+    def labels(self) -> npt.NDArray[np.object_]:
+        """Return the most probable class of each row, of type str."""
+        assert isinstance(self.target, ClassTarget)
+        words = np.array(self.target.classes, dtype=object)
+        return words[self.values.argmax(axis=1)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `prediction`, `probability_<class>` for each class, and `unseen`."""
+        if isinstance(self.target, NumberTarget):
+            return pd.DataFrame({"prediction": self.values, "unseen": self.unseen})
+        columns: dict[str, npt.NDArray[Any]] = {"prediction": self.labels()}
+        for number, name in enumerate(self.target.classes):
+            columns[f"probability_{name}"] = self.values[:, number]
+        return pd.DataFrame({**columns, "unseen": self.unseen})
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A network with its encoder and target: everything that prediction needs."""
+
+    name: str
+    task: Task
+    settings: ModelSettings
+    encoder: Encoder
+    target: Target
+    network: nn.Module
+
+    def predict(self, rows: Rows) -> pd.DataFrame:
+        """Predict raw rows.
+
+        Args:
+            rows: a pandas DataFrame or a pyarrow Table with the feature columns; others are
+                reported by an `ExtraColumnsWarning` and ignored.
+
+        Returns:
+            One row per row, with the frame's index: `prediction`, `probability_<class>` (not for
+            a regression), and `unseen`, the number of values that training never saw.
+
+        Raises:
+            MissingColumnError: a feature column is not there.
+            ContractError: values that are not what their column is declared to hold.
+            UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
+        """
+        frame = self.predictions(rows).to_frame()
+        if isinstance(rows, pd.DataFrame):
+            frame.index = rows.index
+        return frame
+
+    def predictions(self, rows: Rows) -> Predictions:
+        """Predict raw rows as arrays; arguments and errors as in `predict`."""
+        table = conform(
+            _as_table(rows, self.encoder.columns), self.encoder.columns, source="the rows"
+        )
+        self._report_extra(rows)
+        x_cat = self.encoder.encode_categories(table)
+        x_num = self.encoder.encode_numbers(table)
+        outputs = self._forward(x_cat, x_num)
+        unseen = self.encoder.count_unseen(x_cat, table)
+        if isinstance(self.target, NumberTarget):
+            return Predictions(self.target, self.target.decode(outputs[:, 0]), unseen)
+        return Predictions(self.target, outputs.astype(np.float64), unseen)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model to a folder, replacing what stood there, whole or not at all.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        with publish(Path(folder), {"kind": "evergreen model"}) as scratch:
+            self.encoder.save(scratch)
+            weights = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+            save_file(weights, scratch / "model.safetensors")
+            write_json(scratch / "model.json", self._spec())
+
+    def _report_extra(self, rows: Rows) -> None:
+        names = rows.columns.astype(str) if isinstance(rows, pd.DataFrame) else rows.column_names
+        known = {*self.encoder.columns, self.target.column}
+        if extra := [name for name in names if name not in known]:
+            text = f"{len(extra)} columns the model does not know are ignored: {examples(extra)}"
+            warnings.warn(text, ExtraColumnsWarning, stacklevel=4)
+
+    @torch.no_grad()
+    def _forward(
+        self, x_cat: npt.NDArray[np.int32], x_num: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Return probabilities, or outputs of a regression, for all rows."""
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        parts: list[npt.NDArray[np.float32]] = []
+        for start in range(0, max(len(x_cat), 1), EVAL_BATCH_ROWS):
+            rows = slice(start, start + EVAL_BATCH_ROWS)
+            logits = self.network(
+                torch.from_numpy(x_cat[rows]).to(device), torch.from_numpy(x_num[rows]).to(device)
+            )
+            out = logits if self.task == "regression" else probabilities(logits.double())
+            parts.append(out.cpu().numpy())
+        return np.concatenate(parts)
+
+    def _spec(self) -> dict[str, Json]:
+        return {
+            "version": MODEL_VERSION,
+            "name": self.name,
+            "task": self.task,
+            "target": target_to_json(self.target),
+            "model": self.settings.model_dump(mode="json"),
+            "encoder": self.encoder.fingerprint(),
+        }
+
+
+def load_model(folder: str | Path) -> FittedModel:
+    """Load what `FittedModel.save` wrote, onto the CPU.
+
+    Raises:
+        ModelError: files are missing, changed since they were written, or of another version.
+    """
+    folder = Path(folder)
+    if believed(folder) is None:
+        raise ModelError(f"{folder} holds no model, or its files are not those of its manifest")
+    spec = cast("dict[str, Any]", json.loads((folder / "model.json").read_text("utf-8")))
+    if spec.get("version") != MODEL_VERSION:
+        raise ModelError(
+            f"{folder}/model.json has version {spec.get('version')!r}, "
+            f"this code reads {MODEL_VERSION}"
+        )
+    encoder = Encoder.load(folder)
+    if spec["encoder"] != encoder.fingerprint():
+        raise ModelError(f"{folder}: the weights belong to another encoder")
+    target = target_from_json(cast("dict[str, Any]", spec["target"]))
+    settings = ModelSettings.model_validate(spec["model"])
+    network = build_model(
+        settings,
+        cardinalities=encoder.cardinalities,
+        n_numeric=encoder.n_numeric,
+        d_out=target.d_out,
+    )
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    network.eval()
+    return FittedModel(
+        str(spec["name"]), cast("Task", spec["task"]), settings, encoder, target, network
+    )
+
+
+def _as_table(rows: Rows, columns: Mapping[str, Column]) -> pa.Table:
+    """Return the feature columns as Arrow; a column of mixed Python values is read value by value."""
+    if isinstance(rows, pa.Table):
+        return rows
+    present = [name for name in columns if name in rows.columns]
+    require_columns(pa.table({name: [] for name in rows.columns.astype(str)}), list(columns), source="the rows")
+    arrays: list[pa.Array] = []
+    for name in present:
+        values = rows[name]
+        if isinstance(values, pd.DataFrame):
+            message = "stands twice in the rows"
+            raise ContractError([Violation(name, "unique", len(rows), message)], source="the rows")
+        try:
+            arrays.append(pa.Array.from_pandas(values))
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            arrays.append(_mixed(name, values, columns[name]))
+    return pa.table(arrays, names=present)
+
+
+def _mixed(name: str, values: "pd.Series[Any]", column: Column) -> pa.Array:
+    words: list[str | None] = []
+    odd: list[object] = []
+    for value in cast("list[object]", values.tolist()):
+        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+            words.append(None)
+        elif isinstance(value, str | int):
+            words.append(str(value))
+        elif isinstance(value, float) and isinstance(column, CategoryColumn) and value.is_integer():
+            words.append(str(int(value)))
+        else:
+            odd.append(value)
+    if odd:
+        message = f"{len(odd)} rows hold {examples(odd)}, which is neither text nor a whole number"
+        raise ContractError([Violation(name, "type", len(odd), message)], source="the rows")
+    return pa.array(words, pa.string())

@@ -1,0 +1,193 @@
+"""Where state lies and how it gets there: digests, manifests, atomic publishing.
+
+Everything is written to a temporary folder beside its place, synced, and renamed. A folder is
+believed only when its `manifest.json` is there and every file still has the size and sha256 that
+the manifest names. What the files mean is decided by the rooms that write them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from pipeline_lib.errors import StorageError
+
+MANIFEST = "manifest.json"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+
+def project_root(start: Path | None = None) -> Path:
+    """Return the nearest folder at or above `start` (default: the working directory) that holds
+    a `prefect.yaml`; `start` itself where none does.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "prefect.yaml").is_file():
+            return folder
+    return here
+
+
+def evergreen_home() -> Path:
+    """Return the folder of all state: `EVERGREEN_HOME`, else `.evergreen` at the project root."""
+    chosen = os.environ.get("EVERGREEN_HOME")
+    return Path(chosen).expanduser().resolve() if chosen else project_root() / ".evergreen"
+
+
+def dataset_folder(name: str) -> Path:
+    """Return `datasets/<name>` under the home. `name` is a config's name, so a plain slug."""
+    return evergreen_home() / "datasets" / name
+
+
+def run_folder(run_key: str) -> Path:
+    """Return `runs/<run_key>` under the home."""
+    return evergreen_home() / "runs" / run_key
+
+
+def writable_folder(folder: Path) -> Path:
+    """Create a folder and prove that it can be written.
+
+    Raises:
+        StorageError: it cannot be created or written; the message names what to change.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror}. "
+            "Make it writable, or set EVERGREEN_HOME to a folder that is."
+        ) from error
+    return folder
+
+
+def digest_bytes(data: bytes) -> str:
+    """Return the sha256 of bytes, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_json(value: Json) -> str:
+    """Return the sha256 of a value's canonical JSON: keys sorted, no blanks, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_bytes(text.encode())
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file's content, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_tree(folder: Path, pattern: str) -> str:
+    """Return one sha256 over the names and contents of the files below `folder`."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Replace a JSON file atomically: a reader sees the old text or the new one, whole."""
+    scratch = _beside(path)
+    with scratch.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    _sync_folder(path.parent)
+
+
+def append_json_line(path: Path, value: Json) -> None:
+    """Append one line of JSON and sync it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json_lines(path: Path) -> list[dict[str, Json]]:
+    """Read a file of JSON lines; a missing file is empty, a last line cut by a kill is dropped."""
+    if not path.exists():
+        return []
+    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [cast("dict[str, Json]", json.loads(line)) for line in complete if line]
+
+
+@contextlib.contextmanager
+def publish(folder: Path, facts: Mapping[str, Json]) -> Iterator[Path]:
+    """Give a temporary folder to fill; on success write its manifest and rename it to `folder`.
+
+    A `folder` that is already there is replaced; after an exception nothing of the attempt is
+    left and the old folder stands as it was.
+
+    Args:
+        folder: where the result shall stand.
+        facts: what the manifest says besides `files` (sizes in bytes, sha256).
+
+    Raises:
+        StorageError: the disk is full, read-only, or otherwise refuses.
+    """
+    writable_folder(folder.parent)
+    scratch = _beside(folder)
+    scratch.mkdir()
+    try:
+        yield scratch
+        files: dict[str, Json] = {}
+        for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
+            _sync_file(path)
+            name = path.relative_to(scratch).as_posix()
+            files[name] = {"size_bytes": path.stat().st_size, "sha256": digest_file(path)}
+        write_json(scratch / MANIFEST, {**facts, "files": files})
+        _replace_folder(scratch, folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def believed(folder: Path) -> dict[str, Json] | None:
+    """Return a published folder's manifest if every file is as it says, else None."""
+    try:
+        manifest = cast("dict[str, Json]", json.loads((folder / MANIFEST).read_text("utf-8")))
+        files = cast("dict[str, dict[str, Json]]", manifest["files"])
+        whole = all(
+            (folder / name).stat().st_size == entry["size_bytes"]
+            and digest_file(folder / name) == entry["sha256"]
+            for name, entry in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest if whole else None
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden name in the same folder that nobody else uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+
+
+def _replace_folder(scratch: Path, folder: Path) -> None:
+    old = scratch.with_name(f"{scratch.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    scratch.rename(folder)
+    _sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

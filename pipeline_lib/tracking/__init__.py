@@ -1,0 +1,1 @@
+"""The only door to MLflow. Every module but `reference` imports mlflow: import it where it is used."""

@@ -1,0 +1,85 @@
+"""The curve of a training: a local file first, MLflow in batches.
+
+`epochs.jsonl` is the truth; a kill loses at most a line half written. MLflow gets the same
+records every 25 epochs or 5 seconds. Its timestamps are run start + epoch, so sending a record
+twice changes nothing. MLflow going away does not stop the training: records wait for the next try.
+"""
+
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.exceptions import MlflowException
+
+from pipeline_lib.config import Metric
+from pipeline_lib.storage import append_json_line
+from pipeline_lib.tracking.runs import TrackedRun
+from pipeline_lib.training import EpochRecord
+
+FLUSH_EPOCHS = 25
+FLUSH_S = 5.0
+# MLflow takes at most 1000 metrics in one call, and a record makes five.
+_MAX_RECORDS = 200
+
+_logger = logging.getLogger(__name__)
+
+
+class EpochLog:
+    """Takes epoch records; as a context it sends what is left when the training has ended."""
+
+    def __init__(self, path: Path, run: TrackedRun, *, primary: Metric) -> None:
+        self._path, self._run, self._primary = path, run, primary
+        self._pending: list[EpochRecord] = []
+        self._flushed_at = time.monotonic()
+        path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "EpochLog":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._flush()
+            return
+        with suppress(MlflowException):  # the training's own error is the one to see
+            self._flush()
+
+    def append(self, record: EpochRecord) -> None:
+        """Write a record to the file, and to MLflow when it is time."""
+        append_json_line(self._path, record.to_json())
+        self._pending.append(record)
+        due = time.monotonic() - self._flushed_at >= FLUSH_S
+        if due or len(self._pending) >= FLUSH_EPOCHS:
+            try:
+                self._flush()
+            except MlflowException as error:
+                _logger.warning("MLflow took no epochs (%s); training goes on", error)
+                self._flushed_at = time.monotonic()
+
+    def _flush(self) -> None:
+        while self._pending:
+            batch = self._pending[:_MAX_RECORDS]
+            metrics = [metric for record in batch for metric in self._metrics(record)]
+            self._run.client.log_batch(self._run.run_id, metrics=metrics)
+            del self._pending[: len(batch)]
+        self._flushed_at = time.monotonic()
+
+    def _metrics(self, record: EpochRecord) -> list[MlflowMetric]:
+        values = {
+            "train/loss": record.train_loss,
+            "val/loss": record.val_loss,
+            f"val/{self._primary}": record.primary,
+            "learning_rate": record.learning_rate,
+            "epoch_s": record.epoch_s,
+        }
+        if self._primary == "log_loss":
+            del values["val/log_loss"]  # the loss itself
+        at = self._run.reference.start_ms + record.epoch
+        return [MlflowMetric(key, value, at, record.epoch) for key, value in values.items()]

@@ -1,0 +1,33 @@
+"""What MLflow runs to load a registered model: this file, and no pickle.
+
+MLflow copies the file into the package and executes it there ("models from code").
+"""
+
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class EvergreenModel(PythonModel):
+    """Raw rows in; `prediction`, `probability_<class>` and `unseen` out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load network, encoder and target from the package."""
+        from pipeline_lib.serving import load_model
+
+        self._model = load_model(context.artifacts["model"])
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Predict; see `pipeline_lib.serving.FittedModel.predict`."""
+        del context, params
+        return self._model.predict(model_input)
+
+
+mlflow.models.set_model(EvergreenModel())

@@ -1,0 +1,126 @@
+"""A fitted model as an MLflow model: code, safetensors and JSON; verified before it counts."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+
+from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.errors import ModelError
+from pipeline_lib.serving import FittedModel, load_model
+from pipeline_lib.storage import MANIFEST, digest_file
+from pipeline_lib.tracking.runs import TrackedRun
+
+_HERE = Path(__file__).resolve().parent
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch")
+_REPLAY_TIMEOUT_S = 300
+_TOLERANCE = 1e-6
+
+
+def package_model(run: TrackedRun, model_folder: Path) -> str:
+    """Log a saved model as the run's MLflow model.
+
+    Args:
+        run: the run it belongs to.
+        model_folder: what `FittedModel.save` wrote.
+
+    Returns:
+        The model's URI.
+    """
+    model = load_model(model_folder)
+    with warnings.catch_warnings():
+        # Type hints would have MLflow convert rows; an example would be stored. Neither is wanted.
+        warnings.simplefilter("ignore", UserWarning)
+        info = Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.pyfunc,
+            run_id=run.run_id,
+            python_model=str(_HERE / "model_code.py"),
+            artifacts={"model": str(model_folder)},
+            code_paths=[str(_HERE.parent)],
+            signature=signature_of(model),
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        )
+    return str(info.model_uri)
+
+
+def signature_of(model: FittedModel) -> ModelSignature:
+    """Return inputs and outputs by name.
+
+    Inputs have the type `any`: MLflow would refuse whole numbers where it reads "string" or
+    "double", while the model's own contract takes them and checks more.
+    """
+    inputs = [ColSpec(AnyType(), name) for name in model.encoder.columns]
+    outputs = [ColSpec(DataType.double, "prediction")]
+    if isinstance(model.target, ClassTarget):
+        outputs = [ColSpec(DataType.string, "prediction")]
+        outputs += [ColSpec(DataType.double, f"probability_{c}") for c in model.target.classes]
+    outputs.append(ColSpec(DataType.integer, "unseen"))
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def package_digest(model_folder: Path) -> str:
+    """Return the sha256 of a saved model's manifest, which names every file's sha256."""
+    return digest_file(model_folder / MANIFEST)
+
+
+def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Load the package in a clean process, with pickle forbidden, and compare its predictions.
+
+    Args:
+        model_uri: what `package_model` returned.
+        golden: raw rows.
+        expected: what the model said of them before it was packaged.
+
+    Raises:
+        ModelError: the package does not load, or does not say the same.
+    """
+    package = mlflow.artifacts.download_artifacts(model_uri)
+    with tempfile.TemporaryDirectory() as scratch:
+        rows, out = Path(scratch) / "rows.parquet", Path(scratch) / "out.parquet"
+        golden.to_parquet(rows)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+        # -P: the script's own folder must not come before the packages of the environment.
+        command = [sys.executable, "-P", str(_HERE / "replay.py"), package, str(rows), str(out)]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=scratch,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=_REPLAY_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ModelError(
+                f"{model_uri}: predicting in a clean process took over {_REPLAY_TIMEOUT_S} s"
+            ) from None
+        if done.returncode != 0:
+            last = (done.stderr.strip() or "no output").splitlines()[-1]
+            raise ModelError(f"{model_uri} cannot be loaded in a clean process: {last}")
+        _compare(model_uri, pd.read_parquet(out), expected)
+
+
+def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> None:
+    if list(actual.columns) != list(expected.columns) or len(actual) != len(expected):
+        raise ModelError(f"{model_uri}: the reloaded model answers with other columns or rows")
+    for name in expected.columns:
+        ours, theirs = expected[name].to_numpy(), actual[name].to_numpy()
+        if ours.dtype.kind == "f":
+            same = np.allclose(ours, theirs, rtol=_TOLERANCE, atol=_TOLERANCE)
+        else:
+            same = bool((ours == theirs).all())
+        if not same:
+            raise ModelError(f"{model_uri}: the reloaded model says something else of {name!r}")

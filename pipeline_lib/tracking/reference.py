@@ -1,0 +1,24 @@
+"""A name for an MLflow run that travels between tasks. Imports nothing heavy."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunReference:
+    """Which MLflow run; `start_ms` is milliseconds since 1970."""
+
+    run_id: str
+    experiment_id: str
+    run_key: str
+    start_ms: int
+    url: str
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version in the registry; `is_new` is False if this run key had one before."""
+
+    name: str
+    version: str
+    is_new: bool
+    url: str

@@ -1,0 +1,106 @@
+"""Versions of the registered model, and which of them is champion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from pipeline_lib.errors import ModelError
+from pipeline_lib.serving import FittedModel, load_model
+from pipeline_lib.tracking.package import package_digest
+from pipeline_lib.tracking.reference import RegisteredVersion
+from pipeline_lib.tracking.runs import TrackedRun
+from pipeline_lib.tracking.store import first_line, ui_url
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in use; `problem` says why there is no model, if it cannot be loaded."""
+
+    version: str
+    model: FittedModel | None
+    problem: str = ""
+
+
+def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
+    """Return the version with the alias `champion`, or None."""
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if _is_absent(error):
+            return None
+        raise
+
+
+def read_champion(client: MlflowClient, name: str) -> Champion | None:
+    """Load the champion, or return None if no version has the alias.
+
+    Its files are believed only if they are those that were registered.
+    """
+    found = champion_version(client, name)
+    if found is None:
+        return None
+    version, uri = str(found.version), f"models:/{name}/{found.version}"
+    try:
+        package = Path(mlflow.artifacts.download_artifacts(uri))
+        folder = package / "artifacts" / "model"
+        if package_digest(folder) != found.tags.get("package.sha256"):
+            raise ModelError("it was changed after it was registered, or was made elsewhere")
+        return Champion(version, load_model(folder))
+    except (MlflowException, OSError, ModelError) as error:
+        return Champion(version, None, f"its files cannot be used: {first_line(error)}")
+
+
+def register_version(
+    run: TrackedRun, name: str, model_uri: str, model_folder: Path, tags: Mapping[str, str]
+) -> RegisteredVersion:
+    """Make the run's model a version, once: a run key that has one keeps it."""
+    client = run.client
+    if existing := find_version(client, name, run.run_key):
+        return _version(name, existing, is_new=False)
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name,
+        source=model_uri,
+        run_id=run.run_id,
+        model_id=model_uri.removeprefix("models:/"),
+        tags={**tags, "run_key": run.run_key, "package.sha256": package_digest(model_folder)},
+    )
+    client.set_registered_model_alias(name, CHALLENGER, version.version)
+    return _version(name, version, is_new=True)
+
+
+def find_version(client: MlflowClient, name: str, run_key: str) -> ModelVersion | None:
+    """Return the version of a run key, if it has one."""
+    found = client.search_model_versions(f"name = '{name}' and tags.run_key = '{run_key}'")
+    return found[0] if found else None
+
+
+def promote(client: MlflowClient, version: RegisteredVersion) -> None:
+    """Move the alias `champion`; the last step of a night, and safe to repeat."""
+    client.set_registered_model_alias(version.name, CHAMPION, version.version)
+    current = client.get_registered_model(version.name).aliases.get(CHALLENGER)
+    if str(current) == version.version:
+        client.delete_registered_model_alias(version.name, CHALLENGER)
+
+
+def _version(name: str, found: ModelVersion, *, is_new: bool) -> RegisteredVersion:
+    url = f"{ui_url()}/#/models/{name}/versions/{found.version}"
+    return RegisteredVersion(name, str(found.version), is_new, url)
+
+
+def _is_absent(error: MlflowException) -> bool:
+    # The store says INVALID_PARAMETER_VALUE for a known model without the alias.
+    absent = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+    return error.error_code == absent or "alias" in str(error).lower()

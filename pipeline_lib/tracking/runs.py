@@ -1,0 +1,185 @@
+"""One MLflow run of one retraining: started with everything known, always brought to an end."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.exceptions import MlflowException
+
+from pipeline_lib.config import PipelineConfig, config_yaml, flat_settings
+from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.storage import Json, project_root
+from pipeline_lib.tracking.reference import RunReference
+from pipeline_lib.tracking.store import connect, experiment_id, ui_url
+
+_MAX_PARAM_CHARACTERS = 6000
+_MAX_DIGEST_CHARACTERS = 36
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A running MLflow run; every call names it, nothing depends on threads or globals."""
+
+    client: MlflowClient
+    reference: RunReference
+
+    @classmethod
+    def of(cls, reference: RunReference) -> "TrackedRun":
+        """Open a run that was started elsewhere.
+
+        Raises:
+            ServerError: MLflow is absent or refuses.
+        """
+        return cls(connect(), reference)
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run."""
+        return self.reference.run_id
+
+    @property
+    def run_key(self) -> str:
+        """What makes two runs the same."""
+        return self.reference.run_key
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record final numbers, all in one call."""
+        entries = [MlflowMetric(k, float(v), self.reference.start_ms, 0) for k, v in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=entries)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Record text as an artifact."""
+        self.client.log_text(self.run_id, text, path)
+
+    def log_json(self, value: Json, path: str) -> None:
+        """Record a value as a JSON artifact."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        self.client.log_text(self.run_id, text, path)
+
+    def log_table(self, table: pd.DataFrame, path: str) -> None:
+        """Record a table as a CSV artifact under `tables/`."""
+        self.client.log_text(self.run_id, table.to_csv(index=False), f"tables/{path}")
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Record a picture as an artifact under `plots/`."""
+        self.client.log_figure(self.run_id, figure, f"plots/{path}")
+
+    def log_file(self, file: Path, path: str) -> None:
+        """Record a file as an artifact in the folder `path`."""
+        self.client.log_artifact(self.run_id, str(file), path)
+
+    def log_folder(self, folder: Path, path: str) -> None:
+        """Record all files below a folder as artifacts."""
+        self.client.log_artifacts(self.run_id, str(folder), path)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def describe(self, markdown: str) -> None:
+        """Set the run's description, which MLflow renders on its page."""
+        self.client.set_tag(self.run_id, "mlflow.note.content", markdown)
+
+
+@contextmanager
+def start_run(
+    config: PipelineConfig,
+    snapshot: Snapshot,
+    *,
+    run_key: str,
+    run_name: str,
+    tags: Mapping[str, str],
+) -> Iterator[RunReference]:
+    """Start a run with its parameters, tags, config and dataset; end it whatever happens.
+
+    The run ends FINISHED, FAILED after an exception, or KILLED after an interruption. Runs of the
+    same key that a killed process left RUNNING are ended as KILLED first.
+
+    Raises:
+        ServerError: MLflow is absent or refuses.
+    """
+    client = connect()
+    experiment = experiment_id(client, config.name)
+    _end_abandoned(client, experiment, run_key)
+    all_tags = {
+        "run_key": run_key,
+        "data.digest": snapshot.digest,
+        "config.digest": config.digest(),
+        "git.commit": _git_commit(),
+        "mlflow.source.name": "flows/retrain.py",
+        **config.tracking.tags,
+        **tags,
+    }
+    run = client.create_run(
+        experiment, run_name=run_name, tags={k: v for k, v in all_tags.items() if v}
+    )
+    reference = RunReference(
+        run.info.run_id,
+        experiment,
+        run_key,
+        start_ms=int(run.info.start_time),
+        url=f"{ui_url()}/#/experiments/{experiment}/runs/{run.info.run_id}"
+        "?workflowType=machine_learning",
+    )
+    tracked = TrackedRun(client, reference)
+    try:
+        client.log_batch(tracked.run_id, params=_params(config))
+        client.log_inputs(tracked.run_id, [_dataset(config, snapshot)])
+        tracked.log_text(config_yaml(config), "config.yaml")
+        yield reference
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        with suppress(MlflowException):
+            client.set_terminated(tracked.run_id, status)
+        raise
+    client.set_terminated(tracked.run_id, "FINISHED")
+
+
+def _end_abandoned(client: MlflowClient, experiment: str, run_key: str) -> None:
+    query = f"tags.run_key = '{run_key}' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([experiment], query):
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _params(config: PipelineConfig) -> Sequence[Param]:
+    """Return the config as flat parameters; columns are numbered, their names are values."""
+    flat = {
+        key: value
+        for key, value in flat_settings(config).items()
+        if not key.startswith(("columns.", "tracking."))
+    }
+    for number, (name, column) in enumerate(config.columns.items()):
+        flat[f"columns.{number}"] = f"{name} ({column.kind})"
+    return [Param(key, value[:_MAX_PARAM_CHARACTERS]) for key, value in flat.items()]
+
+
+def _dataset(config: PipelineConfig, snapshot: Snapshot) -> DatasetInput:
+    profile = json.dumps({"num_rows": snapshot.n_rows, "digest": snapshot.digest})
+    dataset = Dataset(
+        name=config.name,
+        digest=snapshot.digest[:_MAX_DIGEST_CHARACTERS],
+        source_type="local",
+        source=json.dumps({"uri": snapshot.source}),
+        profile=profile,
+    )
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "snapshot")])
+
+
+def _git_commit() -> str:
+    """Return the commit of the project, `-dirty` with local changes, or nothing outside git."""
+    command = ["git", "-C", str(project_root()), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+

@@ -1,0 +1,108 @@
+"""Which MLflow is used: the server that MLFLOW_TRACKING_URI names, else the embedded database."""
+
+import logging
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline_lib.errors import ServerError
+from pipeline_lib.storage import evergreen_home, writable_folder
+
+# What `mlflow server` takes when nothing else is said.
+DEFAULT_UI_URL = "http://127.0.0.1:5000"
+_PROBE_TIMEOUT_S = 10
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, else the database under the home (never the current folder)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{evergreen_home() / 'mlflow.db'}"
+
+
+def ui_url() -> str:
+    """Return where MLflow's pages are, or would be with `mlflow server` on its own port."""
+    uri = tracking_uri()
+    return uri.rstrip("/") if uri.startswith("http") else DEFAULT_UI_URL
+
+
+def connect() -> MlflowClient:
+    """Return a client of the store; the embedded one is created on first use.
+
+    Raises:
+        ServerError: the server named by MLFLOW_TRACKING_URI does not answer, or the database
+            belongs to another version of MLflow.
+        StorageError: the home cannot be written.
+    """
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        _probe(uri)
+    else:
+        writable_folder(evergreen_home())
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    try:
+        client.search_experiments(max_results=1)  # opens the store; the first time it creates it
+    except MlflowException as error:
+        raise ServerError(f"MLflow at {uri} refuses: {first_line(error)}") from error
+    return client
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Return the id of the dataset's experiment, created on first use.
+
+    Embedded artifacts lie under `.evergreen/artifacts/`; a server decides for itself.
+
+    Raises:
+        ServerError: an experiment of that name was deleted and not purged.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifact_location=_artifact_location(name))
+        except MlflowException:  # somebody else was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise ServerError(
+            f"MLflow's experiment {name!r} was deleted; restore it in the UI or with "
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
+        )
+    return str(found.experiment_id)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _artifact_location(name: str) -> str | None:
+    if tracking_uri().startswith("http"):
+        return None
+    folder: Path = evergreen_home() / "artifacts" / name
+    return folder.as_uri()
+
+
+def _probe(uri: str) -> None:
+    """Ask the server for its health once: mlflow's own client would retry for minutes."""
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_TIMEOUT_S):
+            return
+    except urllib.error.HTTPError:
+        return  # it answers; whether it lets us in, the first call will tell
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        place = urlsplit(uri).netloc or uri
+        raise ServerError(
+            f"no MLflow server answers at {place} ({reason}). Start it, or unset "
+            "MLFLOW_TRACKING_URI to use the embedded database."
+        ) from None

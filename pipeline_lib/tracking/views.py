@@ -1,0 +1,115 @@
+"""Comparing the runs of a dataset: as rows for a terminal, as a leaderboard in MLflow's pages."""
+
+import json
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+
+from pipeline_lib.config import LOWER_IS_BETTER, Metric
+from pipeline_lib.errors import UsageError, did_you_mean
+from pipeline_lib.tracking.registry import champion_version
+from pipeline_lib.tracking.store import connect, ui_url
+
+_VIEW_KEY = "evergreen"
+_PARAMS = (
+    "model.dropout",
+    "training.optimizer.kind",
+    "training.scheduler.kind",
+    "training.epochs",
+    "training.seed",
+)
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One finished run of a dataset, as a comparison shows it."""
+
+    run_name: str
+    run_id: str
+    started_ms: int
+    status: str
+    version: str
+    is_champion: bool
+    decision: str
+    metrics: dict[str, float]
+    params: dict[str, str]
+
+
+def compare_runs(name: str, *, limit: int = 20) -> tuple[RunRow, ...]:
+    """Return the latest runs of a dataset, newest first.
+
+    Raises:
+        UsageError: MLflow knows no experiment of that name.
+    """
+    client = connect()
+    experiment = _experiment(client, name)
+    versions = {v.run_id: str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+    champion = champion_version(client, name)
+    rows: list[RunRow] = []
+    for run in client.search_runs([experiment], order_by=["start_time DESC"], max_results=limit):
+        version = versions.get(run.info.run_id, "")
+        rows.append(
+            RunRow(
+                str(run.info.run_name),
+                run.info.run_id,
+                int(run.info.start_time),
+                str(run.info.status),
+                version,
+                is_champion=champion is not None and version == str(champion.version),
+                decision=run.data.tags.get("decision", ""),
+                metrics=dict(run.data.metrics),
+                params=dict(run.data.params),
+            )
+        )
+    return tuple(rows)
+
+
+def comparison_url(name: str) -> str:
+    """Return the page of a dataset's leaderboard."""
+    client = connect()
+    return _leaderboard_url(_experiment(client, name))
+
+
+def share_leaderboard(client: MlflowClient, experiment: str, primary: Metric) -> str:
+    """Give the experiment a view with our columns, best run first; return its page.
+
+    The tag `mlflow.sharedViewState.<key>` is what MLflow's own "share" button writes (3.17); it
+    is not documented, and a test watches it.
+    """
+    columns = [
+        *(f"metrics.`{key}`" for key in (f"test/{primary}", "test/log_loss", "best/epoch")),
+        *(f"params.`{key}`" for key in _PARAMS),
+        "tags.`decision`",
+    ]
+    state = {
+        "searchFilter": "",
+        "orderByKey": f"metrics.`test/{primary}`",
+        "orderByAsc": primary in LOWER_IS_BETTER,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": ["attributes.`Models`", *columns],
+    }
+    client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{_VIEW_KEY}", json.dumps(state))
+    return _leaderboard_url(experiment)
+
+
+def _leaderboard_url(experiment: str) -> str:
+    return (
+        f"{ui_url()}/#/experiments/{experiment}/runs"
+        f"?workflowType=machine_learning&viewStateShareKey={_VIEW_KEY}"
+    )
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        known = [e.name for e in client.search_experiments() if e.name != "Default"]
+        listed = f" Known: {', '.join(sorted(known))}." if known else ""
+        raise UsageError(
+            f"no runs of {name!r} are recorded{did_you_mean(name, known) or '.'}{listed} "
+            f"Train it first: evergreen run configs/{name}.yaml"
+        )
+    return str(found.experiment_id)
+

@@ -1,0 +1,125 @@
+"""From settings to torch's learning-rate schedulers, and when each of them steps."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as torch_schedulers
+
+from pipeline_lib.config import (
+    ConstantSchedule,
+    CosineSchedule,
+    CosineWarmupSchedule,
+    ExponentialSchedule,
+    LambdaSchedule,
+    MultiStepSchedule,
+    OneCycleSchedule,
+    PlateauSchedule,
+    SchedulerSettings,
+    StepSchedule,
+)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A torch scheduler and when it steps: after each step, or after each epoch."""
+
+    scheduler: torch_schedulers.LRScheduler | None
+    per_step: bool = False
+
+    def after_step(self) -> None:
+        """Tell it that the optimizer has stepped."""
+        if self.scheduler is not None and self.per_step:
+            self.scheduler.step()
+
+    def after_epoch(self, val_loss: float) -> None:
+        """Tell it that an epoch has ended; only `plateau` looks at the loss."""
+        if self.scheduler is None or self.per_step:
+            return
+        if isinstance(self.scheduler, torch_schedulers.ReduceLROnPlateau):
+            self.scheduler.step(val_loss)
+        else:
+            self.scheduler.step()
+
+
+def build_schedule(
+    settings: SchedulerSettings, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int
+) -> Schedule:
+    """Build the schedule of a training of `epochs` epochs with `steps_per_epoch` steps each."""
+    n_steps = epochs * steps_per_epoch
+    match settings:
+        case ConstantSchedule():
+            return Schedule(None)
+        case LambdaSchedule():
+            return Schedule(
+                torch_schedulers.LambdaLR(optimizer, lambda e: _factor(settings, e, epochs))
+            )
+        case StepSchedule():
+            return Schedule(
+                torch_schedulers.StepLR(optimizer, settings.step_size, gamma=settings.gamma)
+            )
+        case MultiStepSchedule():
+            return Schedule(
+                torch_schedulers.MultiStepLR(
+                    optimizer, list(settings.milestones), gamma=settings.gamma
+                )
+            )
+        case ExponentialSchedule():
+            return Schedule(torch_schedulers.ExponentialLR(optimizer, settings.gamma))
+        case CosineSchedule():
+            return Schedule(
+                torch_schedulers.CosineAnnealingLR(
+                    optimizer, T_max=epochs, eta_min=settings.final_learning_rate
+                )
+            )
+        case PlateauSchedule():
+            return Schedule(
+                torch_schedulers.ReduceLROnPlateau(
+                    optimizer,
+                    factor=settings.factor,
+                    patience=settings.patience,
+                    threshold=settings.threshold,
+                )
+            )
+        case OneCycleSchedule():
+            return Schedule(
+                torch_schedulers.OneCycleLR(
+                    optimizer,
+                    max_lr=float(optimizer.param_groups[0]["lr"]),
+                    total_steps=n_steps,
+                    pct_start=settings.warmup,
+                    div_factor=1 / settings.start_factor,
+                    # torch divides the first rate, not the peak, by `final_div_factor`
+                    final_div_factor=settings.start_factor / settings.final_factor,
+                    cycle_momentum=False,
+                ),
+                per_step=True,
+            )
+        case CosineWarmupSchedule():
+            rise = settings.warmup_epochs * steps_per_epoch
+            warmup = torch_schedulers.LinearLR(
+                optimizer, start_factor=settings.start_factor, total_iters=rise
+            )
+            fall = torch_schedulers.CosineAnnealingLR(
+                optimizer, T_max=n_steps - rise, eta_min=settings.final_learning_rate
+            )
+            return Schedule(
+                torch_schedulers.SequentialLR(optimizer, [warmup, fall], milestones=[rise]),
+                per_step=True,
+            )
+        case _:
+            assert_never(settings)
+
+
+def _factor(settings: LambdaSchedule, epochs_done: int, epochs: int) -> float:
+    match settings.shape:
+        case "power":
+            return settings.rate**epochs_done
+        case "inverse":
+            return 1 / (1 + settings.rate * epochs_done)
+        case "inverse_sqrt":
+            return (1 + settings.rate * epochs_done) ** -0.5
+        case "linear":
+            return 1 - (1 - settings.rate) * epochs_done / max(epochs - 1, 1)
+        case _:
+            assert_never(settings.shape)

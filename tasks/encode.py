@@ -1,0 +1,22 @@
+"""Turn words and numbers into parquet tensors."""
+
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import SplitRows
+from pipeline_lib.encoding.prepared import EncodedData, encode_splits
+
+
+@task(cache_policy=NO_CACHE)
+def encode(config: PipelineConfig, rows: SplitRows) -> EncodedData:
+    """Fit the encoder on the training rows, encode all splits, let the ledger grow."""
+    encoded = encode_splits(config, rows, today=datetime.now(UTC).date().isoformat())
+    new = sum(encoded.new_categories.values())
+    get_run_logger().info(
+        "encode    %d columns, %d new categories in the ledger", len(config.columns), new
+    )
+    return encoded

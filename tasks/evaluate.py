@@ -1,0 +1,51 @@
+"""Measure the new model on the test rows, beside the baselines."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import SplitRows
+from pipeline_lib.encoding.prepared import EncodedData
+from pipeline_lib.evaluation.results import EvaluationResult
+from pipeline_lib.storage import run_folder
+from pipeline_lib.tracking.reference import RunReference
+from tasks.train import Trained
+
+
+@task(cache_policy=NO_CACHE)
+def evaluate(
+    config: PipelineConfig,
+    rows: SplitRows,
+    encoded: EncodedData,
+    trained: Trained,
+    run: RunReference,
+) -> EvaluationResult:
+    """Score the model on raw test rows; keep predictions, tables and pictures."""
+    from pipeline_lib.evaluation.evaluate import evaluate_model
+    from pipeline_lib.evaluation.plots import plot_confusion
+    from pipeline_lib.serving import load_model
+    from pipeline_lib.tracking.runs import TrackedRun
+
+    tracked = TrackedRun.of(run)
+    evaluation = evaluate_model(
+        config,
+        load_model(trained.model_folder),
+        rows.read("test"),
+        train=encoded.read("train"),
+        test=encoded.read("test"),
+        out=run_folder(run.run_key) / "test_predictions.parquet",
+    )
+    result, tables = evaluation.result, evaluation.tables
+    tracked.log_metrics({f"test/{name}": value for name, value in result.scores.items()})
+    for baseline, scores in result.baselines.items():
+        tracked.log_metrics({f"baseline/{baseline}/{k}": v for k, v in scores.items()})
+    tracked.log_file(result.predictions, "tables")
+    if tables is not None:
+        tracked.log_text(tables.text, "tables/classification_report.txt")
+        tracked.log_table(tables.report, "classes.csv")
+        tracked.log_table(tables.confusion_frame(), "confusion.csv")
+        tracked.log_figure(plot_confusion(tables.confusion, tables.classes), "confusion.png")
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in result.scores.items())
+    get_run_logger().info("evaluate  test: %s", scores)
+    return result

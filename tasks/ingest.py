@@ -1,0 +1,24 @@
+"""Take the rows of the night."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.snapshot import Snapshot, take_snapshot
+from pipeline_lib.data.sources import read_source, source_name
+
+
+@task(cache_policy=NO_CACHE)
+def ingest(config: PipelineConfig) -> Snapshot:
+    """Read the source and keep its rows as a snapshot."""
+    source = source_name(config.data.source, root=config.root)
+    table = read_source(config.data.source, root=config.root)
+    snapshot = take_snapshot(config.name, table, source=source)
+    get_run_logger().info(
+        "ingest    %s rows from %s, snapshot %s",
+        f"{snapshot.n_rows:,}",
+        source,
+        snapshot.digest[:12],
+    )
+    return snapshot

@@ -1,0 +1,17 @@
+"""Decide which rows teach, which choose the epoch, and which judge."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import CheckedRows, SplitRows, split_checked
+
+
+@task(cache_policy=NO_CACHE)
+def split(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
+    """Write the rows of train, val and test; a row keeps its split for ever."""
+    rows = split_checked(config, checked)
+    counts = ", ".join(f"{name} {n:,}" for name, n in rows.n_rows.items())
+    get_run_logger().info("split     %s", counts)
+    return rows
