@@ -41,24 +41,23 @@ def require_server() -> str:
 
 
 async def _hello(url: str) -> None:
-    import httpx
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
 
-    try:
-        async with get_client() as client:
-            response = await client.hello()
-            response.raise_for_status()
-    except httpx.HTTPStatusError as error:
-        raise ServerError(
-            f"the Prefect server at {url} refuses ({error.response.status_code}); "
-            "check PREFECT_API_AUTH_STRING"
-        ) from None
-    except (httpx.HTTPError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()
-        raise ServerError(
-            f"no Prefect server answers at {url} ({reason[0] if reason else type(error).__name__})."
-            " Start it with `prefect server start`, or correct PREFECT_API_URL."
-        ) from None
+    async with get_client() as client:
+        if problem := await client.api_healthcheck():
+            reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+            raise ServerError(
+                f"no Prefect server answers at {url} ({reason}). "
+                "Start it with `prefect server start`, or correct PREFECT_API_URL."
+            )
+        try:
+            await client.read_work_pools(limit=1)
+        except PrefectHTTPStatusError as error:
+            raise ServerError(
+                f"the Prefect server at {url} refuses ({error.response.status_code}); "
+                "check PREFECT_API_AUTH_STRING"
+            ) from None
 
 
 async def ensure_pool() -> bool:

@@ -51,7 +51,9 @@ def retrain(
         result = evaluate(settings, rows, encoded, trained, run)
         verdict = decide(settings, rows, result, run)
         version = register(settings, rows, trained, verdict.decision, run)
-        record = record_of(settings, snapshot, rows, encoded, trained, result, verdict, version, run)
+        record = record_of(
+            settings, snapshot, rows, encoded, trained, result, verdict, version, run
+        )
         page = report(settings, record, run)
     return _ended(Outcome.of(record, page, run))
 

@@ -1,6 +1,6 @@
 """The MLflow run of a flow run, and the links between the two."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ DEFAULT_UI_URL = "http://127.0.0.1:4200"
 @contextmanager
 def tracked_run(
     config_path: str, config: PipelineConfig, snapshot: Snapshot
-) -> Iterator[RunReference]:
+) -> Generator[RunReference]:
     """Start the MLflow run of this flow run; see `pipeline_lib.tracking.runs.start_run`."""
     from pipeline_lib.tracking.runs import start_run
 

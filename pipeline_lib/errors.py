@@ -71,7 +71,9 @@ class ConfigProblem:
 
     def __str__(self) -> str:
         """Return `configs/x.yaml:18: training.epochs: …`."""
-        return f"{self.place}: {self.key}: {self.rule}" if self.key else f"{self.place}: {self.rule}"
+        return (
+            f"{self.place}: {self.key}: {self.rule}" if self.key else f"{self.place}: {self.rule}"
+        )
 
 
 class ConfigError(EvergreenError):

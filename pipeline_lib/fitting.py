@@ -22,7 +22,7 @@ from pipeline_lib.encoding import (
     Target,
     fit_target,
 )
-from pipeline_lib.models import build_model
+from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training import EpochRecord, TensorSplit, TrainingLoop, choose_device
 from pipeline_lib.training.devices import describe_device
@@ -43,9 +43,7 @@ def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
     rows = check_rows(table, config.columns, config.data, config.validation, source="the table")
     train, val, _ = split_rows(rows, config)
     today = datetime.now(UTC).date().isoformat()
-    encoder = Encoder.fit(
-        train, config.columns, today=today, min_count=config.encoding.min_count
-    )
+    encoder = Encoder.fit(train, config.columns, today=today, min_count=config.encoding.min_count)
     column = config.data.target
     target = fit_target(config.data, train[column], rows[column])
     session = TrainingSession.start(
@@ -76,6 +74,7 @@ class TrainingSession:
     encoder: Encoder
     target: Target
     train: TensorSplit
+    network: EmbeddingMLP
     loop: TrainingLoop
     device: torch.device
 
@@ -114,7 +113,7 @@ class TrainingSession:
             n_classes=len(target.classes) if isinstance(target, ClassTarget) else 0,
             target_scale=target.deviation if isinstance(target, NumberTarget) else 1.0,
         )
-        return cls(config, encoder, target, on_device, loop, device)
+        return cls(config, encoder, target, on_device, network, loop, device)
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train; yields one record per epoch."""
@@ -149,7 +148,7 @@ class TrainingSession:
     def facts(self, history: Sequence[EpochRecord]) -> dict[str, str]:
         """Return what a report says of the training."""
         best, seconds = self.loop.best, sum(record.epoch_s for record in history)
-        n_weights = sum(p.numel() for p in self.loop.model.parameters())
+        n_weights = sum(p.numel() for p in self.network.parameters())
         return {
             "model": f"{self.config.model.kind}, {n_weights:,} weights",
             "device": self.device_name,
@@ -159,12 +158,12 @@ class TrainingSession:
 
     def fitted(self) -> FittedModel:
         """Return the model with the best epoch's weights."""
-        self.loop.model.fill_untrained(self.train.x_cat)
+        self.network.fill_untrained(self.train.x_cat)
         return FittedModel(
             self.config.name,
             self.config.data.task,
             self.config.model,
             self.encoder,
             self.target,
-            self.loop.model,
+            self.network,
         )

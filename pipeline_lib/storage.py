@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -23,8 +23,9 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 
 
 def project_root(start: Path | None = None) -> Path:
-    """Return the nearest folder at or above `start` (default: the working directory) that holds
-    a `prefect.yaml`; `start` itself where none does.
+    """Return the nearest folder at or above `start` that holds a `prefect.yaml`.
+
+    `start` is the working directory unless given, and is returned itself where none does.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -120,7 +121,7 @@ def read_json_lines(path: Path) -> list[dict[str, Json]]:
 
 
 @contextlib.contextmanager
-def publish(folder: Path, facts: Mapping[str, Json]) -> Iterator[Path]:
+def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
     """Give a temporary folder to fill; on success write its manifest and rename it to `folder`.
 
     A `folder` that is already there is replaced; after an exception nothing of the attempt is

@@ -50,7 +50,7 @@ def train(config: PipelineConfig, encoded: EncodedData, run: RunReference) -> Tr
         EpochLog(folder / "epochs.jsonl", tracked, primary=config.primary) as epochs,
         TensorBoardLog(folder / "tensorboard", primary=config.primary) as board,
     ):
-        board.add_graph(session.loop.model, session.train)
+        board.add_graph(session.network, session.train)
         for record in session.epochs():
             history.append(record)
             epochs.append(record)

@@ -13,7 +13,8 @@ def check(
     config: Path,
     *,
     set_: Annotated[
-        tuple[str, ...], Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50")
+        tuple[str, ...],
+        Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
     ] = (),
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:

@@ -5,7 +5,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
@@ -20,7 +20,8 @@ def run(
     config: Path,
     *,
     set_: Annotated[
-        tuple[str, ...], Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50")
+        tuple[str, ...],
+        Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
     ] = (),
     force: Annotated[bool, Parameter(negative=())] = False,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
@@ -40,7 +41,7 @@ def run(
     if not json_:
         _tell_progress()
     state = retrain(str(config), assignments=set_, force=force, return_state=True)
-    outcome: Outcome = state.result()
+    outcome = cast("Outcome", state.result())
     if json_:
         print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
     else:

@@ -89,7 +89,7 @@ class PipelineConfig(Settings):
     def with_root(self, root: Path) -> "PipelineConfig":
         """Return the same config whose relative paths start from `root`."""
         copy = self.model_copy()
-        copy._root = root  # noqa: SLF001 - our own private attribute
+        copy._root = root
         return copy
 
     @property

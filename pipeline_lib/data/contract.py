@@ -61,7 +61,7 @@ def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> p
     for name, column in columns.items():
         try:
             typed[name] = _typed(table[name], column)
-        except _TypeClash as clash:
+        except _TypeClashError as clash:
             violations.append(Violation(name, "type", clash.n_rows, str(clash)))
     if violations:
         raise ContractError(violations, source=source)
@@ -90,9 +90,7 @@ def check_rows(
             f"({validation.min_rows})"
         )
     target: Column = (
-        NumberColumn()
-        if data.task == "regression"
-        else CategoryColumn(allowed=data.classes)
+        NumberColumn() if data.task == "regression" else CategoryColumn(allowed=data.classes)
     )
     wanted = {**columns, data.target: target}
     typed = conform(table, wanted, source=source)
@@ -107,7 +105,7 @@ def check_rows(
     return typed
 
 
-class _TypeClash(Exception):
+class _TypeClashError(Exception):
     def __init__(self, message: str, n_rows: int) -> None:
         super().__init__(message)
         self.n_rows = n_rows
@@ -133,7 +131,7 @@ def _as_words(values: pa.ChunkedArray) -> pa.ChunkedArray:
         )
         odd = values.filter(pc.invert(whole))
         if len(odd):
-            raise _TypeClash(
+            raise _TypeClashError(
                 f"{len(odd)} rows hold numbers that are not whole, such as "
                 f"{examples(_some(odd))}; a category is text or a whole number",
                 len(odd),
@@ -142,7 +140,7 @@ def _as_words(values: pa.ChunkedArray) -> pa.ChunkedArray:
     plain = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string)
     if any(test(arrow_type) for test in plain) or pa.types.is_large_string(arrow_type):
         return values.cast(pa.string())
-    raise _TypeClash(f"has the type {arrow_type}, which no category can have", len(values))
+    raise _TypeClashError(f"has the type {arrow_type}, which no category can have", len(values))
 
 
 def _as_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -153,7 +151,7 @@ def _as_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
             return text.cast(pa.float64())
         except pa.ArrowInvalid:
             odd = [word for word in text.drop_null().to_pylist() if not _is_number(word)]
-            raise _TypeClash(
+            raise _TypeClashError(
                 f"{len(odd)} rows hold text that is no number, such as {examples(_some(odd))}",
                 len(odd),
             ) from None
@@ -161,7 +159,7 @@ def _as_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if any(test(arrow_type) for test in numeric):
         numbers = values.cast(pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
-    raise _TypeClash(f"has the type {arrow_type}, which is no number", len(values))
+    raise _TypeClashError(f"has the type {arrow_type}, which is no number", len(values))
 
 
 def _is_number(word: str) -> bool:
@@ -174,8 +172,8 @@ def _is_number(word: str) -> bool:
 
 def _some(values: "pa.ChunkedArray | list[str]") -> list[object]:
     """Return a few different values, the most frequent first come."""
-    seen = dict.fromkeys(values if isinstance(values, list) else values.to_pylist())
-    return list(seen)[: MAX_EXAMPLES + 1]
+    every: list[object] = [*values] if isinstance(values, list) else values.to_pylist()
+    return list(dict.fromkeys(every))[: MAX_EXAMPLES + 1]
 
 
 def _broken(name: str, values: pa.ChunkedArray, column: Column) -> list[Violation]:

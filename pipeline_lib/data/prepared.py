@@ -73,6 +73,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
             for number, name in enumerate(SPLITS):
                 mine = rows.filter(pa.array(np.equal(assigned, number)))
                 pq.write_table(mine, scratch / f"{name}.parquet", compression="zstd")
-    counts = {name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in SPLITS}
+    counts: dict[SplitName, int] = {
+        name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in SPLITS
+    }
     return SplitRows(folder, digest, counts)
-

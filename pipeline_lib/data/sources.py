@@ -84,9 +84,7 @@ def _read_csv(path: Path, source: CsvFile) -> pa.Table:
         table = pa_csv.read_csv(
             path,
             read_options=pa_csv.ReadOptions(encoding=source.encoding, use_threads=False),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=source.delimiter, newlines_in_values=True
-            ),
+            parse_options=pa_csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
                 null_values=list(source.null_values),

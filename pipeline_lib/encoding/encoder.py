@@ -142,9 +142,7 @@ class Encoder:
 
     def save(self, folder: Path) -> None:
         """Write `encoder.json` and `categories.parquet`."""
-        write_json(
-            folder / "encoder.json", {**self._spec(), "fingerprint": self.fingerprint()}
-        )
+        write_json(folder / "encoder.json", {**self._spec(), "fingerprint": self.fingerprint()})
         pq.write_table(self.categories_table(), folder / "categories.parquet", compression="zstd")
 
     @classmethod
@@ -166,7 +164,9 @@ class Encoder:
             )
         encoder = cls._from_parts(cast("list[dict[str, Any]]", spec["columns"]), table)
         if encoder.fingerprint() != spec["fingerprint"]:
-            raise ModelError(f"{folder}: encoder.json and categories.parquet are not of one encoder")
+            raise ModelError(
+                f"{folder}: encoder.json and categories.parquet are not of one encoder"
+            )
         return encoder
 
     @classmethod

@@ -21,13 +21,13 @@ class Standardizer:
     @classmethod
     def fit(cls, column: str, values: pa.ChunkedArray, *, nullable: bool) -> "Standardizer":
         """Take mean and population deviation of training rows; a constant gets deviation 1."""
-        mean = pc.mean(values).as_py()
-        deviation = pc.stddev(values, ddof=0).as_py()
-        usable = deviation is not None and math.isfinite(deviation) and deviation > 0
+        mean: float = pc.mean(values).as_py() or 0.0
+        deviation: float = pc.stddev(values, ddof=0).as_py() or 0.0
+        usable = math.isfinite(mean) and math.isfinite(deviation) and deviation > 0
         return cls(
             column,
-            mean=float(mean) if mean is not None and math.isfinite(mean) else 0.0,
-            deviation=float(deviation) if usable else 1.0,
+            mean=mean if math.isfinite(mean) else 0.0,
+            deviation=deviation if usable else 1.0,
             nullable=nullable,
         )
 

@@ -95,7 +95,9 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
             encoder.save(scratch)
             write_json(scratch / "target.json", target_json)
             for name, table in tables.items():
-                write_split(scratch / f"{name}.parquet", EncodedSplit.of(table, encoder, target), encoder)
+                write_split(
+                    scratch / f"{name}.parquet", EncodedSplit.of(table, encoder, target), encoder
+                )
     _grow_ledger(config.name, ledger, encoder)
     new = {
         name: len(vocabulary.categories) - len(ledger[name].categories if name in ledger else ())

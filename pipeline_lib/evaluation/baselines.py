@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from pipeline_lib.encoding import ClassTarget, EncodedSplit, NumberTarget, Target
+from pipeline_lib.encoding import EncodedSplit, NumberTarget, Target
 from pipeline_lib.serving import Predictions
 
 Baseline = Literal["constant", "gradient_boosting"]
@@ -67,5 +67,6 @@ def _boosted(
     classifier = HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed)
     classifier.fit(x_train, train.y)
     probs = np.zeros((test.n_rows, len(target.classes)))
-    probs[:, classifier.classes_] = classifier.predict_proba(x_test)
+    known: npt.NDArray[np.int64] = np.asarray(classifier.classes_, np.int64)
+    probs[:, known] = classifier.predict_proba(x_test)
     return probs

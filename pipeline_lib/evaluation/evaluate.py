@@ -119,6 +119,12 @@ def _on_classes(
 
 def _class_rows(tables: ClassTables) -> tuple[ClassRow, ...]:
     return tuple(
-        ClassRow(str(r["class"]), float(r["precision"]), float(r["recall"]), float(r["f1"]), int(r["n_rows"]))
+        ClassRow(
+            str(r["class"]),
+            float(r["precision"]),
+            float(r["recall"]),
+            float(r["f1"]),
+            int(r["n_rows"]),
+        )
         for r in tables.report.to_dict("records")
     )

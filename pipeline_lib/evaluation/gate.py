@@ -35,7 +35,9 @@ class ChampionScores:
 
 @dataclass(frozen=True)
 class Decision:
-    """`promoted`: the challenger becomes champion; `kept`: the champion stays; `rejected`: the
+    """What was decided.
+
+    `promoted`: the challenger becomes champion; `kept`: the champion stays; `rejected`: the
     challenger is not fit, champion or not.
     """
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline_lib.config import METRICS, Metric, Task
-from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.comparison import Scores
+from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
 
 _MAX_ROWS = 30
@@ -91,7 +91,7 @@ class DecisionRecord:
 
 
 def escape(text: str) -> str:
-    """Return text that markdown shows as it is: names from data draw no tables, links or HTML.
+    r"""Return text that markdown shows as it is: names from data draw no tables, links or HTML.
 
     >>> escape("a|b <b>")
     'a\\\\|b &lt;b&gt;'
@@ -106,7 +106,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for row in rows:
         first, *rest = row
-        cells = [first if first.startswith("**") else escape(first), *(escape(cell) for cell in rest)]
+        cells = [
+            first if first.startswith("**") else escape(first),
+            *(escape(cell) for cell in rest),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@ Classes are rows of these tables, never their keys: a class called `accuracy` st
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,9 +48,8 @@ def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTabl
     assert isinstance(target, ClassTarget)
     y, predicted = target.encode(actual), predictions.values.argmax(axis=1)
     numbers = list(range(len(target.classes)))
-    precision, recall, f1, n_rows = sk.precision_recall_fscore_support(
-        y, predicted, labels=numbers, zero_division=0
-    )
+    options: dict[str, Any] = {"labels": numbers, "zero_division": 0}
+    precision, recall, f1, n_rows = sk.precision_recall_fscore_support(y, predicted, **options)
     report = pd.DataFrame(
         {
             "class": target.classes,
@@ -59,8 +59,6 @@ def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTabl
             "n_rows": n_rows,
         }
     )
-    text = sk.classification_report(
-        y, predicted, labels=numbers, target_names=target.classes, zero_division=0, digits=3
-    )
+    text = sk.classification_report(y, predicted, target_names=target.classes, digits=3, **options)
     confusion = sk.confusion_matrix(y, predicted, labels=numbers)
     return ClassTables(target.classes, report, confusion, str(text))

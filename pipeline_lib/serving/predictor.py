@@ -126,7 +126,9 @@ class FittedModel:
         """
         with publish(Path(folder), {"kind": "evergreen model"}) as scratch:
             self.encoder.save(scratch)
-            weights = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+            weights = {
+                k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()
+            }
             save_file(weights, scratch / "model.safetensors")
             write_json(scratch / "model.json", self._spec())
 
@@ -199,11 +201,13 @@ def load_model(folder: str | Path) -> FittedModel:
 
 
 def _as_table(rows: Rows, columns: Mapping[str, Column]) -> pa.Table:
-    """Return the feature columns as Arrow; a column of mixed Python values is read value by value."""
+    """Return the feature columns as Arrow; a column of mixed Python values is read by value."""
     if isinstance(rows, pa.Table):
         return rows
     present = [name for name in columns if name in rows.columns]
-    require_columns(pa.table({name: [] for name in rows.columns.astype(str)}), list(columns), source="the rows")
+    require_columns(
+        pa.table({name: [] for name in rows.columns.astype(str)}), list(columns), source="the rows"
+    )
     arrays: list[pa.Array] = []
     for name in present:
         values = rows[name]
@@ -217,7 +221,7 @@ def _as_table(rows: Rows, columns: Mapping[str, Column]) -> pa.Table:
     return pa.table(arrays, names=present)
 
 
-def _mixed(name: str, values: "pd.Series[Any]", column: Column) -> pa.Array:
+def _mixed(name: str, values: pd.Series, column: Column) -> pa.Array:
     words: list[str | None] = []
     odd: list[object] = []
     for value in cast("list[object]", values.tolist()):

@@ -1,1 +1,1 @@
-"""The only door to MLflow. Every module but `reference` imports mlflow: import it where it is used."""
+"""The only door to MLflow. Every module but `reference` imports mlflow: import where needed."""

@@ -5,9 +5,9 @@ MLflow copies the file into the package and executes it there ("models from code
 
 from typing import Any
 
-import mlflow
 import pandas as pd
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class EvergreenModel(PythonModel):
@@ -19,7 +19,7 @@ class EvergreenModel(PythonModel):
 
         self._model = load_model(context.artifacts["model"])
 
-    def predict(
+    def predict(  # pyright: ignore[reportIncompatibleMethodOverride] - declared without a type
         self,
         context: PythonModelContext,
         model_input: pd.DataFrame,
@@ -30,4 +30,4 @@ class EvergreenModel(PythonModel):
         return self._model.predict(model_input)
 
 
-mlflow.models.set_model(EvergreenModel())
+set_model(EvergreenModel())

@@ -8,11 +8,12 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
+from mlflow import pyfunc
+from mlflow.artifacts import download_artifacts
 from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
 from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.errors import ModelError
@@ -37,13 +38,18 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
         The model's URI.
     """
     model = load_model(model_folder)
+    # Left alone, MLflow would file the model under its active experiment, which nobody has set.
+    logged = run.client.create_logged_model(
+        run.reference.experiment_id, name="model", source_run_id=run.run_id
+    )
     with warnings.catch_warnings():
         # Type hints would have MLflow convert rows; an example would be stored. Neither is wanted.
         warnings.simplefilter("ignore", UserWarning)
         info = Model.log(
             artifact_path=None,
             name="model",
-            flavor=mlflow.pyfunc,
+            model_id=logged.model_id,
+            flavor=pyfunc,
             run_id=run.run_id,
             python_model=str(_HERE / "model_code.py"),
             artifacts={"model": str(model_folder)},
@@ -60,10 +66,13 @@ def signature_of(model: FittedModel) -> ModelSignature:
     Inputs have the type `any`: MLflow would refuse whole numbers where it reads "string" or
     "double", while the model's own contract takes them and checks more.
     """
-    inputs = [ColSpec(AnyType(), name) for name in model.encoder.columns]
-    outputs = [ColSpec(DataType.double, "prediction")]
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(AnyType(), name) for name in model.encoder.columns
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.double if model.task == "regression" else DataType.string, "prediction")
+    ]
     if isinstance(model.target, ClassTarget):
-        outputs = [ColSpec(DataType.string, "prediction")]
         outputs += [ColSpec(DataType.double, f"probability_{c}") for c in model.target.classes]
     outputs.append(ColSpec(DataType.integer, "unseen"))
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
@@ -85,7 +94,7 @@ def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame)
     Raises:
         ModelError: the package does not load, or does not say the same.
     """
-    package = mlflow.artifacts.download_artifacts(model_uri)
+    package = download_artifacts(model_uri)
     with tempfile.TemporaryDirectory() as scratch:
         rows, out = Path(scratch) / "rows.parquet", Path(scratch) / "out.parquet"
         golden.to_parquet(rows)

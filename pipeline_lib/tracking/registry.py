@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
@@ -49,7 +49,7 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
         return None
     version, uri = str(found.version), f"models:/{name}/{found.version}"
     try:
-        package = Path(mlflow.artifacts.download_artifacts(uri))
+        package = Path(download_artifacts(uri))
         folder = package / "artifacts" / "model"
         if package_digest(folder) != found.tags.get("package.sha256"):
             raise ModelError("it was changed after it was registered, or was made elsewhere")

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,9 @@ class TrackedRun:
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record final numbers, all in one call."""
-        entries = [MlflowMetric(k, float(v), self.reference.start_ms, 0) for k, v in metrics.items()]
+        entries = [
+            MlflowMetric(k, float(v), self.reference.start_ms, 0) for k, v in metrics.items()
+        ]
         self.client.log_batch(self.run_id, metrics=entries)
 
     def log_text(self, text: str, path: str) -> None:
@@ -98,7 +100,7 @@ def start_run(
     run_key: str,
     run_name: str,
     tags: Mapping[str, str],
-) -> Iterator[RunReference]:
+) -> Generator[RunReference]:
     """Start a run with its parameters, tags, config and dataset; end it whatever happens.
 
     The run ends FINISHED, FAILED after an exception, or KILLED after an interruption. Runs of the
@@ -182,4 +184,3 @@ def _git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-

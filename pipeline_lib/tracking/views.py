@@ -112,4 +112,3 @@ def _experiment(client: MlflowClient, name: str) -> str:
             f"Train it first: evergreen run configs/{name}.yaml"
         )
     return str(found.experiment_id)
-

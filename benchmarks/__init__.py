@@ -1,0 +1,1 @@
+"""What the project claims in numbers, each measured by one command."""
