@@ -6,7 +6,7 @@ from prefect.states import Completed
 
 from flows.outcome import Outcome, record_of, skipped
 from flows.parameters import ConfigPath
-from flows.tracked import tracked_run
+from flows.tracked import run_name, tracked_run
 from pipeline_lib.config import Overrides, load_config
 from pipeline_lib.evaluation.journal import last_decision
 from tasks.decide import decide
@@ -20,7 +20,7 @@ from tasks.train import train
 from tasks.validate import validate
 
 
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name=run_name)
 def retrain(
     config: ConfigPath = "configs/car_evaluation.yaml",
     overrides: Overrides = Overrides(),  # noqa: B008 - frozen
@@ -46,7 +46,7 @@ def retrain(
         return _ended(skipped(past))
     rows = split(settings, validate(settings, snapshot))
     encoded = encode(settings, rows)
-    with tracked_run(config, settings, snapshot) as run:
+    with tracked_run(settings, snapshot) as run:
         trained = train(settings, encoded, run)
         result = evaluate(settings, rows, encoded, trained, run)
         verdict = decide(settings, rows, result, run)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 import pipeline_lib
@@ -18,10 +19,14 @@ from pipeline_lib.tracking.reference import RunReference
 DEFAULT_UI_URL = "http://127.0.0.1:4200"
 
 
+def run_name() -> str:
+    """Name a flow run, and its MLflow run, after its config and the time it was due (UTC)."""
+    due = flow_run.scheduled_start_time or datetime.now(UTC)
+    return f"{Path(str(flow_run.parameters['config'])).stem} {due:%Y-%m-%d %H:%M:%S}"
+
+
 @contextmanager
-def tracked_run(
-    config_path: str, config: PipelineConfig, snapshot: Snapshot
-) -> Generator[RunReference]:
+def tracked_run(config: PipelineConfig, snapshot: Snapshot) -> Generator[RunReference]:
     """Start the MLflow run of this flow run; see `pipeline_lib.tracking.runs.start_run`."""
     from pipeline_lib.tracking.runs import start_run
 
@@ -31,7 +36,7 @@ def tracked_run(
         config,
         snapshot,
         run_key=digest_json([snapshot.digest, config.digest(), code])[:16],
-        run_name=f"{Path(config_path).stem} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        run_name=run_name(),
         tags=tags,
     ) as run:
         yield run

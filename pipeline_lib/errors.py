@@ -49,6 +49,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {match!r}?" if match != match.strip() else f"; did you mean {match}?"
 
 
+def unknown_dataset(name: str, known: Sequence[str]) -> str:
+    """Return the end of a message about a dataset that is not there: the nearest, or what to do."""
+    if near := did_you_mean(name, known):
+        return near
+    listed = f" (known: {', '.join(sorted(known)[:MAX_EXAMPLES])})" if known else ""
+    return f"{listed}. Train it first: evergreen run configs/{name}.yaml"
+
+
 class EvergreenError(Exception):
     """Any mistake that Evergreen explains instead of showing a traceback."""
 

@@ -38,8 +38,13 @@ def evaluate(
     )
     result, tables = evaluation.result, evaluation.tables
     tracked.log_metrics({f"test/{name}": value for name, value in result.scores.items()})
-    for baseline, scores in result.baselines.items():
-        tracked.log_metrics({f"baseline/{baseline}/{k}": v for k, v in scores.items()})
+    tracked.log_metrics(
+        {
+            f"baseline/{'' if baseline == 'constant' else f'{baseline}_'}{name}": value
+            for baseline, scores in result.baselines.items()
+            for name, value in scores.items()
+        }
+    )
     tracked.log_file(result.predictions, "tables")
     if tables is not None:
         tracked.log_text(tables.text, "tables/classification_report.txt")

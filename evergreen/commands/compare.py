@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from evergreen.tables import print_table
+from pipeline_lib.config import METRICS
 
 if TYPE_CHECKING:
     from pipeline_lib.tracking.views import RunRow
@@ -31,7 +32,7 @@ def compare(
     if json_:
         print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
         return 0
-    metrics = [key for key in _keys(rows) if key.startswith("test/")]
+    metrics = [key for key in _metric_keys(rows) if key.startswith("test/")]
     differing = [key for key in _param_keys(rows) if len({r.params.get(key) for r in rows}) > 1]
     head = ("run", "decision", "version", *metrics, *differing)
     print_table(head, [_cells(row, metrics, differing) for row in rows])
@@ -46,8 +47,11 @@ def _cells(row: "RunRow", metrics: list[str], params: list[str]) -> tuple[str, .
     return (row.run_name, decision, version, *numbers, *(row.params.get(k, "–") for k in params))
 
 
-def _keys(rows: "tuple[RunRow, ...]") -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in sorted(row.metrics)))
+def _metric_keys(rows: "tuple[RunRow, ...]") -> list[str]:
+    order = {
+        f"test/{name}": place for names in METRICS.values() for place, name in enumerate(names)
+    }
+    return sorted({key for row in rows for key in row.metrics}, key=lambda k: (order.get(k, 99), k))
 
 
 def _param_keys(rows: "tuple[RunRow, ...]") -> list[str]:

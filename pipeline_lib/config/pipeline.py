@@ -1,9 +1,9 @@
 """The whole config of one dataset, and the few values a single run may override."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from pipeline_lib.config.data import (
     CategoryColumn,
@@ -129,8 +129,18 @@ class PipelineConfig(Settings):
         return self
 
 
+def _flat_choices(schema: dict[str, Any]) -> None:
+    """Lift the kinds of a union beside null: the run form shows a tab per kind, not one blank."""
+    for field in schema["properties"].values():
+        choices: list[dict[str, Any]] = field.get("anyOf", [])
+        if any("oneOf" in choice for choice in choices):
+            field["anyOf"] = [kind for c in choices for kind in c.get("oneOf", [c])]
+
+
 class Overrides(Settings):
     """Values of the config that one run sets differently; empty ones stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra=_flat_choices)
 
     epochs: int | None = Field(
         default=None, ge=1, le=100_000, description="passes over the training rows"

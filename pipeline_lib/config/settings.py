@@ -9,7 +9,8 @@ from pydantic.fields import ComputedFieldInfo, FieldInfo
 
 def _class_title(model: type[Any]) -> str:
     borders = r"(?<=[a-z])(?=[A-Z][A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])"
-    words = re.sub(borders, " ", model.__name__).split()
+    name = model.__name__.removesuffix("Settings") or model.__name__
+    words = re.sub(borders, " ", name).split()
     return " ".join([words[0], *(w if w.isupper() else w.lower() for w in words[1:])])
 
 

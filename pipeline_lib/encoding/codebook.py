@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.prepared import read_ledger
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
-from pipeline_lib.errors import UsageError, did_you_mean
+from pipeline_lib.errors import UsageError, did_you_mean, unknown_dataset
 from pipeline_lib.storage import Json, evergreen_home
 
 _RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
@@ -71,11 +71,7 @@ def codes_of_dataset(name: str, column: str | None = None) -> tuple[Code, ...]:
     if not ledger:
         datasets = evergreen_home() / "datasets"
         known = sorted(p.parent.name for p in datasets.glob("*/ledger"))
-        listed = f" Known: {', '.join(known)}." if known else ""
-        raise UsageError(
-            f"dataset {name!r} has no codes yet{did_you_mean(name, known) or '.'}{listed} "
-            f"Train it first: evergreen run configs/{name}.yaml"
-        )
+        raise UsageError(f"dataset {name!r} has no codes yet{unknown_dataset(name, known)}")
     if column is not None and column not in ledger:
         raise UsageError(
             f"{name} has no category column {column!r}{did_you_mean(column, ledger) or '.'} "

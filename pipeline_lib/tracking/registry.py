@@ -1,5 +1,6 @@
 """Versions of the registered model, and which of them is champion."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +71,18 @@ def register_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    model_id = model_uri.removeprefix("models:/")
     version = client.create_model_version(
         name,
         source=model_uri,
         run_id=run.run_id,
-        model_id=model_uri.removeprefix("models:/"),
+        model_id=model_id,
         tags={**tags, "run_key": run.run_key, "package.sha256": package_digest(model_folder)},
     )
+    # The embedded store leaves this to MLflow's fluent API; without it the run's page shows a model
+    # without its version.
+    listed = json.dumps([{"name": name, "version": int(version.version)}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed})
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     return _version(name, version, is_new=True)
 

@@ -40,7 +40,8 @@ def connect() -> MlflowClient:
     """
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for noisy in ("alembic", "mlflow.store.db.utils"):
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uri = tracking_uri()
     if uri.startswith("http"):

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric
-from pipeline_lib.errors import UsageError, did_you_mean
+from pipeline_lib.errors import UsageError, unknown_dataset
 from pipeline_lib.tracking.registry import champion_version
 from pipeline_lib.tracking.store import connect, ui_url
 
 _VIEW_KEY = "evergreen"
 _PARAMS = (
     "model.dropout",
-    "training.optimizer.kind",
     "training.scheduler.kind",
     "training.epochs",
     "training.seed",
@@ -77,7 +76,7 @@ def share_leaderboard(client: MlflowClient, experiment: str, primary: Metric) ->
     is not documented, and a test watches it.
     """
     columns = [
-        *(f"metrics.`{key}`" for key in (f"test/{primary}", "test/log_loss", "best/epoch")),
+        *(f"metrics.`{key}`" for key in (f"test/{primary}", f"champion/{primary}")),
         *(f"params.`{key}`" for key in _PARAMS),
         "tags.`decision`",
     ]
@@ -106,9 +105,5 @@ def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         known = [e.name for e in client.search_experiments() if e.name != "Default"]
-        listed = f" Known: {', '.join(sorted(known))}." if known else ""
-        raise UsageError(
-            f"no runs of {name!r} are recorded{did_you_mean(name, known) or '.'}{listed} "
-            f"Train it first: evergreen run configs/{name}.yaml"
-        )
+        raise UsageError(f"no runs of {name!r} are recorded{unknown_dataset(name, known)}")
     return str(found.experiment_id)

@@ -1,0 +1,110 @@
+"""Checked and split rows, published under what they follow from."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import check_snapshot, split_checked
+from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.data.splits import SPLITS
+from pipeline_lib.errors import ContractError
+
+MakeConfig = Callable[..., PipelineConfig]
+MakeTable = Callable[..., pa.Table]
+
+
+def test_every_checked_row_lands_in_exactly_one_split(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config, table = table_config(), toy_table(300)
+    snapshot = take_snapshot(config.name, table, source="toy.csv")
+
+    split = split_checked(config, check_snapshot(config, snapshot))
+
+    parts = [split.read(name) for name in SPLITS]
+    key = [("size", "ascending")]
+    assert pa.concat_tables(parts).sort_by(key).to_pydict() == table.sort_by(key).to_pydict()
+    assert [part.num_rows for part in parts] == [split.n_rows[name] for name in SPLITS]
+    assert min(split.n_rows.values()) > 0
+
+
+def test_preparing_twice_writes_nothing_the_second_time(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config()
+    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    first = split_checked(config, check_snapshot(config, snapshot))
+    written_at = (first.folder / "train.parquet").stat().st_mtime_ns
+
+    second = split_checked(config, check_snapshot(config, snapshot))
+
+    assert second == first
+    assert (second.folder / "train.parquet").stat().st_mtime_ns == written_at
+
+
+def test_a_damaged_split_is_written_again(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config()
+    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    first = split_checked(config, check_snapshot(config, snapshot))
+    before = first.read("test")
+    (first.folder / "test.parquet").write_bytes(b"damaged")
+
+    second = split_checked(config, check_snapshot(config, snapshot))
+
+    assert second.read("test").equals(before)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "same_checked", "same_split"),
+    [
+        ("training", {"epochs": 9}, True, True),
+        ("split", {"seed": 1}, True, False),
+        ("validation", {"min_rows": 25}, False, False),
+        ("data", {"key": ["color"]}, False, False),
+    ],
+)
+def test_digests_change_with_what_decides_the_rows_and_with_nothing_else(
+    table_config: MakeConfig,
+    toy_table: MakeTable,
+    section: str,
+    values: dict[str, object],
+    same_checked: bool,
+    same_split: bool,
+) -> None:
+    config, other = table_config(), table_config(**{section: values})
+    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+
+    checked = [check_snapshot(each, snapshot) for each in (config, other)]
+    split = [split_checked(c, r) for c, r in zip((config, other), checked, strict=True)]
+
+    assert (checked[0].digest == checked[1].digest) is same_checked
+    assert (split[0].digest == split[1].digest) is same_split
+
+
+def test_rows_of_one_key_land_in_one_split(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(data={"key": ["customer"]})
+    table = toy_table(300).append_column("customer", pa.array([i % 30 for i in range(300)]))
+    snapshot = take_snapshot(config.name, table, source="toy.csv")
+
+    split = split_checked(config, check_snapshot(config, snapshot))
+
+    customers = [set(split.read(name)["customer"].to_pylist()) for name in SPLITS]
+    assert not customers[0] & customers[1]
+    assert not customers[0] & customers[2]
+    assert not customers[1] & customers[2]
+
+
+def test_rows_that_break_the_contract_are_told_by_the_name_of_their_source(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(columns={"color": {"kind": "number"}})
+    snapshot = take_snapshot(config.name, toy_table(), source="nightly/toy.csv")
+
+    with pytest.raises(ContractError, match=r"contract broken by nightly/toy\.csv"):
+        check_snapshot(config, snapshot)

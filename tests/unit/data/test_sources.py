@@ -1,0 +1,264 @@
+"""Files as people have them: with blanks, quotes, byte order marks, gaps and damage."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile
+from pipeline_lib.data.sources import read_source, source_name
+from pipeline_lib.errors import SourceError, SourceNotFoundError
+
+
+def _csv(folder: Path, content: str | bytes, **settings: Any) -> pa.Table:
+    data = content.encode() if isinstance(content, str) else content
+    (folder / "rows.csv").write_bytes(data)
+    return read_source(CsvFile(path="rows.csv", **settings), root=folder)
+
+
+def _refused(folder: Path, content: str | bytes, **settings: Any) -> str:
+    with pytest.raises(SourceError) as raised:
+        _csv(folder, content, **settings)
+    assert str(folder / "rows.csv") in str(raised.value)
+    assert raised.value.exit_code == 3
+    return str(raised.value)
+
+
+def test_every_column_of_a_csv_is_text_as_it_was_written(tmp_path: Path) -> None:
+    table = _csv(tmp_path, "zip,n,day,flag\n08123,1.50,2024-01-01,true\n00001,,,\n")
+
+    assert {str(kind) for kind in table.schema.types} == {"string"}
+    assert table.to_pylist() == [
+        {"zip": "08123", "n": "1.50", "day": "2024-01-01", "flag": "true"},
+        {"zip": "00001", "n": None, "day": None, "flag": None},
+    ]
+
+
+def test_another_delimiter_separates_fields(tmp_path: Path) -> None:
+    table = _csv(tmp_path, "a;b\n1,5;x\n", delimiter=";")
+
+    assert table.to_pylist() == [{"a": "1,5", "b": "x"}]
+
+
+def test_a_newline_inside_quotes_belongs_to_the_value(tmp_path: Path) -> None:
+    table = _csv(tmp_path, 'a,b\n"two\nlines","say ""hi"""\nx,y\n')
+
+    assert table["a"].to_pylist() == ["two\nlines", "x"]
+    assert table["b"].to_pylist() == ['say "hi"', "y"]
+
+
+def test_windows_line_ends_are_no_part_of_a_value(tmp_path: Path) -> None:
+    table = _csv(tmp_path, "a,b\r\n1,2\r\n")
+
+    assert table.to_pylist() == [{"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize("header", ["zip,b", '"zip","b"', '"zip",b'])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_is_no_part_of_the_first_name(
+    tmp_path: Path, header: str, encoding: str
+) -> None:
+    table = _csv(tmp_path, f"\ufeff{header}\n08123,2\n", encoding=encoding)
+
+    assert table.to_pylist() == [{"zip": "08123", "b": "2"}]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
+def test_a_file_is_read_in_the_encoding_that_is_set(tmp_path: Path, encoding: str) -> None:
+    table = _csv(tmp_path, "né,b\nçà,08\n".encode(encoding), encoding=encoding)
+
+    assert table.to_pylist() == [{"né": "çà", "b": "08"}]
+
+
+@pytest.mark.parametrize("n_good_rows", [0, 10, 100_000], ids=lambda n: f"after-{n}-rows")
+def test_a_wrong_encoding_is_told_with_the_setting_to_change(
+    tmp_path: Path, n_good_rows: int
+) -> None:
+    content = b"name,n\n" + b"cafe,1\n" * n_good_rows + "café,2\n".encode("latin-1")
+
+    message = _refused(tmp_path, content)
+
+    assert "`data.source.encoding`" in message
+
+
+def test_an_encoding_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    message = _refused(tmp_path, "a,b\n1,2\n", encoding="utf-9")
+
+    assert "unknown encoding: utf-9" in message
+    assert "`data.source.encoding`" in message
+
+
+def test_trim_drops_blanks_around_names_and_values_and_nowhere_else(tmp_path: Path) -> None:
+    text = "age, income \n39 , <=50K\n 40,two words \n"
+
+    table = _csv(tmp_path, text, trim=True)
+
+    assert table.to_pylist() == [
+        {"age": "39", "income": "<=50K"},
+        {"age": "40", "income": "two words"},
+    ]
+
+
+def test_without_trim_blanks_stay(tmp_path: Path) -> None:
+    table = _csv(tmp_path, "age, income\n39, <=50K\n")
+
+    assert table.to_pylist() == [{"age": "39", " income": " <=50K"}]
+
+
+def test_only_the_null_words_mean_that_nothing_is_there(tmp_path: Path) -> None:
+    text = "a,b\nNA,nan\n?,\nNone,null\n"
+
+    table = _csv(tmp_path, text, null_values=("?", "NA"))
+
+    assert table["a"].to_pylist() == [None, None, "None"]
+    assert table["b"].to_pylist() == ["nan", "", "null"]
+
+
+@pytest.mark.parametrize("trim", [False, True])
+def test_a_quoted_null_word_is_a_word(tmp_path: Path, trim: bool) -> None:
+    table = _csv(tmp_path, 'a,b\n"?",1\n?,2\n', null_values=("?",), trim=trim)
+
+    assert table["a"].to_pylist() == ["?", None]
+
+
+def test_a_null_word_between_blanks_is_nothing_when_trimmed(tmp_path: Path) -> None:
+    table = _csv(tmp_path, "a,b\n x, ?\n ,y\n", null_values=("", "?"), trim=True)
+
+    assert table.to_pylist() == [{"a": "x", "b": None}, {"a": None, "b": "y"}]
+
+
+def test_a_missing_file_is_told_with_the_nearest_name_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+
+    with pytest.raises(SourceNotFoundError) as raised:
+        read_source(CsvFile(path="row.csv"), root=tmp_path)
+
+    assert raised.value.exit_code == 2
+    assert str(raised.value) == (
+        f"{tmp_path}/row.csv: there is no such file; did you mean rows.csv?"
+    )
+
+
+@pytest.mark.parametrize("kind", [CsvFile, ParquetFile])
+def test_a_folder_is_no_file(tmp_path: Path, kind: type[CsvFile] | type[ParquetFile]) -> None:
+    (tmp_path / "rows").mkdir()
+
+    with pytest.raises(SourceError, match="is a folder"):
+        read_source(kind(path="rows"), root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "is empty"),
+        ("a,b\n", "has columns but no rows"),
+        ("a,b", "has columns but no rows"),
+        ("a,,c\n1,2,3\n", "columns without a name at 2"),
+        ("a,  ,c\n1,2,3\n", "columns without a name at 2"),
+        ("a,b,a\n1,2,3\n", "column names that stand twice: 'a'"),
+        ("\n", "rows.csv"),
+        ("\n\n\n", "rows.csv"),
+    ],
+)
+def test_a_table_without_proper_names_or_rows_is_refused(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    assert told in _refused(tmp_path, content)
+
+
+def test_names_that_are_equal_once_trimmed_stand_twice(tmp_path: Path) -> None:
+    assert "stand twice: 'a'" in _refused(tmp_path, "a, a\n1,2\n", trim=True)
+
+
+@pytest.mark.parametrize("row", ["4", "4,5,6"], ids=["short", "long"])
+def test_a_ragged_row_is_told_with_its_number(tmp_path: Path, row: str) -> None:
+    message = _refused(tmp_path, f"a,b\n1,2\n2,3\n{row}\n5,6\n")
+
+    assert "#4" in message
+    assert "Expected 2 columns" in message
+
+
+def test_a_ragged_row_after_many_is_told_with_its_number(tmp_path: Path) -> None:
+    message = _refused(tmp_path, "a,b\n" + "1,2\n" * 500_000 + "1,2,3\n")
+
+    assert "#500002" in message
+
+
+def test_the_message_about_a_huge_ragged_row_stays_short(tmp_path: Path) -> None:
+    message = _refused(tmp_path, "a,b\n1,2\n" + "x" * 100_000 + "\n")
+
+    assert len(message) < 1000
+
+
+def test_a_file_that_begins_with_an_empty_line_is_read_or_refused(tmp_path: Path) -> None:
+    try:
+        table = _csv(tmp_path, "\na,b\n08,2\n")
+    except SourceError as error:
+        assert "rows.csv" in str(error)
+    else:
+        assert table.to_pylist() == [{"a": "08", "b": "2"}]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    _refused(tmp_path, gzip.compress(b"a,b\n1,2\n"))
+
+
+def test_parquet_keeps_its_types_and_rows(tmp_path: Path) -> None:
+    table = pa.table({"a": pa.array([1, None], pa.int32()), "b": ["x", "y"]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+
+    read = read_source(ParquetFile(path="rows.parquet"), root=tmp_path)
+
+    assert read.equals(table)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no parquet"])
+def test_damaged_parquet_is_refused_with_its_path(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"a": list(range(10_000))})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+
+    match damage:
+        case "cut":
+            path.write_bytes(data[: len(data) // 2])
+        case "flipped":
+            data[len(data) // 2] ^= 0xFF
+            path.write_bytes(data)
+        case _:
+            path.write_text("a,b\n1,2\n")
+
+    with pytest.raises(SourceError, match=r"rows\.parquet: "):
+        read_source(ParquetFile(path="rows.parquet"), root=tmp_path)
+
+
+def test_parquet_without_rows_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([], pa.string())}), tmp_path / "rows.parquet")
+
+    with pytest.raises(SourceError, match="has columns but no rows"):
+        read_source(ParquetFile(path="rows.parquet"), root=tmp_path)
+
+
+def test_parquet_with_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+
+    with pytest.raises(SourceError, match="stand twice: 'a'"):
+        read_source(ParquetFile(path="rows.parquet"), root=tmp_path)
+
+
+def test_a_source_has_a_name_that_a_person_knows(tmp_path: Path) -> None:
+    builtin = BuiltinTable(table="car_evaluation")
+
+    assert source_name(builtin, root=tmp_path) == "built-in table car_evaluation"
+    assert source_name(CsvFile(path="a.csv"), root=tmp_path) == f"{tmp_path}/a.csv"
+    assert source_name(CsvFile(path="/b/a.csv"), root=tmp_path) == "/b/a.csv"
+
+
+def test_the_built_in_table_needs_no_file(tmp_path: Path) -> None:
+    table = read_source(BuiltinTable(table="car_evaluation"), root=tmp_path)
+
+    assert table.num_rows == 1728

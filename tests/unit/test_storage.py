@@ -1,0 +1,268 @@
+"""Atomic publishing, manifests, JSON files that are whole or absent."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.errors import StorageError
+from pipeline_lib.storage import (
+    MANIFEST,
+    Json,
+    append_json_line,
+    believed,
+    dataset_folder,
+    digest_file,
+    digest_json,
+    digest_tree,
+    evergreen_home,
+    project_root,
+    publish,
+    read_json_lines,
+    writable_folder,
+    write_json,
+)
+
+
+def _publish_text(folder: Path, text: str) -> None:
+    with publish(folder, {"kind": "test"}) as scratch:
+        (scratch / "a.txt").write_text(text)
+        (scratch / "below").mkdir()
+        (scratch / "below" / "b.txt").write_text("b")
+
+
+def test_a_published_folder_says_size_and_sha256_of_every_file(tmp_path: Path) -> None:
+    _publish_text(tmp_path / "out", "hello")
+
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+
+    sha256 = hashlib.sha256(b"hello").hexdigest()
+    assert manifest["kind"] == "test"
+    assert manifest["files"]["a.txt"] == {"size_bytes": 5, "sha256": sha256}
+    assert set(manifest["files"]) == {"a.txt", "below/b.txt"}
+    assert believed(tmp_path / "out") == manifest
+
+
+def test_an_exception_leaves_the_old_folder_as_it_was_and_nothing_of_the_attempt(
+    tmp_path: Path,
+) -> None:
+    _publish_text(tmp_path / "out", "old")
+
+    with pytest.raises(KeyError), publish(tmp_path / "out", {}) as scratch:
+        (scratch / "a.txt").write_text("new")
+        raise KeyError("no")
+
+    assert (tmp_path / "out" / "a.txt").read_text() == "old"
+    assert believed(tmp_path / "out") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_exception_before_anything_was_published_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), publish(tmp_path / "out", {}) as scratch:
+        (scratch / "a.txt").write_text("new")
+        raise KeyboardInterrupt
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_publishing_again_replaces_every_file_of_the_old_folder(tmp_path: Path) -> None:
+    _publish_text(tmp_path / "out", "old")
+
+    with publish(tmp_path / "out", {}) as scratch:
+        (scratch / "c.txt").write_text("c")
+
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"c.txt", MANIFEST}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("rename", [1, 2, 3], ids=lambda n: f"at-rename-{n}")
+def test_a_kill_while_publishing_leaves_the_old_folder_or_the_new_one(
+    tmp_path: Path, rename: int
+) -> None:
+    _publish_text(tmp_path / "out", "old")
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from pipeline_lib.storage import publish
+
+        left = int(sys.argv[2])
+
+        def kill_at_rename(event, arguments):
+            global left
+            if event == "os.rename":
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill_at_rename)
+        with publish(Path(sys.argv[1]), {}) as scratch:
+            (scratch / "a.txt").write_text("new")
+        """
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "out"), str(rename)], check=False
+    )
+
+    assert done.returncode in (0, -signal.SIGKILL)
+    assert believed(tmp_path / "out") is not None
+    assert (tmp_path / "out" / "a.txt").read_text() in {"old", "new"}
+
+
+def test_a_folder_that_cannot_be_created_names_evergreen_home(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StorageError, match="EVERGREEN_HOME") as raised:
+        writable_folder(tmp_path / "file" / "home")
+
+    assert str(tmp_path / "file" / "home") in str(raised.value)
+
+
+def test_publishing_below_a_home_that_is_a_file_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(StorageError, match="EVERGREEN_HOME"):
+        _publish_text(dataset_folder("toy") / "x", "hello")
+
+
+@pytest.mark.parametrize(
+    "damage", ["shorter", "other byte", "gone", "no manifest", "half a manifest"]
+)
+def test_a_folder_that_is_not_as_its_manifest_says_is_not_believed(
+    tmp_path: Path, damage: str
+) -> None:
+    out = tmp_path / "out"
+    _publish_text(out, "hello")
+
+    match damage:
+        case "shorter":
+            (out / "a.txt").write_text("hell")
+        case "other byte":
+            (out / "a.txt").write_text("hellO")
+        case "gone":
+            (out / "below" / "b.txt").unlink()
+        case "no manifest":
+            (out / MANIFEST).unlink()
+        case _:
+            text = (out / MANIFEST).read_text()
+            (out / MANIFEST).write_text(text[: len(text) // 2])
+
+    assert believed(out) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "3", "{}", '{"files": null}', '{"files": []}', '{"files": {"a": 1}}']
+)
+def test_json_that_is_no_manifest_is_not_believed(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+
+    assert believed(tmp_path) is None
+
+
+def test_a_manifest_of_bytes_that_are_no_text_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes(b"\xff\xfe\x00")
+
+    assert believed(tmp_path) is None
+
+
+def test_a_last_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_json_line(path, {"n": 1, "word": "naïve"})
+    append_json_line(path, {"n": 2})
+    path.write_bytes(path.read_bytes()[:-3])
+
+    lines = read_json_lines(path)
+
+    assert lines == [{"n": 1, "word": "naïve"}]
+
+
+def test_a_last_line_cut_inside_a_letter_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_json_line(path, {"n": 1})
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"word": "naï'.encode()[:-1])
+
+    lines = read_json_lines(path)
+
+    assert lines == [{"n": 1}]
+
+
+def test_a_line_appended_after_one_cut_by_a_kill_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_json_line(path, {"n": 1})
+    path.write_bytes(path.read_bytes() + b'{"n": 2, "rea')
+
+    append_json_line(path, {"n": 3})
+
+    assert read_json_lines(path) == [{"n": 1}, {"n": 3}]
+
+
+def test_a_file_of_lines_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert read_json_lines(tmp_path / "none.jsonl") == []
+
+
+def test_a_value_that_is_no_json_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"a": [1, "é"]})
+    no_json: Json = {"a": "fine", "b": object()}  # type: ignore[dict-item]
+
+    with pytest.raises(TypeError):
+        write_json(path, no_json)
+
+    assert json.loads(path.read_text("utf-8")) == {"a": [1, "é"]}
+
+
+def test_the_digest_of_a_value_is_that_of_its_canonical_json() -> None:
+    text = '{"a":[1,null,true],"b":"é"}'
+
+    digest = digest_json({"b": "é", "a": [1, None, True]})
+
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_digest_of_a_file_is_the_sha256_that_the_system_computes(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(os.urandom(100_000))
+
+    theirs = subprocess.run(["sha256sum", str(path)], capture_output=True, text=True, check=True)
+
+    assert digest_file(path) == theirs.stdout.split()[0]
+
+
+def test_the_digest_of_a_tree_changes_with_a_name_and_with_content(tmp_path: Path) -> None:
+    def digest(name: str, text: str) -> str:
+        folder = tmp_path / f"{name}-{text}"
+        folder.mkdir()
+        (folder / name).write_text(text)
+        (folder / "ignored.txt").write_text(text)
+        return digest_tree(folder, "*.py")
+
+    assert len({digest("a.py", "x"), digest("b.py", "x"), digest("a.py", "y")}) == 3
+
+
+def test_the_project_root_is_the_nearest_folder_above_with_a_prefect_yaml(tmp_path: Path) -> None:
+    (tmp_path / "prefect.yaml").touch()
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+
+    assert project_root(deep) == tmp_path.resolve()
+
+
+def test_without_evergreen_home_state_lies_below_the_project_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prefect.yaml").touch()
+    monkeypatch.delenv("EVERGREEN_HOME")
+    monkeypatch.chdir(tmp_path)
+
+    assert evergreen_home() == tmp_path.resolve() / ".evergreen"
