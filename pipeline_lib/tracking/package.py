@@ -100,6 +100,7 @@ def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame)
         golden.to_parquet(rows)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the package stays as it was logged
         # -P: the script's own folder must not come before the packages of the environment.
         command = [sys.executable, "-P", str(_HERE / "replay.py"), package, str(rows), str(out)]
         try:

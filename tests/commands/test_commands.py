@@ -1,0 +1,202 @@
+"""The command, as a person types it: exit codes, one message per mistake, no traceback."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONFIG = PROJECT / "configs" / "car_evaluation.yaml"
+
+
+def evergreen(*arguments: str, cwd: Path = PROJECT, **environment: str) -> tuple[int, str, str]:
+    """Run the command in a clean process; return exit code, output and errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "evergreen", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def write_config(folder: Path, **changes: tuple[str, str]) -> Path:
+    """Write the default config with lines replaced, as `old=new`."""
+    text = CONFIG.read_text()
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "cars.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_help_lists_every_command() -> None:
+    code, out, _ = evergreen("--help")
+
+    assert code == 0
+    for command in ("run", "check", "codes", "compare", "deploy", "doctor"):
+        assert f" {command} " in out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("check", str(CONFIG)), ("run", "--help"), ("codes", "--help")]
+)
+def test_what_answers_at_once_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "evergreen", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+
+    assert not imported & {"torch", "mlflow", "prefect", "sklearn", "matplotlib"}
+
+
+def test_check_says_what_it_found() -> None:
+    code, out, _ = evergreen("check", str(CONFIG))
+
+    assert code == 0
+    assert "1,728 rows keep the contract" in out
+
+
+def test_check_prints_facts_as_json() -> None:
+    _, out, _ = evergreen("check", str(CONFIG), "--json")
+
+    assert json.loads(out)["n_rows"] == 1728
+
+
+def test_an_unknown_key_is_told_with_file_line_key_and_the_nearest_one(tmp_path: Path) -> None:
+    path = write_config(tmp_path, a=("  epochs: 150", "  epoch: 150"))
+
+    code, _, err = evergreen("run", str(path))
+
+    line = 1 + path.read_text().splitlines().index("  epoch: 150")
+    assert code == 2
+    assert err.strip() == (
+        f"error: {path}:{line}: training.epoch: unknown key; did you mean epochs?"
+    )
+
+
+def test_a_missing_config_is_told_with_the_nearest_file() -> None:
+    code, _, err = evergreen("check", "configs/car_evaluatoin.yaml")
+
+    assert code == 2
+    assert "did you mean car_evaluation.yaml?" in err
+
+
+def test_a_missing_file_of_rows_exits_2_and_names_it(tmp_path: Path) -> None:
+    source = ("{kind: builtin, table: car_evaluation}", "{kind: csv, path: gone.csv}")
+    path = write_config(tmp_path, a=source)
+
+    code, _, err = evergreen("check", str(path))
+
+    assert code == 2
+    assert str(tmp_path / "gone.csv") in err
+
+
+def test_broken_rows_exit_3_with_column_count_and_examples(tmp_path: Path) -> None:
+    allowed = ("allowed: [low, med, high]", "allowed: [low, med]")
+    path = write_config(tmp_path, a=allowed)
+
+    code, _, err = evergreen("check", str(path))
+
+    assert code == 3
+    assert "column 'safety': 576 rows hold 'high'; allowed are 'low', 'med'" in err
+
+
+def test_a_target_with_a_blank_before_its_name_is_found(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("price, output\nlow,a\n")
+    source = ("{kind: builtin, table: car_evaluation}", "{kind: csv, path: rows.csv}")
+    path = write_config(tmp_path, a=source)
+
+    code, _, err = evergreen("check", str(path))
+
+    assert code == 3
+    assert "column 'output': is missing; did you mean ' output'?" in err
+
+
+def test_a_home_that_cannot_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    code, _, err = evergreen("run", str(CONFIG), EVERGREEN_HOME=str(tmp_path / "file" / "home"))
+
+    assert code == 1
+    assert "cannot write to" in err
+    assert "set EVERGREEN_HOME" in err
+
+
+def test_an_absent_prefect_server_is_told_with_what_to_do() -> None:
+    code, _, err = evergreen("deploy", PREFECT_API_URL="http://127.0.0.1:9/api")
+
+    assert code == 1
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in err
+
+
+def test_deploying_without_a_named_server_says_how_to_start_one() -> None:
+    code, _, err = evergreen("deploy")
+
+    assert code == 1
+    assert "prefect server start" in err
+    assert "PREFECT_API_URL" in err
+
+
+def test_an_absent_mlflow_server_is_told_quickly_and_with_what_to_do() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+    code, _, err = evergreen("compare", "cars", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+
+    assert code == 1
+    assert "no MLflow server answers at 127.0.0.1:9" in err
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 60
+
+
+def test_codes_of_an_unknown_dataset_say_how_to_get_them() -> None:
+    code, _, err = evergreen("codes", "cars")
+
+    assert code == 2
+    assert "evergreen run configs/cars.yaml" in err
+
+
+def test_the_doctor_finds_this_environment_in_order() -> None:
+    code, out, _ = evergreen("doctor", "--json")
+
+    findings = {finding["subject"]: finding["health"] for finding in json.loads(out)}
+    assert code == 0
+    assert findings["packages"] == "ok"
+    assert findings["prefect"] == "note"
+
+
+def test_run_tells_each_stage_and_two_links_and_codes_then_answers(tmp_path: Path) -> None:
+    home = {"EVERGREEN_HOME": str(tmp_path / "home")}
+
+    code, out, err = evergreen(
+        "run", str(CONFIG), "--set", "training.epochs=3", "--set", "promotion.floor=0.1", **home
+    )
+
+    assert code == 0, err
+    stages = ("ingest", "validate", "split", "encode", "train", "evaluate", "decide", "register")
+    assert all(f"  {stage}" in out for stage in stages)
+    assert "promoted (version 1)" in out
+    assert "/runs/flow-run/" in out
+    assert "/#/experiments/" in out
+    _, codes, _ = evergreen("codes", "car_evaluation", "safety", **home)
+    assert [line.split()[1:3] for line in codes.splitlines()[1:]] == [
+        ["0", "(unseen)"],
+        ["1", "(missing)"],
+        ["2", "high"],
+        ["3", "low"],
+        ["4", "med"],
+    ]

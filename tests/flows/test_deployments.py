@@ -1,0 +1,225 @@
+"""The deployments on real servers: a Prefect server, an MLflow server and a worker."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+BIN = Path(sys.executable).parent
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where they listen, and the environment that leads to them."""
+
+    prefect_url: str
+    mlflow_url: str
+    environment: dict[str, str]
+    log: Path
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Ask the Prefect server."""
+        request = urllib.request.Request(
+            f"{self.prefect_url}{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment in the project."""
+        return subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """Run a server in a process group of its own, and end the whole group."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=PROJECT,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for(url: str, log: Path, timeout_s: float = 150) -> None:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.5)
+    pytest.fail(f"nothing answers at {url}:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Both servers and a worker on free loopback ports, as the README starts them."""
+    root = tmp_path_factory.mktemp("servers")
+    home, log = root / "home", root / "servers.log"
+    home.mkdir()
+    prefect_port, mlflow_port = _free_port(), _free_port()
+    prefect_url, mlflow_url = (f"http://127.0.0.1:{p}" for p in (prefect_port, mlflow_port))
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))},
+        "EVERGREEN_HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    client = {
+        **environment,
+        "PREFECT_API_URL": f"{prefect_url}/api",
+        "MLFLOW_TRACKING_URI": mlflow_url,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    mlflow_command = ["mlflow", "server", "--workers", "1", "--port", str(mlflow_port)]
+    mlflow_command += ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"]
+    mlflow_command += ["--artifacts-destination", str(home / "artifacts")]
+    with (
+        _running(["prefect", "server", "start", "--port", str(prefect_port)], environment, log),
+        _running(mlflow_command, environment, log),
+    ):
+        _wait_for(f"{prefect_url}/api/health", log)
+        _wait_for(f"{mlflow_url}/health", log)
+        servers = Servers(f"{prefect_url}/api", mlflow_url, client, log)
+        deployed = servers.run("evergreen", "deploy")
+        assert deployed.returncode == 0, deployed.stderr
+        assert "retrain/nightly-car_evaluation: next run" in deployed.stdout
+        with _running(["prefect", "worker", "start", "--pool", "evergreen"], client, log):
+            yield servers
+
+
+def test_the_nightly_is_on_the_schedule_with_its_limit_and_time_zone(servers: Servers) -> None:
+    found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+
+    nightly = found["nightly-car_evaluation"]
+    runs = servers.post(
+        "/flow_runs/filter",
+        {
+            "deployments": {"id": {"any_": [nightly["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        },
+    )
+
+    schedule = nightly["schedules"][0]["schedule"]
+    assert (schedule["cron"], schedule["timezone"]) == ("0 2 * * *", "UTC")
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+    assert len(runs) >= 1
+    assert all("T02:00:00" in run["expected_start_time"] for run in runs)
+
+
+def test_deploying_again_changes_nothing(servers: Servers) -> None:
+    before = {d["name"]: d["id"] for d in servers.post("/deployments/filter", {})}
+
+    again = servers.run("evergreen", "deploy")
+
+    assert again.returncode == 0, again.stderr
+    assert {d["name"]: d["id"] for d in servers.post("/deployments/filter", {})} == before
+
+
+def test_a_run_from_the_form_is_completed_by_the_worker_and_recorded_on_the_server(
+    servers: Servers,
+) -> None:
+    found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+    parameters = {
+        "config": "configs/car_evaluation.yaml",
+        "overrides": {"epochs": 2, "optimizer": {"kind": "adamw"}},
+        "assignments": ["promotion.floor=0.1"],
+    }
+
+    flow_run = servers.post(
+        f"/deployments/{found['on-demand']['id']}/create_flow_run", {"parameters": parameters}
+    )
+    state = _final_state(servers, flow_run["id"])
+
+    assert state["type"] == "COMPLETED", servers.log.read_text()[-4000:]
+    compared = servers.run("evergreen", "compare", "car_evaluation", "--json")
+    runs = json.loads(compared.stdout)
+    assert runs[0]["params"]["training.optimizer.kind"] == "adamw"
+    assert runs[0]["params"]["training.epochs"] == "2"
+
+
+def test_the_doctor_finds_servers_deployments_and_worker_in_order(servers: Servers) -> None:
+    done = servers.run("evergreen", "doctor")
+
+    assert done.returncode == 0, done.stdout
+    assert "2 deployments, 1 workers online" in done.stdout
+
+
+def test_a_form_value_out_of_bounds_is_refused_by_the_server(servers: Servers) -> None:
+    found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        servers.post(
+            f"/deployments/{found['on-demand']['id']}/create_flow_run",
+            {"parameters": {"overrides": {"epochs": 0}}, "enforce_parameter_schema": True},
+        )
+
+    assert refused.value.code in (409, 422)
+
+
+def test_prefect_yaml_holds_no_key_that_prefect_would_ignore() -> None:
+    known = {
+        "name", "description", "entrypoint", "parameters", "schedules", "tags", "work_pool",
+        "concurrency_limit",
+    }  # fmt: skip
+    document = YAML(typ="safe").load((PROJECT / "prefect.yaml").read_text())
+
+    assert set(document) == {"name", "pull", "definitions", "deployments"}
+    for deployment in document["deployments"]:
+        assert set(deployment) <= known
+
+
+def _final_state(servers: Servers, flow_run_id: str, timeout_s: float = 180) -> dict[str, Any]:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        found = servers.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
+        state = found[0]["state"]
+        if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            return state
+        time.sleep(1)
+    pytest.fail(f"the run did not end:\n{servers.log.read_text()[-4000:]}")

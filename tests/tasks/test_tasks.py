@@ -1,0 +1,61 @@
+"""Tasks as plain functions: what they hand on, without a flow around them."""
+
+from collections.abc import Iterator
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.errors import ContractError
+from tasks.encode import encode
+from tasks.ingest import ingest
+from tasks.split import split
+from tasks.validate import validate
+
+
+@pytest.fixture
+def config() -> Iterator[PipelineConfig]:
+    """The default config, with Prefect's run logger out of the way."""
+    with disable_run_logger():
+        yield load_config("configs/car_evaluation.yaml")
+
+
+def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -> None:
+    snapshot = ingest.fn(config)
+    rows = split.fn(config, validate.fn(config, snapshot))
+
+    encoded = encode.fn(config, rows)
+
+    assert (snapshot.folder / "rows.parquet").is_file()
+    assert sum(rows.n_rows.values()) == snapshot.n_rows == 1728
+    assert (encoded.folder / "train.parquet").is_file()
+    assert encoded.read("train").n_rows == rows.n_rows["train"]
+
+
+def test_ingesting_the_same_rows_twice_keeps_one_snapshot(config: PipelineConfig) -> None:
+    first = ingest.fn(config)
+    written = (first.folder / "rows.parquet").stat().st_mtime_ns
+
+    second = ingest.fn(config)
+
+    assert second == first
+    assert (second.folder / "rows.parquet").stat().st_mtime_ns == written
+
+
+def test_codes_keep_their_meaning_when_another_config_comes_by(config: PipelineConfig) -> None:
+    rows = split.fn(config, validate.fn(config, ingest.fn(config)))
+    before = encode.fn(config, rows).read_encoder().vocabularies["safety"]
+
+    other = config.model_copy(update={"split": config.split.model_copy(update={"seed": 9})})
+    again = split.fn(other, validate.fn(other, ingest.fn(other)))
+    after = encode.fn(other, again).read_encoder().vocabularies["safety"]
+
+    assert after.categories == before.categories
+
+
+def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> None:
+    strict = config.columns["safety"].model_copy(update={"allowed": ("low",)})
+    broken = config.model_copy(update={"columns": {**config.columns, "safety": strict}})
+
+    with pytest.raises(ContractError, match="1152 rows hold"):
+        validate.fn(broken, ingest.fn(broken))

@@ -1,0 +1,197 @@
+"""Night after night: encoded splits, and a ledger that grows and never forgets."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import SplitRows, check_snapshot, split_checked
+from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.encoding import Encoder
+from pipeline_lib.encoding.codebook import codebook, codes_of_dataset
+from pipeline_lib.encoding.prepared import EncodedData, encode_splits, ledger_folder, read_ledger
+from pipeline_lib.errors import StorageError, UsageError
+
+MakeConfig = Callable[..., PipelineConfig]
+MakeTable = Callable[..., pa.Table]
+
+
+def _split(config: PipelineConfig, table: pa.Table) -> SplitRows:
+    snapshot = take_snapshot(config.name, table, source="toy.csv")
+    return split_checked(config, check_snapshot(config, snapshot))
+
+
+def _night(config: PipelineConfig, table: pa.Table, today: str = "2026-01-01") -> EncodedData:
+    return encode_splits(config, _split(config, table), today=today)
+
+
+def _recolored(table: pa.Table, old: str, new: str) -> pa.Table:
+    colors = [new if word == old else word for word in table["color"].to_pylist()]
+    return table.set_column(0, "color", pa.array(colors))
+
+
+def test_encoded_splits_hold_every_row_and_name_new_categories(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config, table = table_config(), toy_table(200)
+    rows = _split(config, table)
+
+    encoded = encode_splits(config, rows, today="2026-01-01")
+
+    assert encoded.read("train").n_rows == rows.n_rows["train"]
+    assert encoded.read("val").n_rows == rows.n_rows["val"]
+    assert encoded.read("test").n_rows == rows.n_rows["test"]
+    assert encoded.new_categories == {"color": 4}
+    assert encoded.read_target().column == "label"
+
+
+def test_codes_keep_their_meaning_when_an_earlier_word_in_the_alphabet_arrives(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config()
+    first = _night(config, toy_table(200)).read_encoder().vocabularies["color"]
+
+    encoded = _night(config, _recolored(toy_table(200), "blue", "amber"), "2026-01-02")
+
+    second = encoded.read_encoder().vocabularies["color"]
+    assert second.categories == (*first.categories, "amber")
+    assert encoded.new_categories == {"color": 1}
+    assert second.first_seen[-1] == "2026-01-02"
+    assert second.counts[first.categories.index("blue")] == 0
+
+
+def test_encoding_the_same_rows_twice_changes_neither_splits_nor_ledger(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config()
+    first = _night(config, toy_table(200))
+    ledger = read_ledger(config.name)
+
+    second = _night(config, toy_table(200), "2026-01-02")
+
+    assert second.folder == first.folder
+    assert second.new_categories == {}
+    assert read_ledger(config.name) == ledger
+
+
+def test_a_column_that_the_config_leaves_out_for_a_night_keeps_its_codes(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    table = toy_table(200).append_column("shape", pa.array(["round", "flat"] * 100))
+    size, word = {"kind": "number"}, {"kind": "category"}
+    both = {"color": word, "shape": word, "size": size}
+    _night(table_config(columns=both), table)
+
+    _night(table_config(columns={"shape": word, "size": size}), table, "2026-01-02")
+
+    assert set(read_ledger("toy")) == {"color", "shape"}
+    again = _night(table_config(columns=both), table, "2026-01-03")
+    assert again.new_categories == {}
+
+
+def test_a_column_that_turns_from_words_to_numbers_leaves_a_ledger_that_can_be_read(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    table = toy_table(200).append_column("doors", pa.array(["2", "4"] * 100))
+    rest = {"color": {"kind": "category"}, "size": {"kind": "number"}}
+    _night(table_config(columns={**rest, "doors": {"kind": "category"}}), table)
+
+    _night(table_config(columns={**rest, "doors": {"kind": "number"}}), table, "2026-01-02")
+
+    assert read_ledger("toy")["doors"].categories == ("2", "4")
+    again = _night(table_config(columns=rest), table, "2026-01-03")
+    assert again.new_categories == {}
+
+
+@pytest.mark.parametrize("file", ["categories.parquet", "encoder.json", "manifest.json"])
+def test_a_damaged_ledger_is_refused_for_codes_would_change_their_meaning(
+    table_config: MakeConfig, toy_table: MakeTable, file: str
+) -> None:
+    config = table_config()
+    _night(config, toy_table(200))
+    path = ledger_folder(config.name) / file
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(StorageError, match="is damaged"):
+        _night(config, toy_table(210), "2026-01-02")
+
+
+def test_the_first_night_has_no_ledger() -> None:
+    assert read_ledger("toy") == {}
+
+
+def test_a_damaged_encoded_split_is_written_again(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config()
+    first = _night(config, toy_table(200))
+    before = first.read("test").x_cat
+    (first.folder / "test.parquet").write_bytes(b"damaged")
+
+    second = _night(config, toy_table(200))
+
+    assert (second.read("test").x_cat == before).all()
+
+
+def test_only_training_rows_get_codes(table_config: MakeConfig, toy_table: MakeTable) -> None:
+    config = table_config()
+    rows = _split(config, toy_table(200))
+
+    encoder = encode_splits(config, rows, today="2026-01-01").read_encoder()
+
+    train = rows.read("train")["color"].to_pylist()
+    vocabulary = encoder.vocabularies["color"]
+    assert sum(vocabulary.counts) == len(train)
+    assert set(vocabulary.categories) == set(train)
+
+
+def test_the_codes_of_a_dataset_are_told_reserved_ones_first(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    _night(table_config(), toy_table(200))
+
+    codes = codes_of_dataset("toy", "color")
+
+    assert [(c.code, c.category, c.meaning) for c in codes] == [
+        (0, None, "unseen"),
+        (1, None, "missing"),
+        (2, "blue", "category"),
+        (3, "green", "category"),
+        (4, "red", "category"),
+        (5, "teal", "category"),
+    ]
+    assert codes == codes_of_dataset("toy")
+
+
+def test_a_dataset_or_column_without_codes_is_told_with_the_nearest(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    _night(table_config(), toy_table(200))
+
+    with pytest.raises(UsageError, match=r"'tooy' has no codes yet; did you mean toy\?"):
+        codes_of_dataset("tooy")
+    with pytest.raises(UsageError, match=r"no category column 'colr'; did you mean color\?"):
+        codes_of_dataset("toy", "colr")
+
+
+def test_the_codebook_keeps_column_names_as_values(toy_table: MakeTable) -> None:
+    columns = PipelineConfig.model_validate(
+        {
+            "name": "toy",
+            "data": {
+                "source": {"kind": "csv", "path": "x.csv"},
+                "target": "label",
+                "task": "multiclass",
+            },
+            "columns": {"color": {"kind": "category"}},
+        }
+    ).columns
+    encoder = Encoder.fit(toy_table(200), columns, today="2026-01-01")
+
+    book = codebook(encoder)
+
+    assert isinstance(book, dict)
+    assert book["encoder"] == encoder.fingerprint()
+    assert [entry["column"] for entry in book["columns"]] == ["color"]
+    assert [code["code"] for code in book["columns"][0]["codes"]] == list(range(6))

@@ -1,0 +1,387 @@
+"""The loop: what an epoch reports, what is best, when it stops, and what it never does."""
+
+import copy
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from pipeline_lib.config import METRICS, Metric, Task, TrainingSettings
+from pipeline_lib.errors import NonFiniteLossError, TrainingError
+from pipeline_lib.models import EmbeddingMLP
+from pipeline_lib.training import TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import batch_bounds
+
+
+def _split(n_rows: int, *, task: Task = "multiclass", seed: int = 0) -> TensorSplit:
+    generator = torch.Generator().manual_seed(seed)
+    x_num = torch.randn(n_rows, 2, generator=generator)
+    x_cat = torch.randint(2, 5, (n_rows, 1), generator=generator).to(torch.int32)
+    match task:
+        case "multiclass":
+            y = (x_num[:, 0] > 0).long() + (x_cat[:, 0] == 3).long()
+        case "binary":
+            y = (x_num[:, 0] > 0).long()
+        case _:
+            y = x_num[:, 0] * 2 + x_num[:, 1]
+    return TensorSplit(x_cat, x_num, y)
+
+
+def _loop(
+    train: TensorSplit,
+    val: TensorSplit,
+    *,
+    task: Task = "multiclass",
+    primary: Metric | None = None,
+    dropout: float = 0.0,
+    **training: Any,
+) -> TrainingLoop:
+    settings = {
+        "epochs": 5,
+        "batch_size": 16,
+        "optimizer": {"kind": "adam", "learning_rate": 0.05},
+        "device": "cpu",
+        **training,
+    }
+    torch.manual_seed(1)
+    n_classes = {"multiclass": 3, "binary": 2, "regression": 0}[task]
+    model = EmbeddingMLP(
+        (5,),
+        n_numeric=2,
+        d_out=3 if task == "multiclass" else 1,
+        d_hidden=(8,),
+        dropout=dropout,
+        dropout_embedding=dropout,
+    )
+    return TrainingLoop(
+        model,
+        train,
+        val,
+        task=task,
+        primary=primary or METRICS[task][0],
+        training=TrainingSettings.model_validate(settings),
+        n_classes=n_classes,
+    )
+
+
+def _loss(model: torch.nn.Module, split: TensorSplit, task: Task) -> float:
+    with torch.no_grad():
+        logits = model(split.x_cat, split.x_num)
+    match task:
+        case "multiclass":
+            return float(functional.cross_entropy(logits, split.y))
+        case "binary":
+            y = split.y.float()
+            return float(functional.binary_cross_entropy_with_logits(logits[:, 0], y))
+        case _:
+            return float(functional.mse_loss(logits[:, 0], split.y))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_network_learns_what_can_be_learned(task: Task) -> None:
+    train, val = _split(300, task=task), _split(100, task=task, seed=1)
+    loop = _loop(train, val, task=task, epochs=20)
+
+    records = list(loop.epochs())
+
+    assert [record.epoch for record in records] == list(range(1, 21))
+    assert records[-1].train_loss < records[0].train_loss / 2
+    assert loop.best.val_loss < records[0].val_loss
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_training_loss_of_the_first_full_batch_is_torchs_own(task: Task) -> None:
+    train = _split(50, task=task)
+    loop = _loop(train, _split(20, task=task), task=task, batch_size="full", epochs=1)
+    untouched = copy.deepcopy(loop.model).train()
+
+    (record,) = loop.epochs()
+
+    assert record.train_loss == pytest.approx(_loss(untouched, train, task), rel=1e-5)
+
+
+def test_the_training_loss_weighs_every_row_alike_though_batches_differ_in_size() -> None:
+    train = _split(40)
+    # A learning rate near nothing leaves the weights, so that batches can be added up afterwards.
+    loop = _loop(
+        train, _split(20), batch_size=16, epochs=1, optimizer={"kind": "sgd", "learning_rate": 1e-30}
+    )
+    seen: list[tuple[int, float]] = []
+    model, network = loop.model, copy.deepcopy(loop.model).train()
+
+    def add_up(_: Any, inputs: tuple[torch.Tensor, ...], __: Any) -> None:
+        if not model.training:
+            return
+        x_cat, x_num = inputs
+        rows = [int((train.x_num == row).all(dim=1).nonzero()[0]) for row in x_num]
+        batch = TensorSplit(x_cat, x_num, train.y[rows])
+        seen.append((len(rows), _loss(network, batch, "multiclass")))
+
+    model.register_forward_hook(add_up)
+    (record,) = loop.epochs()
+
+    assert [n_rows for n_rows, _ in seen] == [16, 16, 8]
+    assert record.train_loss == pytest.approx(sum(n * loss for n, loss in seen) / 40, rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("monitor", ["loss", "primary"])
+def test_the_model_ends_with_the_weights_of_the_best_epoch(task: Task, monitor: str) -> None:
+    train, val = _split(60, task=task), _split(40, task=task, seed=1)
+    loop = _loop(
+        train, val, task=task, monitor=monitor, epochs=15, optimizer={"kind": "adam",
+        "learning_rate": 0.5},
+    )
+
+    records = list(loop.epochs())
+
+    assert loop.best.epoch < records[-1].epoch, "the last epoch is the best; nothing is shown"
+    assert not loop.model.training
+    assert _loss(loop.model, val, task) == pytest.approx(loop.best.val_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "primary", "best_of"),
+    [
+        ("multiclass", "macro_f1", max),
+        ("multiclass", "log_loss", min),
+        ("binary", "roc_auc", max),
+        ("regression", "rmse", min),
+        ("regression", "r2", max),
+    ],
+)
+def test_monitoring_the_primary_metric_takes_its_best_epoch_and_the_first_of_equals(
+    task: Task, primary: Metric, best_of: Any
+) -> None:
+    train, val = _split(60, task=task), _split(40, task=task, seed=1)
+    loop = _loop(train, val, task=task, primary=primary, monitor="primary", epochs=12)
+
+    records = list(loop.epochs())
+
+    values = [record.primary for record in records]
+    assert loop.best.primary == best_of(values)
+    assert loop.best.epoch == values.index(best_of(values)) + 1
+
+
+def test_a_record_is_best_when_no_earlier_one_was_as_good() -> None:
+    loop = _loop(_split(60), _split(40, seed=1), epochs=12)
+
+    records = list(loop.epochs())
+
+    for record in records:
+        earlier = [r.val_loss for r in records if r.epoch < record.epoch]
+        assert record.is_best is all(record.val_loss < loss for loss in earlier)
+
+
+def test_early_stopping_stops_when_nothing_got_better_for_its_patience() -> None:
+    stopping = {"patience": 3, "min_delta": 0.01}
+    loop = _loop(
+        _split(60),
+        _split(40, seed=1),
+        epochs=200,
+        early_stopping=stopping,
+        optimizer={"kind": "adam", "learning_rate": 0.5},
+    )
+
+    losses = [record.val_loss for record in loop.epochs()]
+
+    level, since = float("inf"), 0
+    for loss in losses:
+        since = 0 if loss < level - 0.01 else since + 1
+        level = loss if since == 0 else level
+    assert since == 3
+    assert len(losses) < 200
+
+
+def test_early_stopping_restores_the_best_weights_too() -> None:
+    val = _split(40, seed=1)
+    loop = _loop(
+        _split(60),
+        val,
+        epochs=200,
+        early_stopping={"patience": 3},
+        optimizer={"kind": "adam", "learning_rate": 0.5},
+    )
+
+    records = list(loop.epochs())
+
+    assert loop.best.epoch == len(records) - 3
+    assert _loss(loop.model, val, "multiclass") == pytest.approx(loop.best.val_loss, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_does_not() -> None:
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        loop = _loop(_split(60), _split(20), dropout=0.3, seed=seed)
+        torch.manual_seed(seed + 99)  # the loop must not look at torch's own state
+        assert len(list(loop.epochs())) == 5
+        return loop.model.state_dict()
+
+    one, same, other = weights(7), weights(7), weights(8)
+
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
+def test_training_leaves_torchs_random_state_as_it_was() -> None:
+    loop = _loop(_split(60), _split(20), dropout=0.3)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+
+    for _ in loop.epochs():
+        assert torch.equal(torch.get_rng_state(), before)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_order_of_rows_and_the_dropout_of_an_epoch_follow_from_seed_and_epoch() -> None:
+    train, val = _split(60), _split(20)
+    straight = _loop(train, val, dropout=0.3, epochs=2)
+    noisy = _loop(train, val, dropout=0.3, epochs=2)
+
+    expected = [record.train_loss for record in straight.epochs()]
+    losses: list[float] = []
+    for record in noisy.epochs():
+        losses.append(record.train_loss)
+        torch.rand(1000)  # somebody else draws between two epochs
+
+    assert losses == expected
+
+
+@given(st.integers(2, 300), st.integers(2, 100) | st.just("full"))
+def test_batches_cover_every_row_once_and_none_is_a_single_row(
+    n_rows: int, batch_size: int | str
+) -> None:
+    bounds = batch_bounds(n_rows, batch_size)  # type: ignore[arg-type]
+
+    assert [row for start, stop in bounds for row in range(start, stop)] == list(range(n_rows))
+    sizes = [stop - start for start, stop in bounds]
+    assert min(sizes) >= 2
+    largest = n_rows if batch_size == "full" else batch_size
+    assert max(sizes) <= int(largest) + 1
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size"),
+    [(17, 16), (33, 16), (10, 64), (16, 16), (50, "full"), (2, 2), (3, 2)],
+    ids=["last-alone", "last-alone-of-3", "larger-than-data", "exact", "full", "two", "three"],
+)
+def test_every_row_is_seen_once_an_epoch_whatever_the_batch_size(
+    n_rows: int, batch_size: int | str
+) -> None:
+    train = _split(n_rows)
+    loop = _loop(train, _split(5), batch_size=batch_size, epochs=2)
+    seen: Counter[tuple[float, ...]] = Counter()
+
+    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
+        if module.training:
+            assert len(inputs[1]) > 1
+            seen.update(tuple(row) for row in inputs[1].tolist())
+
+    loop.model.register_forward_hook(count)
+    list(loop.epochs())
+
+    assert seen == Counter({tuple(row): 2 for row in train.x_num.tolist()})
+
+
+def test_rows_come_in_another_order_each_epoch() -> None:
+    loop = _loop(_split(30), _split(5), batch_size="full", epochs=3)
+    orders: list[tuple[float, ...]] = []
+
+    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
+        if module.training:
+            orders.append(tuple(inputs[1][:, 0].tolist()))
+
+    loop.model.register_forward_hook(note)
+    list(loop.epochs())
+
+    assert len(set(orders)) == 3
+
+
+def test_a_number_that_is_nan_stops_the_training_at_the_step_that_held_it() -> None:
+    steps: list[int] = []
+
+    for row in range(12):
+        train = _split(12)
+        train.x_num[row, 0] = float("nan")
+        with pytest.raises(NonFiniteLossError, match="training loss is not finite") as raised:
+            list(_loop(train, _split(5), batch_size=4).epochs())
+        assert raised.value.epoch == 1
+        steps.append(raised.value.step)
+
+    assert Counter(steps) == {1: 4, 2: 4, 3: 4}
+
+
+def test_nan_among_the_validation_rows_is_told_as_such() -> None:
+    val = _split(5)
+    val.x_num[2, 1] = float("nan")
+
+    with pytest.raises(NonFiniteLossError, match="validation loss is not finite at epoch 1"):
+        list(_loop(_split(20), val).epochs())
+
+
+def test_a_learning_rate_that_explodes_is_told_with_the_setting_to_lower() -> None:
+    train = _split(40, task="regression")
+    train.y.mul_(1e18)
+    loop = _loop(
+        train,
+        _split(5, task="regression"),
+        task="regression",
+        epochs=50,
+        optimizer={"kind": "sgd", "learning_rate": 10.0},
+    )
+
+    with pytest.raises(NonFiniteLossError, match=r"`training\.optimizer\.learning_rate`") as raised:
+        list(loop.epochs())
+
+    assert raised.value.learning_rate == 10.0
+    assert "Nothing was registered" in str(raised.value)
+    assert raised.value.exit_code == 1
+
+
+@pytest.mark.parametrize(("n_train", "n_val"), [(1, 5), (5, 0), (0, 0)])
+def test_splits_that_are_too_small_are_told(n_train: int, n_val: int) -> None:
+    with pytest.raises(TrainingError, match=f"{n_train} rows to train and {n_val} to validate"):
+        _loop(_split(n_train), _split(n_val))
+
+
+@pytest.mark.parametrize(
+    ("task", "primary"), [(task, metric) for task, known in METRICS.items() for metric in known]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: Metric) -> None:
+    loop = _loop(_split(20, task=task), _split(1, task=task), task=task, primary=primary, epochs=2)
+
+    records = list(loop.epochs())
+
+    assert len(records) == 2
+
+
+def test_the_rate_of_a_record_is_the_one_that_its_steps_took() -> None:
+    scheduler = {"kind": "step", "step_size": 1, "gamma": 0.5}
+    loop = _loop(
+        _split(20), _split(5), epochs=3, scheduler=scheduler,
+        optimizer={"kind": "sgd", "learning_rate": 0.8},
+    )
+
+    rates = [record.learning_rate for record in loop.epochs()]
+
+    assert rates == pytest.approx([0.8, 0.4, 0.2])
+
+
+def test_a_record_as_json_has_every_field_by_name() -> None:
+    (record,) = _loop(_split(20), _split(5), epochs=1).epochs()
+
+    assert set(record.to_json()) == {
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "primary",
+        "learning_rate",
+        "epoch_s",
+        "is_best",
+    }
+    assert record.epoch_s > 0
