@@ -51,12 +51,14 @@ class DataSettings(Settings):
         default=None,
         min_length=2,
         description="the target's classes in the order of reports; of two, the last is the "
-        "positive one. Without it: those of the training rows, sorted",
+        "positive one. Without it: those of the rows, sorted",
     )
     key: tuple[str, ...] = Field(
         default=(), description="columns that name a row; the split goes by them"
     )
-    time: str | None = Field(default=None, description="column that says when a row came to be")
+    time: str | None = Field(
+        default=None, description="column that says when a row came to be; it has to be there"
+    )
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> "DataSettings":

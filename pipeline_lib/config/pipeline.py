@@ -70,14 +70,22 @@ class PipelineConfig(Settings):
     )
     data: DataSettings = Field(description="the table and its target")
     columns: dict[str, Column] = Field(min_length=1, description="the features, by column name")
-    validation: ValidationSettings = Field(default=ValidationSettings())
-    split: HashSplit = Field(default=HashSplit())
-    encoding: EncodingSettings = Field(default=EncodingSettings())
-    model: ModelSettings = Field(default=EmbeddingMLPSettings())
-    training: TrainingSettings = Field(default=TrainingSettings())
-    evaluation: EvaluationSettings = Field(default=EvaluationSettings())
-    promotion: PromotionSettings = Field(default=PromotionSettings())
-    tracking: TrackingSettings = Field(default=TrackingSettings())
+    validation: ValidationSettings = Field(
+        default=ValidationSettings(), description="when rows are too poor to train on"
+    )
+    split: HashSplit = Field(default=HashSplit(), description="who learns, who chooses, who judges")
+    encoding: EncodingSettings = Field(
+        default=EncodingSettings(), description="how words become codes"
+    )
+    model: ModelSettings = Field(default=EmbeddingMLPSettings(), description="the network")
+    training: TrainingSettings = Field(default=TrainingSettings(), description="how it learns")
+    evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="what counts")
+    promotion: PromotionSettings = Field(
+        default=PromotionSettings(), description="what a champion must reach"
+    )
+    tracking: TrackingSettings = Field(
+        default=TrackingSettings(), description="what MLflow is told"
+    )
 
     _root: Path = PrivateAttr(default=Path())
 

@@ -83,7 +83,8 @@ def check_rows(
         ContractError: a value breaks a rule; each broken rule with column, count and examples.
         SourceError: there are fewer rows than `validation.min_rows`.
     """
-    require_columns(table, [*columns, data.target, *data.key], source=source)
+    wanted_names = [*columns, data.target, *data.key, *([data.time] if data.time else [])]
+    require_columns(table, wanted_names, source=source)
     if table.num_rows < validation.min_rows:
         raise SourceError(
             f"{source} has {table.num_rows} rows, fewer than `validation.min_rows` "
