@@ -25,7 +25,7 @@ from pipeline_lib.encoding import (
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training import EpochRecord, TensorSplit, TrainingLoop, choose_device
-from pipeline_lib.training.devices import describe_device
+from pipeline_lib.training.devices import describe_device, suitable_threads
 
 
 def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
@@ -117,7 +117,13 @@ class TrainingSession:
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train; yields one record per epoch."""
-        yield from self.loop.epochs()
+        with suitable_threads(self.loop.batch_rows * self.n_weights, self.device):
+            yield from self.loop.epochs()
+
+    @property
+    def n_weights(self) -> int:
+        """The number of trained weights."""
+        return sum(weight.numel() for weight in self.network.parameters())
 
     @property
     def device_name(self) -> str:
@@ -148,9 +154,8 @@ class TrainingSession:
     def facts(self, history: Sequence[EpochRecord]) -> dict[str, str]:
         """Return what a report says of the training."""
         best, seconds = self.loop.best, sum(record.epoch_s for record in history)
-        n_weights = sum(p.numel() for p in self.network.parameters())
         return {
-            "model": f"{self.config.model.kind}, {n_weights:,} weights",
+            "model": f"{self.config.model.kind}, {self.n_weights:,} weights",
             "device": self.device_name,
             "epochs": f"{len(history)} in {seconds:.1f} s, the best was {best.epoch}",
             "validation": f"loss {best.val_loss:.4f}, {self.config.primary} {best.primary:.4f}",

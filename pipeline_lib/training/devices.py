@@ -1,10 +1,35 @@
-"""Where tensors live."""
+"""Where tensors live, and how many threads a step is worth."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Literal, assert_never
 
 import torch
 
 from pipeline_lib.errors import DeviceError
+
+
+# Multiply-adds of a forward step below which a second thread costs more than it brings. With 1.8
+# million (batch 64, 28,720 weights) two threads took 2.0 times the CPU seconds of one on an idle
+# machine, and on a busy one they waited for each other: 100 s of wall time instead of 5 (2026-11).
+_ONE_THREAD_MACS = 50_000_000
+
+
+@contextmanager
+def suitable_threads(n_macs: int, device: torch.device) -> Generator[None]:
+    """Let torch use one CPU thread while steps are small; restore its setting afterwards.
+
+    Args:
+        n_macs: multiply-adds of one forward step: rows of a batch times weights.
+        device: where the training runs.
+    """
+    before = torch.get_num_threads()
+    if device.type == "cpu" and n_macs < _ONE_THREAD_MACS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(asked: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
@@ -39,9 +64,9 @@ def choose_device(asked: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what a person calls the device, such as `cuda (NVIDIA H200)` or `cpu (2 threads)`."""
+    """Return what a person calls the device, such as `cuda (NVIDIA H200)` or `cpu`."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
-        return f"cpu ({torch.get_num_threads()} threads)"
+        return "cpu"
     return device.type

@@ -117,6 +117,11 @@ class TrainingLoop:
         self._best: EpochRecord | None = None
 
     @property
+    def batch_rows(self) -> int:
+        """The number of rows of a full batch."""
+        return self._bounds[0][1]
+
+    @property
     def best(self) -> EpochRecord:
         """The record of the best epoch so far."""
         assert self._best is not None, "no epoch has ended yet"

@@ -1,0 +1,137 @@
+"""Final metrics, held against scikit-learn on labels and probabilities."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from pipeline_lib.encoding import ClassTarget, NumberTarget
+from pipeline_lib.evaluation.metrics import all_finite, is_constant, score
+from pipeline_lib.serving import Predictions
+
+CLASSES = ("unacc", "acc", "good", "vgood")
+
+
+def _column(values: list[str] | list[float]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values)])
+
+
+def _classes(
+    probs: npt.NDArray[np.float64], classes: tuple[str, ...] = CLASSES
+) -> Predictions:
+    return Predictions(ClassTarget("label", classes), probs, np.zeros(len(probs), np.int32))
+
+
+def _numbers(values: list[float]) -> Predictions:
+    unseen = np.zeros(len(values), np.int32)
+    return Predictions(NumberTarget("y", 5.0, 2.0), np.array(values, np.float64), unseen)
+
+
+def _random_probs(n_rows: int, n_classes: int, seed: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(seed).dirichlet(np.ones(n_classes), n_rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_of_several_classes_are_scikit_learns_by_name(seed: int) -> None:
+    probs = _random_probs(80, 4, seed)
+    random = np.random.default_rng(seed)
+    labels = random.choice(CLASSES, 80).tolist()
+    # scikit-learn sorts classes by name, so its columns stand in another order.
+    by_name = sorted(CLASSES)
+    sorted_probs = probs[:, [CLASSES.index(name) for name in by_name]]
+    predicted = [CLASSES[i] for i in probs.argmax(axis=1)]
+
+    scores = score(_column(labels), _classes(probs))
+
+    assert scores == pytest.approx(
+        {
+            "macro_f1": sk.f1_score(labels, predicted, average="macro"),
+            "accuracy": sk.accuracy_score(labels, predicted),
+            "log_loss": sk.log_loss(labels, sorted_probs, labels=by_name),
+            "roc_auc": sk.roc_auc_score(
+                labels, sorted_probs, multi_class="ovr", average="macro", labels=by_name
+            ),
+        }
+    )
+
+
+def test_scores_of_two_classes_take_the_last_as_the_positive_one() -> None:
+    labels = ["yes", "no", "yes", "no", "no"]
+    positive = np.array([0.2, 0.9, 0.6, 0.7, 0.4])  # of "no"
+    probs = np.stack([1 - positive, positive], axis=1)
+
+    scores = score(_column(labels), _classes(probs, ("yes", "no")))
+
+    is_no = [label == "no" for label in labels]
+    assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(is_no, positive))
+    assert scores["log_loss"] == pytest.approx(sk.log_loss(is_no, positive))
+    assert scores["accuracy"] == pytest.approx(3 / 5)
+
+
+def test_the_ranking_metric_is_absent_when_a_class_has_no_row() -> None:
+    probs = _random_probs(30, 4, 0)
+    labels = ["unacc", "acc", "good"] * 10
+
+    scores = score(_column(labels), _classes(probs))
+
+    assert set(scores) == {"macro_f1", "accuracy", "log_loss"}
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_rows_of_one_class_alone_still_have_a_log_loss(n_classes: int) -> None:
+    classes = CLASSES[:n_classes]
+    probs = np.tile([0.25] + [0.75 / (n_classes - 1)] * (n_classes - 1), (3, 1))
+
+    scores = score(_column(["unacc"] * 3), _classes(probs, classes))
+
+    assert "roc_auc" not in scores
+    assert scores["log_loss"] == pytest.approx(-np.log(0.25))
+    assert scores["accuracy"] == 0.0
+
+
+def test_a_certain_and_wrong_prediction_costs_much_and_not_infinitely_much() -> None:
+    probs = np.array([[1.0, 0.0], [1.0, 0.0]])
+
+    scores = score(_column(["a", "b"]), _classes(probs, ("a", "b")))
+
+    assert 10 < scores["log_loss"] < 100
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=2, max_size=30).filter(
+        lambda rows: len({actual for actual, _ in rows}) > 1
+    )
+)
+def test_scores_of_numbers_are_scikit_learns(rows: list[tuple[float, float]]) -> None:
+    actual, predicted = (list(part) for part in zip(*rows, strict=True))
+
+    scores = score(_column(actual), _numbers(predicted))
+
+    assert scores == pytest.approx(
+        {
+            "rmse": sk.mean_squared_error(actual, predicted) ** 0.5,
+            "mae": sk.mean_absolute_error(actual, predicted),
+            "r2": sk.r2_score(actual, predicted),
+        }
+    )
+
+
+def test_one_number_has_errors_but_no_r2() -> None:
+    assert score(_column([3.0]), _numbers([5.0])) == {"rmse": 2.0, "mae": 2.0}
+
+
+def test_predictions_are_finite_only_if_all_are() -> None:
+    assert all_finite(_numbers([1.0, 2.0]))
+    assert not all_finite(_numbers([1.0, float("nan")]))
+    assert not all_finite(_numbers([float("inf"), 1.0]))
+
+
+def test_a_model_is_constant_only_if_it_says_the_same_of_every_row() -> None:
+    assert is_constant(_numbers([2.0, 2.0, 2.0]))
+    assert not is_constant(_numbers([2.0, 2.0, 2.0000001]))
+    assert not is_constant(_numbers([2.0]))
+    assert is_constant(_classes(np.tile([0.1, 0.2, 0.3, 0.4], (5, 1))))
+    assert not is_constant(_classes(np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.4, 0.3]])))

@@ -1,0 +1,34 @@
+"""Pictures hold the numbers they were given."""
+
+import numpy as np
+
+from pipeline_lib.evaluation.plots import plot_confusion, plot_losses
+from pipeline_lib.training import EpochRecord
+
+
+def test_the_loss_plot_has_both_losses_the_metric_and_the_best_epoch() -> None:
+    history = [EpochRecord(i, 1 / i, 2 / i, i / 10, 0.1, 0.5, is_best=True) for i in (1, 2, 3)]
+
+    left, right = plot_losses(history, best_epoch=2, primary="macro_f1").axes
+
+    curves = {str(line.get_label()): np.asarray(line.get_ydata()) for line in left.lines}
+    np.testing.assert_allclose(curves["train"], [1, 1 / 2, 1 / 3])
+    np.testing.assert_allclose(curves["val"], [2, 1, 2 / 3])
+    assert right.get_title() == "macro_f1"
+    assert [list(line.get_xdata()) for line in left.lines][-1] == [2, 2]
+
+
+def test_every_cell_of_a_confusion_matrix_shows_its_count() -> None:
+    counts = np.array([[5, 1], [0, 7]])
+
+    (axis,) = plot_confusion(counts, ["a", "b"]).axes
+
+    assert [text.get_text() for text in axis.texts] == ["5", "1", "0", "7"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+def test_a_class_without_rows_divides_by_no_zero() -> None:
+    figure = plot_confusion(np.array([[0, 0], [1, 2]]), ["a", "b"])
+
+    image = figure.axes[0].images[0].get_array()
+    assert np.isfinite(np.asarray(image)).all()

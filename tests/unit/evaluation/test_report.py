@@ -1,0 +1,135 @@
+"""One page that says what happened; names from data are shown, never obeyed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
+from pipeline_lib.evaluation.report import DecisionRecord, escape
+from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
+
+
+def _record(**changes: Any) -> DecisionRecord:
+    result = EvaluationResult(
+        {"macro_f1": 0.91, "accuracy": 0.95, "log_loss": 0.2},
+        {"constant": {"macro_f1": 0.2}, "gradient_boosting": {"macro_f1": 0.9}},
+        finite=True,
+        constant=False,
+        classes=changes.pop("classes", (ClassRow("unacc", 0.9, 0.8, 0.85, 70),)),
+        predictions=Path("x"),
+    )
+    decision = Decision("promoted", "macro_f1 0.91 is not worse", (Check("finite", True, "all"),))
+    values: dict[str, Any] = {
+        "name": "toy",
+        "task": "multiclass",
+        "primary": "macro_f1",
+        "decision": decision,
+        "result": result,
+        "champion": ChampionScores("3", {"macro_f1": 0.9, "accuracy": 0.94}),
+        "version": "4",
+        "source": "toy.csv",
+        "n_rows": {"train": 1200, "val": 260, "test": 268},
+        "new_categories": {"color": 2},
+        "training": {"device": "cpu (1 threads)", "epochs": "3"},
+        "data_digest": "ab" * 32,
+        "links": {"run": "http://127.0.0.1:5000/#/x"},
+    }
+    return DecisionRecord(**{**values, **changes})
+
+
+def _rows_of_table(page: str, heading: str) -> list[list[str]]:
+    section = page.split(f"## {heading}\n\n")[1].split("\n\n")[0]
+    lines = section.splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_the_page_says_what_was_decided_and_shows_both_models_and_the_baselines() -> None:
+    page = _record().to_markdown()
+
+    rows = _rows_of_table(page, "On the test rows")
+    assert page.startswith("# toy: the new model is the champion\n")
+    assert "**promoted** (version 4): macro\\_f1" in page or "**promoted** (version 4): m" in page
+    assert rows == [
+        ["**new model**", "0.9100", "0.9500", "0.2000", "–"],
+        ["champion v3", "0.9000", "0.9400", "–", "–"],
+        ["constant", "0.2000", "–", "–", "–"],
+        ["gradient boosting", "0.9000", "–", "–", "–"],
+    ]
+    assert "- rows: train 1,200, val 260, test 268" in page
+    assert "- new categories: 2 in color" in page
+    assert "`abababababababab`" in page
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "kept", "rejected"])
+def test_each_outcome_has_a_headline_of_its_own(outcome: Any) -> None:
+    decision = Decision(outcome, "because", ())
+
+    headline = _record(decision=decision).to_markdown().splitlines()[0]
+
+    said = {
+        "promoted": "the new model is the champion",
+        "kept": "the champion stays",
+        "rejected": "the new model was rejected",
+    }
+    assert headline == f"# toy: {said[outcome]}"
+
+
+def test_without_champion_classes_or_new_categories_nothing_is_invented() -> None:
+    page = _record(champion=None, classes=(), new_categories={}, version="").to_markdown()
+
+    assert "champion v" not in page
+    assert "Class by class" not in page
+    assert "- new categories: none" in page
+    assert "(version" not in page
+
+
+def test_a_champion_without_scores_has_a_row_of_dashes() -> None:
+    page = _record(champion=ChampionScores("3", None, "gone")).to_markdown()
+
+    assert ["champion v3", "–", "–", "–", "–"] in _rows_of_table(page, "On the test rows")
+
+
+@pytest.mark.parametrize(
+    "name", ["a|b", "<script>x</script>", "**bold** | <b>", "[x](http://e)", "two\nlines", "`a`"]
+)
+def test_a_class_with_markdown_in_its_name_is_one_cell_that_shows_it(name: str) -> None:
+    page = _record(classes=(ClassRow(name, 0.9, 0.8, 0.85, 70),)).to_markdown()
+
+    (row,) = _rows_of_table(page, "Class by class")
+    assert row == [escape(name), "0.900", "0.800", "0.850", "70"]
+    assert "<script>" not in page
+    assert "<b>" not in page
+
+
+@pytest.mark.parametrize("name", ["a|b", "<script>x</script>", "[x](http://e)"])
+def test_a_column_or_reason_or_source_with_markdown_is_shown_as_it_is(name: str) -> None:
+    decision = Decision("rejected", f"saw {name}", (Check("finite", False, name),))
+
+    page = _record(decision=decision, new_categories={name: 1}, source=name).to_markdown()
+
+    assert name not in page
+    assert page.count(escape(name)) == 4
+
+
+def test_four_hundred_classes_make_a_table_of_thirty() -> None:
+    classes = tuple(ClassRow(f"c{i}", 0.9, 0.8, 0.85, 70) for i in range(400))
+
+    page = _record(classes=classes).to_markdown()
+
+    assert len(_rows_of_table(page, "Class by class")) == 30
+    assert "… and 370 more classes" in page
+
+
+@given(st.text())
+def test_escaped_text_has_no_sign_that_markdown_obeys(text: str) -> None:
+    escaped = escape(text)
+
+    assert "\n" not in escaped
+    assert "<" not in escaped
+    assert ">" not in escaped
+    bare = escaped.replace("\\\\", "")
+    for sign in "|`*[]":
+        assert bare.count(sign) == bare.count(f"\\{sign}")
