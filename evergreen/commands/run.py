@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,8 @@ def run(
     """
     load_config(config, assignments=set_)  # a typo is told before anything heavy starts
     prepare_prefect()
+    if not json_:
+        print(f"retraining {config}", flush=True)
     from flows.retrain import retrain
 
     if not json_:
@@ -64,12 +67,18 @@ def _is_ours(record: logging.LogRecord, project: str) -> bool:
     return path.is_relative_to(project) and path.parent.name in ("tasks", "flows")
 
 
+def _shortest(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _tell(outcome: "Outcome", config: Path) -> None:
     version = f" (version {outcome.version})" if outcome.version else ""
     print(f"\n{outcome.decision}{version}: {outcome.reason}")
     if outcome.decision == "skipped":
         print(f"Train all the same: evergreen run {config} --force")
     if outcome.report:
-        print(f"  report      {outcome.report}")
+        print(f"  report      {_shortest(Path(outcome.report))}")
     for name, url in outcome.links.items():
         print(f"  {name:<11} {url}")
+    if "PREFECT_API_URL" not in os.environ:
+        print('  (start both servers to open the links: README.md, "Look at it")')

@@ -8,7 +8,6 @@ import torch
 
 from pipeline_lib.errors import DeviceError
 
-
 # Multiply-adds of a forward step below which a second thread costs more than it brings. With 1.8
 # million (batch 64, 28,720 weights) two threads took 2.0 times the CPU seconds of one on an idle
 # machine, and on a busy one they waited for each other: 100 s of wall time instead of 5 (2026-11).

@@ -83,12 +83,12 @@ def test_the_ranking_metric_is_absent_when_a_class_has_no_row() -> None:
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_rows_of_one_class_alone_still_have_a_log_loss(n_classes: int) -> None:
     classes = CLASSES[:n_classes]
-    probs = np.tile([0.25] + [0.75 / (n_classes - 1)] * (n_classes - 1), (3, 1))
+    probs = np.tile([0.1] + [0.9 / (n_classes - 1)] * (n_classes - 1), (3, 1))
 
     scores = score(_column(["unacc"] * 3), _classes(probs, classes))
 
     assert "roc_auc" not in scores
-    assert scores["log_loss"] == pytest.approx(-np.log(0.25))
+    assert scores["log_loss"] == pytest.approx(-np.log(0.1))
     assert scores["accuracy"] == 0.0
 
 

@@ -1,0 +1,191 @@
+"""Package, verify, register, promote; and never believe files that changed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.errors import ModelError
+from pipeline_lib.serving import FittedModel
+from pipeline_lib.storage import MANIFEST, digest_file
+from pipeline_lib.tracking.package import package_model, signature_of, verify_package
+from pipeline_lib.tracking.reference import RegisteredVersion
+from pipeline_lib.tracking.registry import (
+    CHALLENGER,
+    CHAMPION,
+    champion_version,
+    find_version,
+    promote,
+    read_champion,
+    register_version,
+)
+from pipeline_lib.tracking.runs import TrackedRun, start_run
+
+MakeConfig = Callable[..., PipelineConfig]
+ROWS = pd.DataFrame({"color": ["red", "amber", None], "size": [10.0, 20.0, 30.0]})
+
+
+class Registered(NamedTuple):
+    """A version and where it came from."""
+
+    run: TrackedRun
+    uri: str
+    folder: Path
+    version: RegisteredVersion
+
+
+@pytest.fixture
+def register(
+    table_config: MakeConfig, snapshot: Snapshot, fitted: FittedModel, tmp_path: Path
+) -> Callable[[str, str], Registered]:
+    """Return a function that packages and registers the model under a name and run key."""
+
+    def make(name: str, run_key: str) -> Registered:
+        config = table_config(name=name)
+        folder = tmp_path / run_key / "model"
+        fitted.save(folder)
+        tags = {"trigger": "manual"}
+        with start_run(config, snapshot, run_key=run_key, run_name="n", tags=tags) as reference:
+            run = TrackedRun.of(reference)
+            uri = package_model(run, folder)
+            version = register_version(run, name, uri, folder, {"decision": "promoted"})
+        return Registered(run, uri, folder, version)
+
+    return make
+
+
+def _package_files(name: str, version: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
+
+
+def test_a_package_says_the_same_in_a_clean_process_and_becomes_champion(
+    client: MlflowClient, register: Callable[[str, str], Registered], fitted: FittedModel
+) -> None:
+    made = register("registry_a", "key-1")
+    expected = fitted.predict(ROWS)
+
+    verify_package(made.uri, ROWS, expected)
+    promote(client, made.version)
+
+    champion = read_champion(client, "registry_a")
+    assert champion is not None
+    assert (champion.version, champion.problem) == ("1", "")
+    assert champion.model is not None
+    assert champion.model.predict(ROWS).equals(expected)
+    version = client.get_model_version("registry_a", "1")
+    assert version.tags["run_key"] == "key-1"
+    assert version.tags["decision"] == "promoted"
+    assert version.tags["package.sha256"] == digest_file(made.folder / MANIFEST)
+    assert version.run_id == made.run.run_id
+
+
+def test_a_package_that_says_something_else_is_refused(
+    register: Callable[[str, str], Registered], fitted: FittedModel
+) -> None:
+    made = register("registry_b", "key-1")
+    expected = fitted.predict(ROWS)
+    expected["probability_hot"] += 0.01
+
+    with pytest.raises(ModelError, match="says something else of 'probability_hot'"):
+        verify_package(made.uri, ROWS, expected)
+
+
+def test_a_package_holds_no_pickle_and_our_code(
+    register: Callable[[str, str], Registered],
+) -> None:
+    made = register("registry_c", "key-1")
+
+    package = _package_files("registry_c", made.version.version)
+
+    files = [path for path in package.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt", ".pth"}]
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+    assert (package / "code" / "pipeline_lib" / "serving" / "predictor.py").exists()
+
+
+def test_registering_twice_gives_one_version(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    made = register("registry_d", "key-1")
+
+    again = register_version(made.run, "registry_d", made.uri, made.folder, {})
+
+    assert (made.version.is_new, again.is_new) == (True, False)
+    assert again.version == made.version.version
+    assert len(client.search_model_versions("name = 'registry_d'")) == 1
+    found = find_version(client, "registry_d", "key-1")
+    assert found is not None
+    assert str(found.version) == again.version
+
+
+def test_another_run_key_gives_another_version_and_the_champion_stays_until_promoted(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    first = register("registry_e", "key-1")
+    promote(client, first.version)
+
+    second = register("registry_e", "key-2")
+
+    aliases = client.get_registered_model("registry_e").aliases
+    assert {name: str(v) for name, v in aliases.items()} == {CHAMPION: "1", CHALLENGER: "2"}
+    promote(client, second.version)
+    promote(client, second.version)
+    aliases = client.get_registered_model("registry_e").aliases
+    assert {name: str(v) for name, v in aliases.items()} == {CHAMPION: "2"}
+
+
+def test_a_name_without_model_or_without_champion_has_none(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    register("registry_f", "key-1")
+
+    assert champion_version(client, "registry_f") is None
+    assert read_champion(client, "registry_f") is None
+    assert read_champion(client, "never_trained") is None
+
+
+@pytest.mark.parametrize("damage", ["weights", "consistently", "manifest gone", "folder gone"])
+def test_a_champion_whose_files_changed_after_it_was_registered_is_not_loaded(
+    client: MlflowClient, register: Callable[[str, str], Registered], damage: str
+) -> None:
+    name = f"registry_g_{damage.replace(' ', '_')}"
+    made = register(name, "key-1")
+    promote(client, made.version)
+    folder = _package_files(name, "1") / "artifacts" / "model"
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+
+    match damage:
+        case "weights":
+            weights.write_bytes(data)
+        case "consistently":
+            weights.write_bytes(data)
+            manifest = json.loads((folder / MANIFEST).read_text())
+            manifest["files"]["model.safetensors"]["sha256"] = digest_file(weights)
+            (folder / MANIFEST).write_text(json.dumps(manifest))
+        case "manifest gone":
+            (folder / MANIFEST).unlink()
+        case _:
+            shutil.rmtree(folder.parent.parent)
+
+    champion = read_champion(client, name)
+    assert champion is not None
+    assert champion.model is None
+    assert champion.version == "1"
+    assert champion.problem.startswith("its files cannot be used: ")
+
+
+def test_the_signature_names_every_input_and_output(fitted: FittedModel) -> None:
+    signature = signature_of(fitted)
+
+    assert signature.inputs.input_names() == ["color", "size"]
+    assert signature.outputs.input_names() == list(fitted.predict(ROWS).columns)

@@ -1,0 +1,103 @@
+"""Which MLflow, and what is said when it is not there."""
+
+import shutil
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline_lib.errors import ServerError, StorageError
+from pipeline_lib.tracking.store import connect, experiment_id, tracking_uri, ui_url
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_that_does_not_answer_is_told_within_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = _closed_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    started = time.monotonic()
+
+    with pytest.raises(ServerError, match=rf"no MLflow server answers at 127\.0\.0\.1:{port}"):
+        connect()
+
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("uri", ["http://", "http://no host/", "https://127.0.0.1:x"])
+def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    with pytest.raises(ServerError, match="MLFLOW_TRACKING_URI"):
+        connect()
+
+
+def test_without_a_server_the_database_lies_below_the_home_and_not_where_one_stands(
+    client: MlflowClient, store_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del client
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow itself sets it
+    monkeypatch.chdir(tmp_path)
+
+    assert tracking_uri() == f"sqlite:///{store_home}/mlflow.db"
+    connect()
+    assert list(tmp_path.iterdir()) == []
+    assert ui_url() == "http://127.0.0.1:5000"
+
+
+def test_another_home_is_another_store_in_the_same_process(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del client
+
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "other"))
+
+    assert tracking_uri() == f"sqlite:///{tmp_path}/other/mlflow.db"
+
+
+def test_a_home_that_cannot_be_written_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "file" / "home"))
+
+    with pytest.raises(StorageError, match="EVERGREEN_HOME"):
+        connect()
+
+
+def test_a_database_of_another_mlflow_is_told_with_its_reason(
+    client: MlflowClient, store_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del client
+    shutil.copy(store_home / "mlflow.db", tmp_path / "mlflow.db")
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '0c779009ac13'")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
+
+    with pytest.raises(ServerError, match="out-of-date database schema"):
+        connect()
+
+
+def test_an_experiment_is_created_once(client: MlflowClient) -> None:
+    first = experiment_id(client, "store_a")
+
+    assert experiment_id(client, "store_a") == first
+
+
+def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
+    client: MlflowClient,
+) -> None:
+    found = experiment_id(client, "store_b")
+    client.delete_experiment(found)
+
+    with pytest.raises(ServerError, match=rf"mlflow experiments restore --experiment-id {found}"):
+        experiment_id(client, "store_b")
