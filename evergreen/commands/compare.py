@@ -33,7 +33,7 @@ def compare(
         print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
         return 0
     metrics = [key for key in _metric_keys(rows) if key.startswith("test/")]
-    differing = [key for key in _param_keys(rows) if len({r.params.get(key) for r in rows}) > 1]
+    differing = [key for key in _shared_params(rows) if len({r.params[key] for r in rows}) > 1]
     head = ("run", "decision", "version", *metrics, *differing)
     print_table(head, [_cells(row, metrics, differing) for row in rows])
     print(f"\nin MLflow: {comparison_url(name)}")
@@ -44,7 +44,7 @@ def _cells(row: "RunRow", metrics: list[str], params: list[str]) -> tuple[str, .
     decision = row.decision or row.status.lower()
     version = f"{row.version} champion" if row.is_champion else row.version
     numbers = [f"{row.metrics[key]:.4f}" if key in row.metrics else "–" for key in metrics]
-    return (row.run_name, decision, version, *numbers, *(row.params.get(k, "–") for k in params))
+    return (row.run_name, decision, version, *numbers, *(row.params[key] for key in params))
 
 
 def _metric_keys(rows: "tuple[RunRow, ...]") -> list[str]:
@@ -54,5 +54,6 @@ def _metric_keys(rows: "tuple[RunRow, ...]") -> list[str]:
     return sorted({key for row in rows for key in row.metrics}, key=lambda k: (order.get(k, 99), k))
 
 
-def _param_keys(rows: "tuple[RunRow, ...]") -> list[str]:
-    return sorted({key for row in rows for key in row.params})
+def _shared_params(rows: "tuple[RunRow, ...]") -> list[str]:
+    """Return the parameters every run has; those of one kind alone follow from its `kind`."""
+    return sorted(set.intersection(*(set(row.params) for row in rows))) if rows else []

@@ -39,8 +39,11 @@ def run(
     prepare_prefect()
     if not json_:
         print(f"retraining {config}", flush=True)
+    from evergreen.prefect_server import require_server, server_url
     from flows.retrain import retrain
 
+    if server_url() is not None:
+        require_server()
     if not json_:
         _tell_progress()
     state = retrain(str(config), assignments=set_, force=force, return_state=True)

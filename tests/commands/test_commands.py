@@ -138,8 +138,9 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_starts(tmp_path: 
     assert "set EVERGREEN_HOME" in err
 
 
-def test_an_absent_prefect_server_is_told_with_what_to_do() -> None:
-    code, _, err = evergreen("deploy", PREFECT_API_URL="http://127.0.0.1:9/api")
+@pytest.mark.parametrize("arguments", [("deploy",), ("run", str(CONFIG))])
+def test_an_absent_prefect_server_is_told_with_what_to_do(arguments: tuple[str, ...]) -> None:
+    code, _, err = evergreen(*arguments, PREFECT_API_URL="http://127.0.0.1:9/api")
 
     assert code == 1
     assert "no Prefect server answers at http://127.0.0.1:9/api" in err

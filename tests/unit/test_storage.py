@@ -37,6 +37,12 @@ def _publish_text(folder: Path, text: str) -> None:
         (scratch / "below" / "b.txt").write_text("b")
 
 
+def _publish_half(folder: Path, error: BaseException) -> None:
+    with publish(folder, {}) as scratch:
+        (scratch / "a.txt").write_text("new")
+        raise error
+
+
 def test_a_published_folder_says_size_and_sha256_of_every_file(tmp_path: Path) -> None:
     _publish_text(tmp_path / "out", "hello")
 
@@ -54,9 +60,8 @@ def test_an_exception_leaves_the_old_folder_as_it_was_and_nothing_of_the_attempt
 ) -> None:
     _publish_text(tmp_path / "out", "old")
 
-    with pytest.raises(KeyError), publish(tmp_path / "out", {}) as scratch:
-        (scratch / "a.txt").write_text("new")
-        raise KeyError("no")
+    with pytest.raises(KeyError):
+        _publish_half(tmp_path / "out", KeyError())
 
     assert (tmp_path / "out" / "a.txt").read_text() == "old"
     assert believed(tmp_path / "out") is not None
@@ -64,9 +69,8 @@ def test_an_exception_leaves_the_old_folder_as_it_was_and_nothing_of_the_attempt
 
 
 def test_an_exception_before_anything_was_published_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), publish(tmp_path / "out", {}) as scratch:
-        (scratch / "a.txt").write_text("new")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _publish_half(tmp_path / "out", KeyboardInterrupt())
 
     assert list(tmp_path.iterdir()) == []
 

@@ -41,7 +41,7 @@ def test_a_class_name_becomes_a_title_that_a_person_can_read() -> None:
     titles = {name: entry["title"] for name, entry in schema["$defs"].items()}
 
     assert titles["OneCycleSchedule"] == "One cycle schedule"
-    assert titles["EmbeddingMLPSettings"] == "Embedding MLP settings"
+    assert titles["EmbeddingMLPSettings"] == "Embedding MLP"
     assert titles["SGD"] == "SGD"
     optimizer = schema["$defs"]["Adam"]["properties"]["learning_rate"]
     assert optimizer["title"] == "Learning rate"

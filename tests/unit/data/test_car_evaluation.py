@@ -57,7 +57,9 @@ def test_no_rating_falls_when_the_safety_rises() -> None:
     order = {"unacc": 0, "acc": 1, "good": 2, "vgood": 3}
     table = car_evaluation()
     by_safety = {
-        word: [order[label] for label in table.filter(pc.field("safety") == word)[TARGET].to_pylist()]
+        word: [
+            order[label] for label in table.filter(pc.field("safety") == word)[TARGET].to_pylist()
+        ]
         for word in ATTRIBUTES["safety"]
     }
 

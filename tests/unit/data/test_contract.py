@@ -41,7 +41,9 @@ def _violation(config: PipelineConfig, table: pa.Table) -> Violation:
     return raised.value.violations[0]
 
 
-def _with(table: pa.Table, name: str, values: list[Any], kind: pa.DataType | None = None) -> pa.Table:
+def _with(
+    table: pa.Table, name: str, values: list[Any], kind: pa.DataType | None = None
+) -> pa.Table:
     position = table.column_names.index(name)
     return table.set_column(position, name, pa.array(values, kind))
 
@@ -270,9 +272,7 @@ def test_null_numbers_to_predict_stop_the_night(
     table = toy_table(50, task="regression")
     labels = [None, float("nan"), *table["label"].to_pylist()[2:]]
 
-    violation = _violation(
-        table_config(data={"task": "regression"}), _with(table, "label", labels)
-    )
+    violation = _violation(table_config(data={"task": "regression"}), _with(table, "label", labels))
 
     assert (violation.rule, violation.n_rows) == ("nullable", 2)
 
@@ -288,9 +288,7 @@ def test_a_word_outside_the_allowed_ones_is_told_with_both(
     violation = _violation(table_config(columns=columns), table)
 
     assert (violation.rule, violation.n_rows) == ("allowed", n_teal)
-    assert violation.message == (
-        f"{n_teal} rows hold 'teal'; allowed are 'red', 'green', 'blue'"
-    )
+    assert violation.message == (f"{n_teal} rows hold 'teal'; allowed are 'red', 'green', 'blue'")
 
 
 def test_a_null_is_no_word_outside_the_allowed_ones(
@@ -348,9 +346,7 @@ def test_a_class_with_one_row_is_told_with_the_setting(
     assert "`validation.min_rows_per_class`" in violation.message
 
 
-def test_one_class_only_is_nothing_to_learn(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
+def test_one_class_only_is_nothing_to_learn(table_config: MakeConfig, toy_table: MakeTable) -> None:
     violation = _violation(table_config(), _with(toy_table(50), "label", ["same"] * 50))
 
     assert violation.rule == "classes"

@@ -44,9 +44,7 @@ def test_preparing_twice_writes_nothing_the_second_time(
     assert (second.folder / "train.parquet").stat().st_mtime_ns == written_at
 
 
-def test_a_damaged_split_is_written_again(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
+def test_a_damaged_split_is_written_again(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config()
     snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
     first = split_checked(config, check_snapshot(config, snapshot))
@@ -85,9 +83,7 @@ def test_digests_change_with_what_decides_the_rows_and_with_nothing_else(
     assert (split[0].digest == split[1].digest) is same_split
 
 
-def test_rows_of_one_key_land_in_one_split(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
+def test_rows_of_one_key_land_in_one_split(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(data={"key": ["customer"]})
     table = toy_table(300).append_column("customer", pa.array([i % 30 for i in range(300)]))
     snapshot = take_snapshot(config.name, table, source="toy.csv")

@@ -27,6 +27,13 @@ def _refused(folder: Path, content: str | bytes, **settings: Any) -> str:
     return str(raised.value)
 
 
+def _rows_or_message(folder: Path, content: str) -> list[dict[str, str]] | str:
+    try:
+        return _csv(folder, content).to_pylist()
+    except SourceError as error:
+        return str(error)
+
+
 def test_every_column_of_a_csv_is_text_as_it_was_written(tmp_path: Path) -> None:
     table = _csv(tmp_path, "zip,n,day,flag\n08123,1.50,2024-01-01,true\n00001,,,\n")
 
@@ -194,12 +201,9 @@ def test_the_message_about_a_huge_ragged_row_stays_short(tmp_path: Path) -> None
 
 
 def test_a_file_that_begins_with_an_empty_line_is_read_or_refused(tmp_path: Path) -> None:
-    try:
-        table = _csv(tmp_path, "\na,b\n08,2\n")
-    except SourceError as error:
-        assert "rows.csv" in str(error)
-    else:
-        assert table.to_pylist() == [{"a": "08", "b": "2"}]
+    answer = _rows_or_message(tmp_path, "\na,b\n08,2\n")
+
+    assert answer == [{"a": "08", "b": "2"}] or "rows.csv" in answer
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

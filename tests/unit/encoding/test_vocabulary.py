@@ -9,7 +9,23 @@ from hypothesis import strategies as st
 from pipeline_lib.encoding import MISSING, UNSEEN, Vocabulary
 from pipeline_lib.errors import UnknownCategoryError
 
-TRICKY = ["nan", "None", "null", "", " ", "a", "a ", " a", "A", "é", "e\u0301", "👍", "👍🏽", "0", "00"]
+TRICKY = [
+    "nan",
+    "None",
+    "null",
+    "",
+    " ",
+    "a",
+    "a ",
+    " a",
+    "A",
+    "é",
+    "e\u0301",
+    "👍",
+    "👍🏽",
+    "0",
+    "00",
+]
 words = st.text(max_size=6) | st.sampled_from(TRICKY)
 columns = st.lists(st.none() | words, max_size=40)
 

@@ -118,9 +118,7 @@ def test_what_cannot_be_shown_is_a_no(
     )
     against = None if champion is None else ChampionScores("3", {"macro_f1": champion})
 
-    decision = decide_promotion(
-        "macro_f1", result, champion=against, floor=change.get("floor")
-    )
+    decision = decide_promotion("macro_f1", result, champion=against, floor=change.get("floor"))
 
     assert decision.outcome == "rejected"
     assert f"{check}: " in decision.reason

@@ -19,9 +19,7 @@ def _column(values: list[str] | list[float]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(values)])
 
 
-def _classes(
-    probs: npt.NDArray[np.float64], classes: tuple[str, ...] = CLASSES
-) -> Predictions:
+def _classes(probs: npt.NDArray[np.float64], classes: tuple[str, ...] = CLASSES) -> Predictions:
     return Predictions(ClassTarget("label", classes), probs, np.zeros(len(probs), np.int32))
 
 

@@ -41,7 +41,7 @@ def _record(**changes: Any) -> DecisionRecord:
 
 
 def _rows_of_table(page: str, heading: str) -> list[list[str]]:
-    section = page.split(f"## {heading}\n\n")[1].split("\n\n")[0]
+    section = page.split(f"## {heading}\n\n", maxsplit=1)[1].split("\n\n", maxsplit=1)[0]
     lines = section.splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 

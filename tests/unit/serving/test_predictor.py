@@ -56,6 +56,14 @@ def _rows(colors: list[Any], sizes: list[Any] | None = None) -> pd.DataFrame:
     return pd.DataFrame({"color": colors, "size": sizes or [20.0 + i for i in range(len(colors))]})
 
 
+def _answer(model: FittedModel, rows: pd.DataFrame) -> pd.DataFrame | str:
+    """Return predictions, or what a contract error says."""
+    try:
+        return model.predict(rows)
+    except ContractError as error:
+        return str(error)
+
+
 def _equal(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     return one.reset_index(drop=True).equals(other.reset_index(drop=True))
 
@@ -233,7 +241,7 @@ def test_every_null_of_pandas_is_the_same_null(model: FittedModel) -> None:
     frame = model.predict(rows)
 
     assert frame["unseen"].tolist() == [1, 1, 1, 0]
-    assert frame["probability_hot"].iloc[:3].nunique() == 1
+    assert len(set(frame["probability_hot"].iloc[:3])) == 1
 
 
 def test_words_that_look_like_nulls_are_words(table_config: MakeConfig) -> None:
@@ -256,12 +264,12 @@ def test_a_number_that_is_too_large_or_none_is_refused_or_predicted_finitely(
 ) -> None:
     rows = _rows(["red", "red"], [size, 20.0 if isinstance(size, float) else "20"])
 
-    try:
-        frame = model.predict(rows)
-    except ContractError as error:
-        assert "column 'size'" in str(error)
+    answer = _answer(model, rows)
+
+    if isinstance(answer, str):
+        assert "column 'size'" in answer
     else:
-        assert np.isfinite(frame["probability_hot"]).all()
+        assert np.isfinite(answer["probability_hot"]).all()
 
 
 def test_a_category_that_is_unseen_stops_a_column_that_asks_for_it(

@@ -29,6 +29,12 @@ def _run(config: PipelineConfig, snapshot: Snapshot) -> TrackedRun:
         return TrackedRun.of(reference)
 
 
+def _fail_after_an_epoch(path: Path, run: TrackedRun) -> None:
+    with EpochLog(path, run, primary="macro_f1") as log:
+        log.append(_record(1))
+        raise ZeroDivisionError
+
+
 def _unreachable(monkeypatch: pytest.MonkeyPatch) -> TrackedRun:
     """Return a run of a server that has gone away."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -107,12 +113,8 @@ def test_epochs_are_sent_when_the_training_fails_and_its_error_is_the_one_seen(
 ) -> None:
     run = _run(table_config(name="epochs_e"), snapshot)
 
-    with (
-        pytest.raises(ZeroDivisionError),
-        EpochLog(tmp_path / "epochs.jsonl", run, primary="macro_f1") as log,
-    ):
-        log.append(_record(1))
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _fail_after_an_epoch(tmp_path / "epochs.jsonl", run)
 
     assert len(client.get_metric_history(run.run_id, "val/loss")) == 1
 
@@ -144,24 +146,15 @@ def test_an_error_of_the_training_is_seen_though_mlflow_has_gone(
 ) -> None:
     run = _unreachable(monkeypatch)
 
-    with (
-        pytest.raises(ZeroDivisionError),
-        EpochLog(tmp_path / "epochs.jsonl", run, primary="macro_f1") as log,
-    ):
-        log.append(_record(1))
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _fail_after_an_epoch(tmp_path / "epochs.jsonl", run)
 
 
 def test_epochs_wait_until_mlflow_is_back(
-    client: MlflowClient,
-    table_config: MakeConfig,
-    snapshot: Snapshot,
-    tmp_path: Path,
-    store_home: Path,
+    client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot, tmp_path: Path
 ) -> None:
     run = _run(table_config(name="epochs_f"), snapshot)
     # A run that is deleted takes no metrics until it is restored: MLflow refuses for a while.
-    del store_home
     client.delete_run(run.run_id)
 
     with EpochLog(tmp_path / "epochs.jsonl", run, primary="macro_f1") as log:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +11,11 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.errors import ModelError
+from pipeline_lib.errors import ModelError, ServerError
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.storage import MANIFEST, digest_file
 from pipeline_lib.tracking.package import package_model, signature_of, verify_package
@@ -150,6 +152,19 @@ def test_a_name_without_model_or_without_champion_has_none(
     assert champion_version(client, "registry_f") is None
     assert read_champion(client, "registry_f") is None
     assert read_champion(client, "never_trained") is None
+
+
+def test_a_server_that_has_gone_is_no_registry_without_a_champion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    gone = MlflowClient(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}")
+
+    with pytest.raises((MlflowException, ServerError)):
+        champion_version(gone, "registry_a")
 
 
 @pytest.mark.parametrize("damage", ["weights", "consistently", "manifest gone", "folder gone"])

@@ -44,7 +44,6 @@ def test_without_a_server_the_database_lies_below_the_home_and_not_where_one_sta
     client: MlflowClient, store_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del client
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow itself sets it
     monkeypatch.chdir(tmp_path)
 
     assert tracking_uri() == f"sqlite:///{store_home}/mlflow.db"
@@ -80,7 +79,6 @@ def test_a_database_of_another_mlflow_is_told_with_its_reason(
     shutil.copy(store_home / "mlflow.db", tmp_path / "mlflow.db")
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '0c779009ac13'")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
 
     with pytest.raises(ServerError, match="out-of-date database schema"):

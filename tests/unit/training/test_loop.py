@@ -108,7 +108,11 @@ def test_the_training_loss_weighs_every_row_alike_though_batches_differ_in_size(
     train = _split(40)
     # A learning rate near nothing leaves the weights, so that batches can be added up afterwards.
     loop = _loop(
-        train, _split(20), batch_size=16, epochs=1, optimizer={"kind": "sgd", "learning_rate": 1e-30}
+        train,
+        _split(20),
+        batch_size=16,
+        epochs=1,
+        optimizer={"kind": "sgd", "learning_rate": 1e-30},
     )
     seen: list[tuple[int, float]] = []
     model, network = loop.model, copy.deepcopy(loop.model).train()
@@ -361,7 +365,10 @@ def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: M
 def test_the_rate_of_a_record_is_the_one_that_its_steps_took() -> None:
     scheduler = {"kind": "step", "step_size": 1, "gamma": 0.5}
     loop = _loop(
-        _split(20), _split(5), epochs=3, scheduler=scheduler,
+        _split(20),
+        _split(5),
+        epochs=3,
+        scheduler=scheduler,
         optimizer={"kind": "sgd", "learning_rate": 0.8},
     )
 
