@@ -9,7 +9,7 @@ from pydantic.fields import ComputedFieldInfo, FieldInfo
 
 def _class_title(model: type[Any]) -> str:
     borders = r"(?<=[a-z])(?=[A-Z][A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])"
-    name = model.__name__.removesuffix("Settings") or model.__name__
+    name = model.__name__.removesuffix("Settings").removesuffix("Schedule") or model.__name__
     words = re.sub(borders, " ", name).split()
     return " ".join([words[0], *(w if w.isupper() else w.lower() for w in words[1:])])
 

@@ -76,7 +76,7 @@ def share_leaderboard(client: MlflowClient, experiment: str, primary: Metric) ->
     is not documented, and a test watches it.
     """
     columns = [
-        *(f"metrics.`{key}`" for key in (f"test/{primary}", f"champion/{primary}")),
+        f"metrics.`test/{primary}`",
         *(f"params.`{key}`" for key in _PARAMS),
         "tags.`decision`",
     ]
