@@ -26,12 +26,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 MAX_EXAMPLES = 5
+_MAX_QUOTE = 60
 
 
 def examples(values: Iterable[object]) -> str:
-    """Quote the first few values for a message, with an ellipsis when there are more."""
+    """Quote the first few values for a message, each cut to 60 characters."""
     shown = list(values)
-    text = ", ".join(repr(value) for value in shown[:MAX_EXAMPLES])
+    quoted = (repr(value) for value in shown[:MAX_EXAMPLES])
+    text = ", ".join(q if len(q) <= _MAX_QUOTE else f"{q[:_MAX_QUOTE]}…" for q in quoted)
     return f"{text}, …" if len(shown) > MAX_EXAMPLES else text
 
 
@@ -61,6 +63,19 @@ class EvergreenError(Exception):
     """Any mistake that Evergreen explains instead of showing a traceback."""
 
     exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        """Travel between processes with message and attributes, whatever `__init__` takes."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(
+    cls: type[EvergreenError], args: tuple[object, ...], attributes: dict[str, object]
+) -> EvergreenError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(EvergreenError):

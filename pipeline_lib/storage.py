@@ -104,10 +104,15 @@ def write_json(path: Path, value: Json) -> None:
 
 
 def append_json_line(path: Path, value: Json) -> None:
-    """Append one line of JSON and sync it."""
+    """Append one line of JSON and sync it; a last line that a kill has cut is dropped first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -116,7 +121,7 @@ def read_json_lines(path: Path) -> list[dict[str, Json]]:
     """Read a file of JSON lines; a missing file is empty, a last line cut by a kill is dropped."""
     if not path.exists():
         return []
-    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
+    complete = path.read_bytes().split(b"\n")[:-1]
     return [cast("dict[str, Json]", json.loads(line)) for line in complete if line]
 
 
@@ -135,6 +140,7 @@ def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
         StorageError: the disk is full, read-only, or otherwise refuses.
     """
     writable_folder(folder.parent)
+    _recover(folder)
     scratch = _beside(folder)
     scratch.mkdir()
     try:
@@ -155,6 +161,7 @@ def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
 def believed(folder: Path) -> dict[str, Json] | None:
     """Return a published folder's manifest if every file is as it says, else None."""
     try:
+        _recover(folder)
         manifest = cast("dict[str, Json]", json.loads((folder / MANIFEST).read_text("utf-8")))
         files = cast("dict[str, dict[str, Json]]", manifest["files"])
         whole = all(
@@ -162,7 +169,7 @@ def believed(folder: Path) -> dict[str, Json] | None:
             and digest_file(folder / name) == entry["sha256"]
             for name, entry in files.items()
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return manifest if whole else None
 
@@ -172,8 +179,20 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
 
 
+def _old(folder: Path) -> Path:
+    """Return where a folder stands while its successor takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _recover(folder: Path) -> None:
+    """Bring back what a kill between the two renames of `_replace_folder` has left aside."""
+    if not folder.exists() and _old(folder).exists():
+        _old(folder).rename(folder)
+
+
 def _replace_folder(scratch: Path, folder: Path) -> None:
-    old = scratch.with_name(f"{scratch.name}.old")
+    old = _old(folder)
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     scratch.rename(folder)

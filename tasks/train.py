@@ -60,6 +60,7 @@ def train(config: PipelineConfig, encoded: EncodedData, run: RunReference) -> Tr
                 logger.info("train     %s", session.progress(record))
     model, best = session.fitted(), session.loop.best
     model.save(folder / "model")
+    epochs.flush()  # if MLflow was away: the model is safe by now
     tracked.log_folder(folder / "tensorboard", "tensorboard")
     figure = plot_losses(history, best_epoch=best.epoch, primary=config.primary)
     tracked.log_figure(figure, "losses.png")

@@ -24,7 +24,8 @@ class CsvFile(Settings):
     delimiter: str = Field(default=",", min_length=1, max_length=1, description="between fields")
     encoding: str = Field(default="utf-8", min_length=1, description="name of the text encoding")
     null_values: tuple[str, ...] = Field(
-        default=("",), description="unquoted words that mean that nothing is there"
+        default=("",),
+        description="words that mean that nothing is there; with `trim` quoted ones too",
     )
     trim: bool = Field(
         default=False, description="drop blanks around column names and values of text"

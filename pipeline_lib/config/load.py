@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
@@ -46,8 +47,7 @@ def load_config(
         config = PipelineConfig.model_validate(tree)
     except ValidationError as error:
         found = [_problem(details, path, document, changed) for details in error.errors()]
-        problems = [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
-        raise ConfigError(problems[:MAX_PROBLEMS]) from None
+        raise ConfigError(_folded(found)[:MAX_PROBLEMS]) from None
     return config.with_root(project_root(path.resolve().parent))
 
 
@@ -124,7 +124,7 @@ def _assign(tree: dict[str, Any], assignment: str) -> str:
         raise ConfigError([ConfigProblem("--set", assignment, rule)])
     try:
         value: object = _plain(YAML(typ="rt").load(text))  # pyright: ignore[reportUnknownMemberType]
-    except YAMLError:
+    except (YAMLError, ValueError):
         raise ConfigError([ConfigProblem("--set", key, f"{text!r} is not valid YAML")]) from None
     _put(tree, key.split("."), value)
     return key
@@ -166,57 +166,67 @@ def _problem(
     return line, ConfigProblem(place, key, _rule(details))
 
 
-def _locate(location: Sequence[int | str], document: CommentedMap) -> tuple[list[str], int]:
-    """Turn pydantic's location into the keys of the file and the line of the last one found.
+def _folded(found: Sequence[tuple[int, ConfigProblem]]) -> list[ConfigProblem]:
+    """Return problems in the order of their lines, one per key.
 
-    Pydantic puts the `kind` of a union between the keys; the file has no such level.
+    A plain union reports each of its members, and a list whose items are wrong is said to be too
+    short as well.
     """
-    node: object = document
-    keys: list[str] = []
-    line = 1
-    cls_known = _settings_path(location)
-    for index, part in enumerate(location):
-        if not cls_known[index]:
+    by_key: dict[str, ConfigProblem] = {}
+    for _, problem in sorted(found, key=lambda pair: pair[0]):
+        if any(other.key.startswith(f"{problem.key}.") for _, other in found if problem.key):
             continue
-        keys.append(str(part))
-        if isinstance(node, CommentedMap) and part in node:
-            line = int(node.lc.key(part)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
-            node = node[part]
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = int(node.lc.item(part)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
-            node = node[part]
+        first = by_key.setdefault(problem.key, problem)
+        if first is not problem:
+            rule = f"{first.rule}; or {problem.rule}"
+            by_key[problem.key] = ConfigProblem(first.place, first.key, rule)
+    return list(by_key.values())
+
+
+def _locate(location: Sequence[int | str], document: CommentedMap) -> tuple[list[str], int]:
+    """Turn pydantic's location into the keys of the file and the line of the last one found."""
+    keys, _ = _walk(location)
+    node: object = document
+    line = 1
+    for key in keys:
+        if isinstance(node, CommentedMap) and key in node:
+            # A key that came through a YAML merge has no line of its own.
+            with suppress(KeyError, TypeError):
+                line = int(node.lc.key(key)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
+            node = node[key]
+        elif isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node):
+            line = int(node.lc.item(key)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
+            node = node[key]
         else:
             node = None
-    return keys, line
+    return [str(key) for key in keys], line
 
 
-def _settings_path(location: Sequence[int | str]) -> list[bool]:
-    """Tell for each part of a location whether it is a key (True) or the tag of a union."""
-    known: list[bool] = []
+def _walk(location: Sequence[int | str]) -> tuple[list[int | str], list[type[Settings]]]:
+    """Return the keys of the file in pydantic's location, and the settings the last is a key of.
+
+    Pydantic puts the `kind` of a union, and the members of a plain union, between the keys; the
+    file has no such levels.
+    """
+    keys: list[int | str] = []
+    owners: list[type[Settings]] = [PipelineConfig]
     choices: list[type[Settings]] = [PipelineConfig]
+    names_follow = False
     for part in location:
         by_kind = {kind: c for c in choices if (kind := _kind(c)) is not None}
-        if len(choices) > 1 and part in by_kind:
-            choices = [by_kind[str(part)]]
-            known.append(False)
-            continue
-        known.append(True)
-        fields = choices[0].model_fields if len(choices) == 1 else {}
-        if part in fields:
-            choices = list(_settings_in(fields[str(part)].annotation))
-    return known
-
-
-def _allowed_keys(location: Sequence[int | str]) -> list[str]:
-    """Return the keys of the settings class that a location's last part was meant for."""
-    choices: list[type[Settings]] = [PipelineConfig]
-    for part in location[:-1]:
-        by_kind = {kind: c for c in choices if (kind := _kind(c)) is not None}
-        if len(choices) > 1 and part in by_kind:
-            choices = [by_kind[str(part)]]
-        elif len(choices) == 1 and part in choices[0].model_fields:
-            choices = list(_settings_in(choices[0].model_fields[str(part)].annotation))
-    return list(choices[0].model_fields) if len(choices) == 1 else []
+        if isinstance(part, int) or names_follow:
+            keys.append(part)
+            names_follow = False
+        elif len(choices) > 1 and part in by_kind:
+            choices = [by_kind[part]]
+        elif len(choices) == 1:
+            keys.append(part)
+            owners = choices
+            field = choices[0].model_fields.get(part)
+            annotation = None if field is None else field.annotation
+            names_follow = get_origin(annotation) is dict
+            choices = list(_settings_in(annotation))
+    return keys, owners
 
 
 def _kind(cls: type[Settings]) -> str | None:
@@ -240,7 +250,8 @@ def _rule(details: ErrorDetails) -> str:
     given = cast("object", details["input"])
     match details["type"]:
         case "extra_forbidden":
-            near = did_you_mean(str(details["loc"][-1]), _allowed_keys(details["loc"]))
+            keys, owners = _walk(details["loc"])
+            near = did_you_mean(str(keys[-1]), owners[0].model_fields)
             return f"unknown key{near}"
         case "union_tag_invalid":
             known = [word.strip("' ") for word in str(context["expected_tags"]).split(",")]

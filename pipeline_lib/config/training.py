@@ -119,7 +119,9 @@ class CosineSchedule(Settings):
     """Let the learning rate fall along half a cosine over all epochs."""
 
     kind: Literal["cosine"] = "cosine"
-    final_learning_rate: float = Field(default=0.0, ge=0, description="where it ends")
+    final_learning_rate: float = Field(
+        default=0.0, ge=0, description="where it would be after the last epoch"
+    )
 
 
 class PlateauSchedule(Settings):
@@ -146,7 +148,9 @@ class CosineWarmupSchedule(Settings):
     kind: Literal["cosine_warmup"] = "cosine_warmup"
     warmup_epochs: int = Field(default=5, ge=1, description="epochs of the rise")
     start_factor: float = Field(default=0.01, gt=0, le=1, description="first rate / peak")
-    final_learning_rate: float = Field(default=0.0, ge=0, description="where it ends")
+    final_learning_rate: float = Field(
+        default=0.0, ge=0, description="where it would be after the last epoch"
+    )
 
 
 SchedulerSettings = Annotated[

@@ -34,8 +34,14 @@ def require_columns(table: pa.Table, names: Sequence[str], *, source: str) -> No
 
     Raises:
         MissingColumnError: naming each that is not, and the nearest one that is.
+        ContractError: a column stands twice.
     """
     present = table.column_names
+    if double := [name for name in dict.fromkeys(names) if present.count(name) > 1]:
+        raise ContractError(
+            [Violation(name, "unique", table.num_rows, "stands twice") for name in double],
+            source=source,
+        )
     if missing := [name for name in names if name not in present]:
         raise MissingColumnError(missing, present=present, source=source)
 
@@ -62,7 +68,7 @@ def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> p
         try:
             typed[name] = _typed(table[name], column)
         except _TypeClashError as clash:
-            violations.append(Violation(name, "type", clash.n_rows, str(clash)))
+            violations.append(Violation(name, clash.rule, clash.n_rows, str(clash)))
     if violations:
         raise ContractError(violations, source=source)
     return pa.table(typed)
@@ -107,9 +113,9 @@ def check_rows(
 
 
 class _TypeClashError(Exception):
-    def __init__(self, message: str, n_rows: int) -> None:
+    def __init__(self, message: str, n_rows: int, rule: str = "type") -> None:
         super().__init__(message)
-        self.n_rows = n_rows
+        self.n_rows, self.rule = n_rows, rule
 
 
 def _typed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
@@ -119,7 +125,7 @@ def _typed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         values = values.cast(pa.string())
     if isinstance(column, CategoryColumn):
         return _as_words(values)
-    return _as_numbers(values)
+    return _finite(_as_numbers(values))
 
 
 def _as_words(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -158,9 +164,18 @@ def _as_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
             ) from None
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     if any(test(arrow_type) for test in numeric):
-        numbers = values.cast(pa.float64(), safe=False)
-        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+        return values.cast(pa.float64(), safe=False)
     raise _TypeClashError(f"has the type {arrow_type}, which is no number", len(values))
+
+
+def _finite(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the numbers with NaN as null; an infinite one is a clash."""
+    numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    odd = numbers.filter(pc.is_inf(numbers))
+    if len(odd):
+        message = f"{len(odd)} rows hold {examples(_some(odd))}, which is not finite"
+        raise _TypeClashError(message, len(odd), "finite")
+    return numbers
 
 
 def _is_number(word: str) -> bool:
@@ -202,14 +217,12 @@ def _broken(name: str, values: pa.ChunkedArray, column: Column) -> list[Violatio
                     f"hold {{examples}}; allowed are {examples(column.allowed)}",
                 )
         case NumberColumn():
-            finite = pc.is_finite(values)
-            add("finite", values.filter(pc.invert(finite)), "hold {examples}, which is not finite")
             low = -math.inf if column.minimum is None else column.minimum
             high = math.inf if column.maximum is None else column.maximum
             inside = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
             add(
                 "range",
-                values.filter(pc.and_(pc.invert(inside), finite)),
+                values.filter(pc.invert(inside)),
                 f"hold {{examples}}, outside {low:g} to {high:g}",
             )
     return found

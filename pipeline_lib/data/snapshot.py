@@ -78,8 +78,15 @@ def _digest(column: pa.ChunkedArray) -> str:
         if pa.types.is_integer(plain) or pa.types.is_floating(plain):
             digest.update(block.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
             continue
-        words = block if pa.types.is_string(plain) else block.cast(pa.string())
-        words = words.fill_null("")
+        words = _as_text(block).fill_null("")
         digest.update(pc.binary_length(words).to_numpy(zero_copy_only=False).tobytes())
         digest.update("".join(words.to_pylist()).encode())
     return digest.hexdigest()
+
+
+def _as_text(block: pa.Array) -> pa.Array:
+    """Return each value as text; nested and binary ones, which Arrow cannot cast, as Python's."""
+    try:
+        return block.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return pa.array([None if v is None else repr(v) for v in block.to_pylist()], pa.string())

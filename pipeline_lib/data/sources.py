@@ -1,5 +1,6 @@
 """Read the rows of a source as they are: text stays text, types come later from the contract."""
 
+import codecs
 import csv
 from pathlib import Path
 from typing import assert_never
@@ -70,16 +71,19 @@ def _existing_file(path: Path) -> Path:
 
 def _read_csv(path: Path, source: CsvFile) -> pa.Table:
     try:
-        with path.open(encoding=source.encoding, newline="") as file:
-            header = next(csv.reader(file, delimiter=source.delimiter))
+        with path.open(encoding=_without_mark(source.encoding), newline="") as file:
+            lines = (row for row in csv.reader(file, delimiter=source.delimiter) if row)
+            header = next(lines)
+            has_rows = next(lines, None) is not None
     except (UnicodeDecodeError, LookupError) as error:
         raise SourceError(
             f"{path} is not {source.encoding} text ({error}); set `data.source.encoding`"
         ) from None
     except (StopIteration, csv.Error, OSError) as error:
         raise SourceError(f"{path}:1: the header cannot be read: {error}") from None
-    header[0] = header[0].removeprefix("\ufeff")
     _check_names([name.strip() for name in header] if source.trim else header, path)
+    if not has_rows:
+        raise SourceError(f"{path} has columns but no rows")
     try:
         table = pa_csv.read_csv(
             path,
@@ -93,8 +97,16 @@ def _read_csv(path: Path, source: CsvFile) -> pa.Table:
             ),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-        raise SourceError(f"{path}: {_first_line(error)}") from None
+        text = _first_line(error)
+        if "invalid UTF8" in text:
+            text = f"not {source.encoding} text ({text}); set `data.source.encoding`"
+        raise SourceError(f"{path}: {text}") from None
     return _trimmed(table, source.null_values) if source.trim else table
+
+
+def _without_mark(encoding: str) -> str:
+    """Return the encoding that reads over a byte order mark."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
 def _trimmed(table: pa.Table, null_values: tuple[str, ...]) -> pa.Table:

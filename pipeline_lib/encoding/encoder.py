@@ -94,13 +94,14 @@ class Encoder:
     def count_unseen(self, x_cat: npt.NDArray[np.int32], table: pa.Table) -> npt.NDArray[np.int32]:
         """Count the values of each row that training has never seen, shape ``(n_rows,)``.
 
-        A null counts where training had none: a missing category in a column that was full, a
-        missing number in a column that is not nullable.
+        A category of an earlier night counts if the last training rows held it no more. A null
+        counts where training had none: a missing category in a column that was full, a missing
+        number in a column that is not nullable.
         """
-        unseen = (x_cat == UNSEEN).sum(axis=1, dtype=np.int32)
+        unseen = np.zeros(len(x_cat), np.int32)
         for position, vocabulary in enumerate(self.vocabularies.values()):
-            if not vocabulary.n_missing:
-                unseen += x_cat[:, position] == MISSING
+            trained = np.array([0, vocabulary.n_missing, *vocabulary.counts]) > 0
+            unseen += ~trained[x_cat[:, position]]
         for name, scale in self.standardizers.items():
             if not scale.nullable and table[name].null_count:
                 unseen += table[name].is_null().to_numpy()

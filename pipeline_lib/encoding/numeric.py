@@ -8,10 +8,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_EPSILON = float(np.finfo(np.float64).eps)
+# Farther than this from the mean a number says no more; a network stays finite with it.
+_MAX_DEVIATIONS = 1e6
+
 
 @dataclass(frozen=True)
 class Standardizer:
-    """(value − mean) / deviation; a missing value becomes 0, with an indicator if `nullable`."""
+    """(value − mean) / deviation within ±1e6; missing is 0, with an indicator if `nullable`."""
 
     column: str
     mean: float
@@ -23,13 +27,13 @@ class Standardizer:
         """Take mean and population deviation of training rows; a constant gets deviation 1."""
         mean: float = pc.mean(values).as_py() or 0.0
         deviation: float = pc.stddev(values, ddof=0).as_py() or 0.0
-        usable = math.isfinite(mean) and math.isfinite(deviation) and deviation > 0
-        return cls(
-            column,
-            mean=mean if math.isfinite(mean) else 0.0,
-            deviation=deviation if usable else 1.0,
-            nullable=nullable,
-        )
+        if not (math.isfinite(mean) and math.isfinite(deviation)):
+            mean, deviation = 0.0, 1.0
+        # What rounding alone makes of a constant; the bound is scikit-learn's.
+        noise = len(values) * _EPSILON
+        if deviation**2 <= noise * deviation**2 + (noise * mean) ** 2:
+            deviation = 1.0
+        return cls(column, mean=mean, deviation=deviation, nullable=nullable)
 
     @property
     def width(self) -> int:
@@ -46,7 +50,8 @@ class Standardizer:
             Shape ``(n_rows, width)``.
         """
         numbers = values.fill_null(self.mean).to_numpy().astype(np.float64)
-        scaled = ((numbers - self.mean) / self.deviation).astype(np.float32)
+        scaled = ((numbers - self.mean) / self.deviation).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
+        scaled = scaled.astype(np.float32)
         if not self.nullable:
             return scaled[:, None]
         missing = pc.is_null(values).to_numpy().astype(np.float32)

@@ -57,9 +57,9 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
         StorageError: the ledger is damaged.
     """
     folder = ledger_folder(name)
-    if not folder.exists():
-        return {}
     if believed(folder) is None:
+        if not folder.exists():
+            return {}
         raise StorageError(
             f"{folder} is damaged: its files are not those of its manifest. Restore it; removing "
             "it starts new codes, and models and encoded splits of earlier nights lose theirs"
@@ -107,12 +107,8 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
 
 
 def _grow_ledger(name: str, ledger: Mapping[str, Vocabulary], encoder: Encoder) -> None:
-    """Keep the vocabularies of columns that tonight's config does not have."""
-    gone = {n: v for n, v in ledger.items() if n not in encoder.vocabularies}
-    kept = Encoder(
-        {**encoder.columns, **{n: CategoryColumn() for n in gone}},
-        {**encoder.vocabularies, **gone},
-        encoder.standardizers,
-    )
+    """Write tonight's vocabularies, and those of columns that tonight's config does not have."""
+    vocabularies = {**ledger, **encoder.vocabularies}
+    kept = Encoder({name: CategoryColumn() for name in vocabularies}, vocabularies, {})
     with publish(ledger_folder(name), {"encoder": kept.fingerprint()}) as scratch:
         kept.save(scratch)

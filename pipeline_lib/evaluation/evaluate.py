@@ -92,6 +92,8 @@ def score_champion(
             )
         rows = test_rows.select([n for n in test_rows.column_names if n != config.data.target])
         predictions = champion.predictions(rows)
+        if not all_finite(predictions):
+            raise EvergreenError("its predictions are not finite")
         scores = score(actual, _on_classes(config, predictions, actual))
     except EvergreenError as error:
         return ChampionScores(version, None, " ".join(str(error).split()))

@@ -44,7 +44,7 @@ class DecisionRecord:
             "## Why",
             _table(
                 ("check", "", "what was seen"),
-                ((c.name, "✓" if c.passed else "✗", c.seen) for c in self.decision.checks),
+                ((c.name, "✓" if c.passed else "✗", escape(c.seen)) for c in self.decision.checks),
             ),
             "## The data",
             self._data(),
@@ -82,7 +82,7 @@ class DecisionRecord:
     def _classes(self) -> str:
         classes = self.result.classes
         rows = [
-            (c.name, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
+            (escape(c.name), f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
             for c in classes[:_MAX_ROWS]
         ]
         more = len(classes) - len(rows)
@@ -94,7 +94,7 @@ def escape(text: str) -> str:
     r"""Return text that markdown shows as it is: names from data draw no tables, links or HTML.
 
     >>> escape("a|b <b>")
-    'a\\\\|b &lt;b&gt;'
+    'a\\|b &lt;b&gt;'
     """
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\|`*[]":
@@ -103,15 +103,9 @@ def escape(text: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for row in rows:
-        first, *rest = row
-        cells = [
-            first if first.startswith("**") else escape(first),
-            *(escape(cell) for cell in rest),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Return a table of cells that are markdown already."""
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + " --- |" * len(head), *lines[1:]])
 
 
 def _bullets(facts: Mapping[str, str]) -> str:

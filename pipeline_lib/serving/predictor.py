@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pipeline_lib.config import CategoryColumn, Column, ModelSettings, Task
+from pipeline_lib.config import Column, ModelSettings, NumberColumn, Task
 from pipeline_lib.data.contract import conform, require_columns
 from pipeline_lib.encoding import (
     ClassTarget,
@@ -227,10 +227,14 @@ def _mixed(name: str, values: pd.Series, column: Column) -> pa.Array:
     for value in cast("list[object]", values.tolist()):
         if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
             words.append(None)
-        elif isinstance(value, str | int):
+        elif isinstance(value, bool | np.bool_):
+            words.append(str(value).lower())
+        elif isinstance(value, str | int | np.integer):
             words.append(str(value))
-        elif isinstance(value, float) and isinstance(column, CategoryColumn) and value.is_integer():
+        elif isinstance(value, float | np.floating) and value.is_integer():
             words.append(str(int(value)))
+        elif isinstance(value, float | np.floating) and isinstance(column, NumberColumn):
+            words.append(str(float(value)))
         else:
             odd.append(value)
     if odd:

@@ -7,7 +7,6 @@ twice changes nothing. MLflow going away does not stop the training: records wai
 
 import logging
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from pipeline_lib.config import Metric
 from pipeline_lib.storage import append_json_line
 from pipeline_lib.tracking.runs import TrackedRun
+from pipeline_lib.tracking.store import first_line
 from pipeline_lib.training import EpochRecord
 
 FLUSH_EPOCHS = 25
@@ -45,11 +45,7 @@ class EpochLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self._flush()
-            return
-        with suppress(MlflowException):  # the training's own error is the one to see
-            self._flush()
+        self._try_to_flush()
 
     def append(self, record: EpochRecord) -> None:
         """Write a record to the file, and to MLflow when it is time."""
@@ -57,13 +53,21 @@ class EpochLog:
         self._pending.append(record)
         due = time.monotonic() - self._flushed_at >= FLUSH_S
         if due or len(self._pending) >= FLUSH_EPOCHS:
-            try:
-                self._flush()
-            except MlflowException as error:
-                _logger.warning("MLflow took no epochs (%s); training goes on", error)
-                self._flushed_at = time.monotonic()
+            self._try_to_flush()
 
-    def _flush(self) -> None:
+    def _try_to_flush(self) -> None:
+        try:
+            self.flush()
+        except MlflowException as error:
+            _logger.warning("MLflow took no epochs (%s); they wait", first_line(error))
+            self._flushed_at = time.monotonic()
+
+    def flush(self) -> None:
+        """Send what waits.
+
+        Raises:
+            MlflowException: MLflow does not take it; the file still holds every epoch.
+        """
         while self._pending:
             batch = self._pending[:_MAX_RECORDS]
             metrics = [metric for record in batch for metric in self._metrics(record)]

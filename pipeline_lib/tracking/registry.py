@@ -9,7 +9,11 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.serving import FittedModel, load_model
@@ -107,6 +111,9 @@ def _version(name: str, found: ModelVersion, *, is_new: bool) -> RegisteredVersi
 
 
 def _is_absent(error: MlflowException) -> bool:
-    # The store says INVALID_PARAMETER_VALUE for a known model without the alias.
-    absent = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
-    return error.error_code == absent or "alias" in str(error).lower()
+    """Tell a registry without the model or the alias from one that cannot be asked."""
+    if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        return True
+    # What the store says of a known model without the alias (3.17).
+    known_model = error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
+    return known_model and "not found" in str(error)

@@ -100,6 +100,8 @@ class TrainingLoop:
                 f"{train.n_rows} rows to train and {val.n_rows} to validate on are too few; "
                 "2 and 1 are the least"
             )
+        if primary == "r2" and val.n_rows < 2:
+            raise TrainingError("r2 is not defined on 1 validation row; choose another primary")
         self.model, self._train, self._val = model, train, val
         self._training = training
         self._loss = build_loss(task)

@@ -87,7 +87,7 @@ def build_schedule(
                     optimizer,
                     max_lr=float(optimizer.param_groups[0]["lr"]),
                     total_steps=n_steps,
-                    pct_start=settings.warmup,
+                    pct_start=_rising_share(settings, n_steps),
                     div_factor=1 / settings.start_factor,
                     # torch divides the first rate, not the peak, by `final_div_factor`
                     final_div_factor=settings.start_factor / settings.final_factor,
@@ -109,6 +109,12 @@ def build_schedule(
             )
         case _:
             assert_never(settings)
+
+
+def _rising_share(settings: OneCycleSchedule, n_steps: int) -> float:
+    """Return torch's `pct_start`; torch divides by zero when exactly one step rises."""
+    rising = settings.warmup * n_steps
+    return settings.warmup * (1 + 1e-6) if abs(rising - 1) < 1e-6 else settings.warmup
 
 
 def _factor(settings: LambdaSchedule, epochs_done: int, epochs: int) -> float:

@@ -351,7 +351,8 @@ def test_splits_that_are_too_small_are_told(n_train: int, n_val: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "primary"), [(task, metric) for task, known in METRICS.items() for metric in known]
+    ("task", "primary"),
+    [(task, metric) for task, known in METRICS.items() for metric in known if metric != "r2"],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: Metric) -> None:
@@ -360,6 +361,11 @@ def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: M
     records = list(loop.epochs())
 
     assert len(records) == 2
+
+
+def test_r2_asks_for_a_second_validation_row() -> None:
+    with pytest.raises(TrainingError, match="r2 is not defined on 1 validation row"):
+        _loop(_split(20, task="regression"), _split(1), task="regression", primary="r2")
 
 
 def test_the_rate_of_a_record_is_the_one_that_its_steps_took() -> None:
