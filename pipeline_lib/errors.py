@@ -37,6 +37,11 @@ def examples(values: Iterable[object]) -> str:
     return f"{text}, …" if len(shown) > MAX_EXAMPLES else text
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean X?"` for the nearest known name, or an empty string.
 

@@ -14,9 +14,9 @@ from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import Metric
+from pipeline_lib.errors import first_line
 from pipeline_lib.storage import append_json_line
 from pipeline_lib.tracking.runs import TrackedRun
-from pipeline_lib.tracking.store import first_line
 from pipeline_lib.training import EpochRecord
 
 FLUSH_EPOCHS = 25

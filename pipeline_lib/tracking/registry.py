@@ -15,12 +15,12 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from pipeline_lib.errors import ModelError
+from pipeline_lib.errors import ModelError, first_line
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.tracking.package import package_digest
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
-from pipeline_lib.tracking.store import first_line, ui_url
+from pipeline_lib.tracking.store import ui_url
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 

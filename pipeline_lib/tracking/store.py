@@ -12,7 +12,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.errors import ServerError
+from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
 
 # What `mlflow server` takes when nothing else is said.
@@ -83,11 +83,6 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
         )
     return str(found.experiment_id)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _artifact_location(name: str) -> str | None:

@@ -1,5 +1,6 @@
 """Files as people have them: with blanks, quotes, byte order marks, gaps and damage."""
 
+import csv
 import gzip
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile
 from pipeline_lib.data.sources import read_source, source_name
@@ -94,7 +97,7 @@ def test_a_wrong_encoding_is_told_with_the_setting_to_change(
 def test_an_encoding_that_does_not_exist_is_told(tmp_path: Path) -> None:
     message = _refused(tmp_path, "a,b\n1,2\n", encoding="utf-9")
 
-    assert "unknown encoding: utf-9" in message
+    assert "there is no text encoding 'utf-9'" in message
     assert "`data.source.encoding`" in message
 
 
@@ -183,17 +186,99 @@ def test_names_that_are_equal_once_trimmed_stand_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", ["4", "4,5,6"], ids=["short", "long"])
-def test_a_ragged_row_is_told_with_its_number(tmp_path: Path, row: str) -> None:
-    message = _refused(tmp_path, f"a,b\n1,2\n2,3\n{row}\n5,6\n")
+def test_a_ragged_row_is_told_with_line_fields_expected_and_found(
+    tmp_path: Path, row: str, request: pytest.FixtureRequest
+) -> None:
+    message = _refused(tmp_path, f'a,b\n1,"two\nlines"\n\n{row}\n5,6\n')
 
-    assert "#4" in message
-    assert "Expected 2 columns" in message
+    kind = "short" if row == "4" else "long"
+    assert f"rows.csv:5: a {kind} row: 2 fields expected, {row.count(',') + 1} found" in message
 
 
-def test_a_ragged_row_after_many_is_told_with_its_number(tmp_path: Path) -> None:
+def test_a_ragged_row_after_many_is_told_with_its_line(tmp_path: Path) -> None:
     message = _refused(tmp_path, "a,b\n" + "1,2\n" * 500_000 + "1,2,3\n")
 
-    assert "#500002" in message
+    assert "rows.csv:500002:" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a,b\n1,"open\n2,3\n', 2),
+        ('a,b\n1,2\n3,5" pipe\n', 3),
+        ('a,b\n1,"two"half\n', 2),
+        ('a,b\n1,2\n"x" ,2\n', 3),
+    ],
+    ids=["unclosed", "in a field", "after a field", "before a blank"],
+)
+def test_a_quote_that_opens_or_closes_nowhere_is_told_with_its_line(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    assert f"rows.csv:{line}: a" in _refused(tmp_path, text)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(*[st.text(st.characters(exclude_characters="\0", codec="utf-8"))] * 2),
+        min_size=1,
+    )
+)
+def test_whatever_the_standard_library_writes_is_read_word_for_word(
+    rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "rows.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *rows])
+
+    table = read_source(CsvFile(path=str(path)), root=path.parent)
+
+    assert [(row["a"], row["b"]) for row in table.to_pylist()] == rows
+
+
+def test_quotes_at_the_borders_of_blocks_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'a,b\n"x","y ""z"" \n w"\n"1","2"\n'
+
+    for size in range(1, 40):
+        monkeypatch.setattr("pipeline_lib.data.csv_files._BLOCK_BYTES", size)
+        assert _csv(tmp_path, text).num_rows == 2
+        assert "stray quote" in _refused(tmp_path, text + '3"4,5\n')
+
+
+def test_a_nul_byte_is_told_with_its_line(tmp_path: Path) -> None:
+    assert "rows.csv:3: holds a NUL byte" in _refused(tmp_path, "a,b\n1,2\n3,\0\n")
+
+
+def test_a_delimiter_that_does_not_fit_is_told_with_the_one_that_does(tmp_path: Path) -> None:
+    message = _refused(tmp_path, "a;b\n1;2\n")
+
+    assert "';' fits the header. Set `data.source.delimiter`" in message
+
+
+def test_names_that_differ_by_case_or_blanks_alone_are_refused(tmp_path: Path) -> None:
+    assert "differ by blanks or case alone: 'a', ' A'" in _refused(tmp_path, "a, A\n1,2\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (gzip.compress(b"a,b\n1,2\n"), "a gzip archive"),
+        (b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
+        ("a,b\n1,2\n".encode("utf-16"), "UTF-16 text"),
+        (b"PAR1rest", "a Parquet file"),
+    ],
+    ids=["gzip", "zip", "utf-16", "parquet"],
+)
+def test_another_format_is_told_by_its_name(tmp_path: Path, content: bytes, what: str) -> None:
+    assert f"rows.csv is {what}, not CSV" in _refused(tmp_path, content)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_lines_may_end_in_any_of_three_ways(tmp_path: Path, ending: str) -> None:
+    table = _csv(tmp_path, ending.join(["a,b", "1,x y", "", "2,z"]) + ending)
+
+    assert table.to_pylist() == [{"a": "1", "b": "x y"}, {"a": "2", "b": "z"}]
 
 
 def test_the_message_about_a_huge_ragged_row_stays_short(tmp_path: Path) -> None:
@@ -227,17 +312,20 @@ def test_damaged_parquet_is_refused_with_its_path(tmp_path: Path, damage: str) -
     table = pa.table({"a": list(range(10_000))})
     pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
     data = bytearray(path.read_bytes())
+    told = "row group 0: "
 
     match damage:
         case "cut":
+            told = "its footer cannot be read"
             path.write_bytes(data[: len(data) // 2])
         case "flipped":
             data[len(data) // 2] ^= 0xFF
             path.write_bytes(data)
         case _:
+            told = "is not a Parquet file"
             path.write_text("a,b\n1,2\n")
 
-    with pytest.raises(SourceError, match=r"rows\.parquet: "):
+    with pytest.raises(SourceError, match=rf"rows\.parquet:? {told}"):
         read_source(ParquetFile(path="rows.parquet"), root=tmp_path)
 
 

@@ -1,0 +1,25 @@
+"""Names of columns: each there once, and told apart by more than blanks and case."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline_lib.errors import SourceError, examples
+
+
+def check_names(names: Sequence[str], path: Path) -> None:
+    """Refuse names that are blank, stand twice, or differ by blanks or case alone.
+
+    Raises:
+        SourceError: naming the file and the columns.
+    """
+    if blank := [position for position, name in enumerate(names, start=1) if not name.strip()]:
+        raise SourceError(f"{path}: columns without a name at {examples(blank)}")
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(f"{path}: column names that stand twice: {examples(double)}")
+    by_folded: dict[str, list[str]] = {}
+    for name in names:
+        by_folded.setdefault(name.strip().casefold(), []).append(name)
+    if alike := [name for group in by_folded.values() if len(group) > 1 for name in group]:
+        raise SourceError(
+            f"{path}: column names that differ by blanks or case alone: {examples(alike)}"
+        )
