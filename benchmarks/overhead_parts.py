@@ -37,10 +37,10 @@ home = Path(os.environ["EVERGREEN_HOME"])
 with sqlite3.connect(home / "mlflow.db") as db:
     query = "select storage_location from model_versions order by version desc limit 1"
     package = db.execute(query).fetchone()[0].removeprefix("file://")
-config = next((home / "datasets").glob("*/splits/*/test.parquet"))
+rows = next((home / "datasets").glob("*/splits/*/test.parquet"))
 script = Path(pipeline_lib.__file__).parent / "tracking" / "replay.py"
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-subprocess.run([sys.executable, "-P", str(script), package, str(config), "out.parquet"], check=True)
+subprocess.run([sys.executable, "-P", str(script), package, str(rows), "out.parquet"], check=True)
 """
 _TENSORBOARD = """
 import torch

@@ -89,7 +89,7 @@ def aligned_script(seed: int) -> Score:
     x, y, sizes = _tensors(car_evaluation().to_pandas())
     first = len(x) - int(len(x) * 0.2)
     network = _train_textbook(x[:first], y[:first], sizes, d_out=4, seed=seed).eval()
-    return Score.of(y[first:].tolist(), _predict(network, x[first:]))
+    return Score.of(y[first:].tolist(), _predict(network, x[first:]).tolist())
 
 
 def split_script(seed: int, train: pd.DataFrame, test: pd.DataFrame) -> Score:
@@ -97,7 +97,7 @@ def split_script(seed: int, train: pd.DataFrame, test: pd.DataFrame) -> Score:
     x, y, sizes = _tensors(pd.concat([train, test], ignore_index=True))
     first = len(train)
     network = _train_textbook(x[:first], y[:first], sizes, d_out=4, seed=seed).eval()
-    return Score.of(y[first:].tolist(), _predict(network, x[first:]))
+    return Score.of(y[first:].tolist(), _predict(network, x[first:]).tolist())
 
 
 def _tensors(frame: pd.DataFrame) -> tuple[Tensor, Tensor, list[int]]:

@@ -24,8 +24,8 @@ from pipeline_lib.encoding import (
 )
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.serving import FittedModel
-from pipeline_lib.training import EpochRecord, TensorSplit, TrainingLoop, choose_device
-from pipeline_lib.training.devices import describe_device, suitable_threads
+from pipeline_lib.training.devices import choose_device, describe_device, suitable_threads
+from pipeline_lib.training.loop import EpochRecord, TensorSplit, TrainingLoop
 
 
 def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:

@@ -33,7 +33,7 @@ def train(config: PipelineConfig, encoded: EncodedData, run: RunReference) -> Tr
     from pipeline_lib.tracking.epochs import EpochLog
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.tensorboard import TensorBoardLog
-    from pipeline_lib.training import EpochRecord
+    from pipeline_lib.training.loop import EpochRecord
 
     logger, tracked = get_run_logger(), TrackedRun.of(run)
     folder = writable_folder(run_folder(run.run_key))

@@ -32,8 +32,8 @@ from pipeline_lib.encoding import (
 from pipeline_lib.errors import ContractError, ModelError, Violation, examples
 from pipeline_lib.models import build_model
 from pipeline_lib.storage import Json, believed, publish, write_json
-from pipeline_lib.training import probabilities
-from pipeline_lib.training.loop import EVAL_BATCH_ROWS
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS
+from pipeline_lib.training.losses import probabilities
 
 MODEL_VERSION = 1
 Rows = pd.DataFrame | pa.Table

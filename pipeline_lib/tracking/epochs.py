@@ -17,7 +17,7 @@ from pipeline_lib.config import Metric
 from pipeline_lib.errors import first_line
 from pipeline_lib.storage import append_json_line
 from pipeline_lib.tracking.runs import TrackedRun
-from pipeline_lib.training import EpochRecord
+from pipeline_lib.training.loop import EpochRecord
 
 FLUSH_EPOCHS = 25
 FLUSH_S = 5.0

@@ -22,7 +22,16 @@ from pipeline_lib.storage import MANIFEST, digest_file
 from pipeline_lib.tracking.runs import TrackedRun
 
 _HERE = Path(__file__).resolve().parent
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch")
+_REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+    "torch",
+)
 _REPLAY_TIMEOUT_S = 300
 _TOLERANCE = 1e-6
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline_lib.config import Metric
-from pipeline_lib.training import EpochRecord, TensorSplit
+from pipeline_lib.training.loop import EpochRecord, TensorSplit
 
 
 class TensorBoardLog:

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +17,11 @@ from torch import Tensor, nn
 from pipeline_lib.config import LOWER_IS_BETTER, Metric, Task, TrainingSettings
 from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
 from pipeline_lib.training.losses import build_loss
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.optimizers import build_optimizer
 from pipeline_lib.training.schedulers import build_schedule
-
-EVAL_BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -223,21 +221,6 @@ class TrainingLoop:
 
     def _current_rate(self) -> float:
         return float(self._optimizer.param_groups[0]["lr"])
-
-
-def batch_bounds(n_rows: int, batch_size: int | Literal["full"]) -> list[tuple[int, int]]:
-    """Return first and last-plus-one row of each batch; a last row alone joins the one before.
-
-    BatchNorm cannot take the deviation of a single row.
-
-    >>> batch_bounds(9, 4)
-    [(0, 4), (4, 9)]
-    """
-    size = n_rows if batch_size == "full" else min(batch_size, n_rows)
-    starts = list(range(0, n_rows, size))
-    if len(starts) > 1 and n_rows - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], n_rows], strict=True))
 
 
 def _seeds(seed: int, epoch: int) -> tuple[int, int]:

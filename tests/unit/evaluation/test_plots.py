@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline_lib.evaluation.plots import plot_confusion, plot_losses
-from pipeline_lib.training import EpochRecord
+from pipeline_lib.training.loop import EpochRecord
 
 
 def test_the_loss_plot_has_both_losses_the_metric_and_the_best_epoch() -> None:

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from pipeline_lib.errors import DeviceError
-from pipeline_lib.training import choose_device
-from pipeline_lib.training.devices import describe_device, suitable_threads
+from pipeline_lib.training.devices import choose_device, describe_device, suitable_threads
 
 
 def test_the_cpu_is_always_there() -> None:

@@ -13,8 +13,8 @@ from torch.nn import functional
 from pipeline_lib.config import METRICS, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
 from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.training import TensorSplit, TrainingLoop
-from pipeline_lib.training.loop import batch_bounds
+from pipeline_lib.training.batches import batch_bounds
+from pipeline_lib.training.loop import TensorSplit, TrainingLoop
 
 
 def _split(n_rows: int, *, task: Task = "multiclass", seed: int = 0) -> TensorSplit:

@@ -6,7 +6,7 @@ import torch
 from scipy.special import expit, softmax
 from torch.nn import functional
 
-from pipeline_lib.training import build_loss, probabilities
+from pipeline_lib.training.losses import build_loss, probabilities
 
 
 def test_the_multiclass_loss_is_cross_entropy() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn, optim
 
 from pipeline_lib.config import SGD, Adam, AdamW, OptimizerSettings
-from pipeline_lib.training import build_optimizer
+from pipeline_lib.training.optimizers import build_optimizer
 
 Build = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
 

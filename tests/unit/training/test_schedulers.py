@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 
 from pipeline_lib.config import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.training import EpochRecord, TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import EpochRecord, TensorSplit, TrainingLoop
 
 EPOCHS = 20
 PEAK = 0.1
