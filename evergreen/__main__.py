@@ -1,5 +1,6 @@
 """The command `evergreen`."""
 
+import os
 import sys
 
 from cyclopts import App
@@ -29,6 +30,8 @@ def main() -> None:
     except EvergreenError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # `evergreen codes … | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
+from prefect.runtime import deployment
 from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from pipeline_lib.errors import UsageError
 from pipeline_lib.storage import project_root
 
 
@@ -26,3 +28,21 @@ class ConfigChoice:
 
 
 ConfigPath = Annotated[str, ConfigChoice()]
+
+
+def refuse_strange_paths(config: str, assignments: tuple[str, ...]) -> None:
+    """Refuse files from outside the project when a server started the run.
+
+    Who can fill a form may not read any file of the worker's machine; who types a command may
+    already.
+
+    Raises:
+        UsageError: the config lies outside, or an assignment names a source.
+    """
+    if deployment.id is None:
+        return
+    root = project_root()
+    if not (root / config).resolve().is_relative_to(root):
+        raise UsageError(f"the config {config!r} lies outside the project")
+    if strange := [text for text in assignments if text.strip().startswith("data")]:
+        raise UsageError(f"{strange[0][:80]!r}: `data` is set in the config, not in a form")

@@ -5,8 +5,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.outcome import Outcome, record_of, skipped
-from flows.parameters import ConfigPath
-from flows.tracked import run_name, tracked_run
+from flows.parameters import ConfigPath, refuse_strange_paths
+from flows.tracked import only_run_of, run_name, tracked_run
 from pipeline_lib.config import Overrides, load_config
 from pipeline_lib.evaluation.journal import last_decision
 from tasks.decide import decide
@@ -37,24 +37,26 @@ def retrain(
         assignments: any other value of the config, as `training.batch_size=32`.
         force: train even if rows and config are those of the last decision.
     """
+    refuse_strange_paths(config, assignments)
     settings = load_config(config, overrides, assignments=assignments)
-    snapshot = ingest(settings)
-    past = last_decision(
-        settings.name, data_digest=snapshot.digest, config_digest=settings.digest()
-    )
-    if past is not None and not force:
-        return _ended(skipped(past))
-    rows = split(settings, validate(settings, snapshot))
-    encoded = encode(settings, rows)
-    with tracked_run(settings, snapshot) as run:
-        trained = train(settings, encoded, run)
-        result = evaluate(settings, rows, encoded, trained, run)
-        verdict = decide(settings, rows, result, run)
-        version = register(settings, rows, trained, verdict.decision, run)
-        record = record_of(
-            settings, snapshot, rows, encoded, trained, result, verdict, version, run
+    with only_run_of(settings.name):
+        snapshot = ingest(settings)
+        past = last_decision(
+            settings.name, data_digest=snapshot.digest, config_digest=settings.digest()
         )
-        page = report(settings, record, run)
+        if past is not None and not force:
+            return _ended(skipped(past))
+        rows = split(settings, validate(settings, snapshot))
+        encoded = encode(settings, rows)
+        with tracked_run(settings, snapshot, encoded) as run:
+            trained = train(settings, encoded, run)
+            result = evaluate(settings, rows, encoded, trained, run)
+            verdict = decide(settings, rows, result, run)
+            version = register(settings, rows, trained, verdict.decision, run)
+            record = record_of(
+                settings, snapshot, rows, encoded, trained, result, verdict, version, run
+            )
+            page = report(settings, record, run)
     return _ended(Outcome.of(record, page, run))
 
 

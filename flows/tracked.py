@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-import pipeline_lib
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.storage import digest_json, digest_tree
+from pipeline_lib.encoding.prepared import EncodedData
+from pipeline_lib.storage import Json, code_digest, dataset_folder, digest_json, lock
 from pipeline_lib.tracking.reference import RunReference
 
 # What `prefect server start` takes when nothing else is said.
@@ -26,16 +27,28 @@ def run_name() -> str:
 
 
 @contextmanager
-def tracked_run(config: PipelineConfig, snapshot: Snapshot) -> Generator[RunReference]:
+def only_run_of(name: str) -> Generator[None]:
+    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer."""
+    logger = get_run_logger()
+    place = dataset_folder(name) / ".lock"
+    with lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)):
+        yield
+
+
+@contextmanager
+def tracked_run(
+    config: PipelineConfig, snapshot: Snapshot, encoded: EncodedData
+) -> Generator[RunReference]:
     """Start the MLflow run of this flow run; see `pipeline_lib.tracking.runs.start_run`."""
     from pipeline_lib.tracking.runs import start_run
 
-    code = digest_tree(Path(pipeline_lib.__file__).parent, "*.py")
+    # The encoded rows stand for snapshot, contract, split and ledger.
+    key: Json = [snapshot.digest, encoded.digest, config.digest(), code_digest()]
     tags = {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
     with start_run(
         config,
         snapshot,
-        run_key=digest_json([snapshot.digest, config.digest(), code])[:16],
+        run_key=digest_json(key)[:16],
         run_name=run_name(),
         tags=tags,
     ) as run:

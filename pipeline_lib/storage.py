@@ -6,19 +6,24 @@ the manifest names. What the files mean is decided by the rooms that write them.
 """
 
 import contextlib
+import fcntl
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from pipeline_lib.errors import StorageError
+from pipeline_lib.errors import StorageError, UsageError
 
 MANIFEST = "manifest.json"
+NAME_PATTERN = r"[a-z][a-z0-9_\-]{0,62}"
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 
@@ -41,7 +46,13 @@ def evergreen_home() -> Path:
 
 
 def dataset_folder(name: str) -> Path:
-    """Return `datasets/<name>` under the home. `name` is a config's name, so a plain slug."""
+    """Return `datasets/<name>` under the home.
+
+    Raises:
+        UsageError: `name` is no plain slug, so the folder could lie anywhere.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"{name[:80]!r} is no name of a dataset: lower case, digits, _ and -")
     return evergreen_home() / "datasets" / name
 
 
@@ -91,6 +102,12 @@ def digest_tree(folder: Path, pattern: str) -> str:
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
 
 
+@functools.cache
+def code_digest() -> str:
+    """Return one sha256 over this package: what other code has made is made again."""
+    return digest_tree(Path(__file__).resolve().parent, "*.py")
+
+
 def write_json(path: Path, value: Json) -> None:
     """Replace a JSON file atomically: a reader sees the old text or the new one, whole."""
     scratch = _beside(path)
@@ -118,11 +135,46 @@ def append_json_line(path: Path, value: Json) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Json]]:
-    """Read a file of JSON lines; a missing file is empty, a last line cut by a kill is dropped."""
+    """Read a file of JSON lines; a missing file is empty, a last line cut by a kill is dropped.
+
+    Raises:
+        StorageError: a line is damaged.
+    """
     if not path.exists():
         return []
-    complete = path.read_bytes().split(b"\n")[:-1]
-    return [cast("dict[str, Json]", json.loads(line)) for line in complete if line]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    records: list[dict[str, Json]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(cast("dict[str, Json]", json.loads(line)))
+        except ValueError as error:
+            raise StorageError(
+                f"{path}:{number} is damaged: {error}. Restore the file, or remove the line"
+            ) from None
+    return records
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, on_wait: Callable[[], None]) -> Generator[None]:
+    """Hold a lock that ends with the process, however it ends; wait for whoever has it.
+
+    Args:
+        path: the lock's file; it stays.
+        on_wait: called once if somebody else has it.
+    """
+    writable_folder(path.parent)
+    with path.open("w") as file:
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    waiting = True
+                    on_wait()
+                time.sleep(0.5)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Let the gate choose between the new model and the champion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -36,7 +36,10 @@ def decide(
     if found is not None and found.model is None:
         champion = ChampionScores(found.version, None, found.problem)
     elif found is not None and found.model is not None:
-        champion = score_champion(config, found.model, found.version, rows.read("test"))
+        champion = replace(
+            score_champion(config, found.model, found.version, rows.read("test")),
+            saw_other_split=found.split_rule != rows.rule,
+        )
     decision = decide_promotion(
         config.primary, result, champion=champion, floor=config.promotion.floor
     )

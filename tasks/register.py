@@ -34,7 +34,13 @@ def register(
     model_uri = package_model(tracked, trained.model_folder)
     golden = rows.read("test").slice(0, _GOLDEN_ROWS).select(list(config.columns)).to_pandas()
     verify_package(model_uri, golden, load_model(trained.model_folder).predict(golden))
-    tags = {"decision": decision.outcome, "decision.reason": decision.reason}
+    tags = {
+        "decision": decision.outcome,
+        "decision.reason": decision.reason,
+        "data.digest": rows.digest,
+        "config.digest": config.digest(),
+        "split.rule": rows.rule,
+    }
     version = register_version(tracked, config.name, model_uri, trained.model_folder, tags)
     if decision.outcome == "promoted":
         promote(tracked.client, version)

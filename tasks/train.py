@@ -1,5 +1,6 @@
 """Train the network, with its curve in MLflow and TensorBoard."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ def train(config: PipelineConfig, encoded: EncodedData, run: RunReference) -> Tr
     tracked.log_json(codebook(encoder), "encoding/categories.json")
     tracked.set_tags({"device": session.device_name})
     logger.info("train     on %s, %d epochs", session.device_name, config.training.epochs)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
     history: list[EpochRecord] = []
     said_at = time.monotonic()
     with (

@@ -1,5 +1,6 @@
 """What every test stands on: a home of its own, one thread, no server from outside."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,9 @@ def evergreen_home_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Point EVERGREEN_HOME at a folder of the test, and forget servers named outside."""
     home = tmp_path / "home"
     monkeypatch.setenv("EVERGREEN_HOME", str(home))
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_TRACKING", "PREFECT_API_URL", "PREFECT_HOME")):
+            monkeypatch.delenv(name)
     if "torch" in sys.modules:  # tests of the config never bring it
         sys.modules["torch"].set_num_threads(1)
     return home

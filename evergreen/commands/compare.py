@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from evergreen.tables import print_table
 from pipeline_lib.config import METRICS
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def compare(
     name: str,
     *,
-    limit: Annotated[int, Parameter(help="how many runs, newest first")] = 10,
+    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 10,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Compare the latest runs of a dataset: what they set differently, and what came of it.

@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
+from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean, examples
 from pipeline_lib.storage import project_root
 
 MAX_PROBLEMS = 20
@@ -41,7 +41,9 @@ def load_config(
     path = Path(path)
     document = _read_yaml(path)
     tree = cast("dict[str, Any]", _plain(document))
-    changed = [_assign(tree, assignment) for assignment in assignments]
+    # A `kind` comes first: setting it clears what belongs to another one.
+    ordered = sorted(assignments, key=lambda text: not text.partition("=")[0].endswith(".kind"))
+    changed = [_assign(tree, assignment) for assignment in ordered]
     changed += _override(tree, overrides or Overrides())
     try:
         config = PipelineConfig.model_validate(tree)
@@ -150,9 +152,16 @@ def _override(tree: dict[str, Any], overrides: Overrides) -> list[str]:
         "scheduler": "training.scheduler",
         "seed": "training.seed",
     }
-    given = overrides.model_dump(mode="json", exclude_none=True)
+    given = {field: value for field, value in overrides if value is not None}
     for field, value in given.items():
-        _put(tree, places[field].split("."), value)
+        path = places[field].split(".")
+        if not isinstance(value, Settings):
+            _put(tree, path, value)
+            continue
+        # Only what was given: the rest stays as the config has it, if the kind is the same.
+        _put(tree, [*path, "kind"], getattr(value, "kind"))  # noqa: B009 - each of these has one
+        for name, inner in value.model_dump(mode="json", exclude_unset=True).items():
+            _put(tree, [*path, name], inner)
     return [places[field] for field in given]
 
 
@@ -255,14 +264,14 @@ def _rule(details: ErrorDetails) -> str:
             return f"unknown key{near}"
         case "union_tag_invalid":
             known = [word.strip("' ") for word in str(context["expected_tags"]).split(",")]
-            near = did_you_mean(str(context["tag"]), known)
-            return f"kind {context['tag']!r} does not exist{near or '.'} Known: {', '.join(known)}"
+            tag, near = examples([context["tag"]]), did_you_mean(str(context["tag"]), known)
+            return f"kind {tag} does not exist{near or '.'} Known: {', '.join(known)}"
         case "union_tag_not_found":
             return "`kind` is missing"
         case "literal_error":
             expected = str(context["expected"])
             words = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
-            return f"must be {expected}, not {given!r}{did_you_mean(str(given), words)}"
+            return f"must be {expected}, not {examples([given])}{did_you_mean(str(given), words)}"
         case "value_error":
             return str(context["error"])
         case "string_type" if isinstance(given, bool | int | float):
@@ -270,6 +279,4 @@ def _rule(details: ErrorDetails) -> str:
         case "missing":
             return "Field required"
         case _:
-            shown = repr(given)
-            shown = shown if len(shown) <= 60 else f"{shown[:57]}…"
-            return f"{details['msg']}, not {shown}"
+            return f"{details['msg']}, not {examples([given])}"

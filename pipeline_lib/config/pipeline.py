@@ -23,7 +23,7 @@ from pipeline_lib.config.training import (
     SchedulerSettings,
     TrainingSettings,
 )
-from pipeline_lib.storage import digest_json
+from pipeline_lib.storage import NAME_PATTERN, digest_json
 
 Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "rmse", "mae"})
@@ -65,7 +65,7 @@ class PipelineConfig(Settings):
     """One dataset: its table, contract, split, encoding, network, training and promotion."""
 
     name: str = Field(
-        pattern=r"^[a-z][a-z0-9_\-]{0,62}$",
+        pattern=f"^{NAME_PATTERN}$",
         description="of the dataset, its MLflow experiment and its registered model",
     )
     data: DataSettings = Field(description="the table and its target")

@@ -82,7 +82,7 @@ def check_rows(
     *,
     source: str,
 ) -> pa.Table:
-    """Return the rows to learn from: key, features and target, typed, every rule kept.
+    """Return the rows to learn from, typed as `typed_rows` says, every rule kept.
 
     Raises:
         MissingColumnError: a feature, key column or the target is not there.
@@ -96,20 +96,32 @@ def check_rows(
             f"{source} has {table.num_rows} rows, fewer than `validation.min_rows` "
             f"({validation.min_rows})"
         )
-    target: Column = (
-        NumberColumn() if data.task == "regression" else CategoryColumn(allowed=data.classes)
-    )
-    wanted = {**columns, data.target: target}
-    typed = conform(table, wanted, source=source)
+    typed = typed_rows(table, columns, data, source=source)
+    wanted = {**columns, data.target: target_column(data)}
     violations = [v for name, column in wanted.items() for v in _broken(name, typed[name], column)]
     if not violations and data.task != "regression":
         violations = _poor_classes(typed[data.target], data, validation)
     if violations:
         raise ContractError(violations, source=source)
-    for name in data.key:
-        if name not in typed.column_names:
-            typed = typed.append_column(name, table[name])
     return typed
+
+
+def typed_rows(
+    table: pa.Table, columns: Mapping[str, Column], data: DataSettings, *, source: str
+) -> pa.Table:
+    """Return features, target and key columns with their types; a key counts as words.
+
+    Raises:
+        MissingColumnError: one of them is not there.
+        ContractError: values that are not what their column is declared to hold.
+    """
+    keys: dict[str, Column] = {name: CategoryColumn() for name in data.key}
+    return conform(table, {**keys, **columns, data.target: target_column(data)}, source=source)
+
+
+def target_column(data: DataSettings) -> Column:
+    """Return what the target has to look like."""
+    return NumberColumn() if data.task == "regression" else CategoryColumn(allowed=data.classes)
 
 
 class _TypeClashError(Exception):
@@ -245,8 +257,9 @@ def _poor_classes(
         found.append(Violation(data.target, "classes", len(labels), message))
     for label, n_rows in counts.items():
         if n_rows < validation.min_rows_per_class:
+            rows = f"{n_rows} {'row' if n_rows == 1 else 'rows'}"
             message = (
-                f"class {label!r} has {n_rows} {'row' if n_rows == 1 else 'rows'}; at least "
+                f"class {examples([label])} has {rows}; at least "
                 f"{validation.min_rows_per_class} are needed (`validation.min_rows_per_class`). "
                 "Drop the class, merge it with another, or gather more rows"
             )

@@ -1,4 +1,8 @@
-"""Rows on their way to the encoder: checked, then split; each step published under its digest."""
+"""Rows on their way to the encoder: checked, then split.
+
+The split files hold the rows as they came, all columns of the source: each model that is asked
+about them, tonight's or the champion, types them by its own contract.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,67 +12,72 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract import check_rows
+from pipeline_lib.data.contract import check_rows, typed_rows
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.data.splits import SPLITS, SplitName, assign_splits
-from pipeline_lib.storage import Json, believed, dataset_folder, digest_json, publish
+from pipeline_lib.errors import ContractError, Violation
+from pipeline_lib.storage import believed, code_digest, dataset_folder, digest_json, publish
 
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """A snapshot's key, features and target: typed, every rule kept."""
+    """A snapshot that keeps the contract."""
 
-    folder: Path
-    digest: str
+    snapshot: Snapshot
     n_rows: int
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Checked rows as one file per split."""
+    """Rows as they came, one file per split; `rule` tells how they were split."""
 
     folder: Path
     digest: str
+    rule: str
     n_rows: dict[SplitName, int]
 
     def read(self, split: SplitName) -> pa.Table:
-        """Return the rows of a split."""
+        """Return the rows of a split, all columns, untyped."""
         return pq.read_table(self.folder / f"{split}.parquet")
+
+    def read_typed(self, split: SplitName, config: PipelineConfig) -> pa.Table:
+        """Return features, target and key of a split, with their declared types."""
+        return typed_rows(self.read(split), config.columns, config.data, source=f"{split} rows")
 
 
 def check_snapshot(config: PipelineConfig, snapshot: Snapshot) -> CheckedRows:
-    """Hold a snapshot against the contract and keep the rows that training may see.
+    """Hold a snapshot against the contract.
 
     Raises:
         DataError: see `data.contract.check_rows`.
     """
-    columns: Json = [[name, c.model_dump(mode="json")] for name, c in config.columns.items()]
-    rules: Json = [config.data.model_dump(mode="json"), config.validation.model_dump(mode="json")]
-    digest = digest_json([snapshot.digest, columns, rules])
-    folder = dataset_folder(config.name) / "checked" / digest[:16]
-    manifest = believed(folder)
-    if manifest is None:
-        rows = check_rows(
-            snapshot.read(),
-            config.columns,
-            config.data,
-            config.validation,
-            source=snapshot.source,
-        )
-        manifest = {"digest": digest, "n_rows": rows.num_rows}
-        with publish(folder, manifest) as scratch:
-            pq.write_table(rows, scratch / "rows.parquet", compression="zstd")
-    return CheckedRows(folder, digest, int(str(manifest["n_rows"])))
+    rows = check_rows(
+        snapshot.read(), config.columns, config.data, config.validation, source=snapshot.source
+    )
+    return CheckedRows(snapshot, rows.num_rows)
+
+
+def split_columns(config: PipelineConfig) -> list[str]:
+    """Return the columns that decide a row's split: its key, else its features."""
+    return list(config.data.key) or list(config.columns)
 
 
 def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
-    """Write the rows of each split to a file of its own."""
-    by = list(config.data.key) or list(config.columns)
-    digest = digest_json([checked.digest, by, config.split.model_dump(mode="json")])
+    """Write the rows of each split to a file of its own.
+
+    Raises:
+        ContractError: a split is empty.
+    """
+    by, snapshot = split_columns(config), checked.snapshot
+    rule = digest_json([by, config.split.model_dump(mode="json")])
+    typing = {name: column.model_dump(mode="json") for name, column in config.columns.items()}
+    digest = digest_json([snapshot.digest, rule, typing, code_digest()])
     folder = dataset_folder(config.name) / "splits" / digest[:16]
     if believed(folder) is None:
-        rows = pq.read_table(checked.folder / "rows.parquet")
-        assigned = assign_splits(rows, by, config.split)
+        rows = snapshot.read()
+        typed = typed_rows(rows, config.columns, config.data, source=snapshot.source)
+        assigned = assign_splits(typed, by, config.split)
+        _refuse_empty(config, np.bincount(assigned, minlength=len(SPLITS)).tolist())
         with publish(folder, {"digest": digest}) as scratch:
             for number, name in enumerate(SPLITS):
                 mine = rows.filter(pa.array(np.equal(assigned, number)))
@@ -76,4 +85,16 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     counts: dict[SplitName, int] = {
         name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in SPLITS
     }
-    return SplitRows(folder, digest, counts)
+    return SplitRows(folder, digest, rule, counts)
+
+
+def _refuse_empty(config: PipelineConfig, counts: list[int]) -> None:
+    empty = [name for name, n_rows in zip(SPLITS, counts, strict=True) if n_rows == 0]
+    if empty:
+        by = ", ".join(split_columns(config)[:5])
+        message = (
+            f"no row falls into {' and '.join(empty)}: `split` takes val {config.split.val:g} and "
+            f"test {config.split.test:g} by the hash of {by}. Gather more different rows, or take "
+            "larger shares"
+        )
+        raise ContractError([Violation(config.data.target, "split", sum(counts), message)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.prepared import read_ledger
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
-from pipeline_lib.errors import UsageError, did_you_mean, unknown_dataset
+from pipeline_lib.errors import UsageError, did_you_mean, examples, unknown_dataset
 from pipeline_lib.storage import Json, evergreen_home
 
 _RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
@@ -75,7 +75,7 @@ def codes_of_dataset(name: str, column: str | None = None) -> tuple[Code, ...]:
     if column is not None and column not in ledger:
         raise UsageError(
             f"{name} has no category column {column!r}{did_you_mean(column, ledger) or '.'} "
-            f"Known: {', '.join(ledger)}."
+            f"Known: {examples(ledger)}."
         )
     chosen = ledger.values() if column is None else [ledger[column]]
     return tuple(code for vocabulary in chosen for code in codes_of(vocabulary))

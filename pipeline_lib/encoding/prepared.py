@@ -20,7 +20,15 @@ from pipeline_lib.encoding.target import Target, fit_target, target_from_json, t
 from pipeline_lib.encoding.tensors import EncodedSplit, read_split, write_split
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import StorageError
-from pipeline_lib.storage import Json, believed, dataset_folder, digest_json, publish, write_json
+from pipeline_lib.storage import (
+    Json,
+    believed,
+    code_digest,
+    dataset_folder,
+    digest_json,
+    publish,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
         StorageError: the ledger is damaged, or a place cannot be written.
     """
     ledger = read_ledger(config.name)
-    tables = {name: rows.read(name) for name in SPLITS}
+    tables = {name: rows.read_typed(name, config) for name in SPLITS}
     train, target_column = tables["train"], config.data.target
     encoder = Encoder.fit(
         train,
@@ -88,7 +96,7 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
     every = pa.chunked_array([c for t in tables.values() for c in t[target_column].chunks])
     target = fit_target(config.data, train[target_column], every)
     target_json: Json = target_to_json(target)
-    digest = digest_json([rows.digest, encoder.fingerprint(), target_json])
+    digest = digest_json([rows.digest, encoder.fingerprint(), target_json, code_digest()])
     folder = dataset_folder(config.name) / "encoded" / digest[:16]
     if believed(folder) is None:
         with publish(folder, {"digest": digest}) as scratch:

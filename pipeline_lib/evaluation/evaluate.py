@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.contract import conform, target_column
 from pipeline_lib.encoding import ClassTarget, EncodedSplit
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.evaluation.baselines import predict_baseline
@@ -41,13 +42,13 @@ def evaluate_model(
     Args:
         config: task, target, baselines and seed.
         model: predicts the raw rows through its own encoder.
-        test_rows: typed rows with the target.
+        test_rows: rows as they came, with the target.
         train: encoded training rows, for the baselines.
         test: the same test rows, encoded, for the baselines.
         out: where the test predictions are kept, as parquet.
     """
-    actual = test_rows[config.data.target]
-    predictions = model.predictions(test_rows.select(list(config.columns)))
+    actual = _actual(config, test_rows)
+    predictions = model.predictions(_known_columns(model, test_rows))
     frame = predictions.to_frame()
     frame.insert(0, "actual", actual.to_pandas())
     frame.to_parquet(out)
@@ -81,23 +82,32 @@ def score_champion(
     """Score the champion on tonight's raw test rows, through its own encoder.
 
     A champion that cannot predict these rows, or predicts something else, gets no scores and a
-    problem instead; it never raises.
+    problem instead.
     """
-    actual = test_rows[config.data.target]
+    actual = _actual(config, test_rows)
     try:
         if champion.target.column != config.data.target or champion.task != config.data.task:
             raise EvergreenError(
                 f"it predicts {champion.target.column!r} ({champion.task}), "
                 f"not {config.data.target!r} ({config.data.task})"
             )
-        rows = test_rows.select([n for n in test_rows.column_names if n != config.data.target])
-        predictions = champion.predictions(rows)
+        predictions = champion.predictions(_known_columns(champion, test_rows))
         if not all_finite(predictions):
             raise EvergreenError("its predictions are not finite")
         scores = score(actual, _on_classes(config, predictions, actual))
     except EvergreenError as error:
         return ChampionScores(version, None, " ".join(str(error).split()))
     return ChampionScores(version, scores)
+
+
+def _actual(config: PipelineConfig, rows: pa.Table) -> pa.ChunkedArray:
+    target = config.data.target
+    return conform(rows, {target: target_column(config.data)}, source="the test rows")[target]
+
+
+def _known_columns(model: FittedModel, rows: pa.Table) -> pa.Table:
+    """Return the columns that a model asks for, as far as they are there."""
+    return rows.select([name for name in rows.column_names if name in model.encoder.columns])
 
 
 def _on_classes(

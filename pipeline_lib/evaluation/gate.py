@@ -26,11 +26,16 @@ class Check:
 
 @dataclass(frozen=True)
 class ChampionScores:
-    """How the champion does on tonight's test rows; `problem` says why it could not be told."""
+    """How the champion does on tonight's test rows.
+
+    `problem` says why it could not be told; `saw_other_split` that it learned by another rule of
+    splitting, so that some of these rows may have been its training rows.
+    """
 
     version: str
     scores: Scores | None
     problem: str = ""
+    saw_other_split: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,4 +120,6 @@ def _against(primary: Metric, value: float, champion: ChampionScores) -> Check:
         f"{primary} {value:.4f} is {verdict} than {name} with {theirs:.4f} on the same rows "
         f"({delta:+.4f})"
     )
+    if champion.saw_other_split:
+        seen += "; it learned by another split, so they may flatter it"
     return Check("champion", better_or_equal(primary, value, theirs), seen)

@@ -38,8 +38,8 @@ def plot_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Fig
     axis = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Greens", vmin=0, vmax=1)
-    axis.set_xticks(range(n), classes, rotation=45, ha="right")
-    axis.set_yticks(range(n), classes)
+    axis.set_xticks(range(n), classes, rotation=45, ha="right", parse_math=False)
+    axis.set_yticks(range(n), classes, parse_math=False)
     axis.set_xlabel("predicted")
     axis.set_ylabel("actual")
     if n <= 25:

@@ -152,7 +152,7 @@ class FittedModel:
             logits = self.network(
                 torch.from_numpy(x_cat[rows]).to(device), torch.from_numpy(x_num[rows]).to(device)
             )
-            out = logits if self.task == "regression" else probabilities(logits.double())
+            out = logits if self.task == "regression" else probabilities(logits.cpu().double())
             parts.append(out.cpu().numpy())
         return np.concatenate(parts)
 

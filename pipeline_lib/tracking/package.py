@@ -64,7 +64,7 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
             artifacts={"model": str(model_folder)},
             code_paths=[str(_HERE.parent)],
             signature=signature_of(model),
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS],
         )
     return str(info.model_uri)
 

@@ -31,6 +31,7 @@ class Champion:
 
     version: str
     model: FittedModel | None
+    split_rule: str
     problem: str = ""
 
 
@@ -53,23 +54,39 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
     if found is None:
         return None
     version, uri = str(found.version), f"models:/{name}/{found.version}"
+    split_rule = found.tags.get("split.rule", "")
     try:
         package = Path(download_artifacts(uri))
         folder = package / "artifacts" / "model"
         if package_digest(folder) != found.tags.get("package.sha256"):
             raise ModelError("it was changed after it was registered, or was made elsewhere")
-        return Champion(version, load_model(folder))
+        return Champion(version, load_model(folder), split_rule)
     except (MlflowException, OSError, ModelError) as error:
-        return Champion(version, None, f"its files cannot be used: {first_line(error)}")
+        return Champion(version, None, split_rule, f"its files cannot be used: {first_line(error)}")
 
 
 def register_version(
     run: TrackedRun, name: str, model_uri: str, model_folder: Path, tags: Mapping[str, str]
 ) -> RegisteredVersion:
-    """Make the run's model a version, once: a run key that has one keeps it."""
+    """Make the run's model a version and the challenger; the same model of a run key only once."""
+    client, sha256 = run.client, package_digest(model_folder)
+    all_tags = {**tags, "run_key": run.run_key, "package.sha256": sha256}
+    version = find_version(client, name, run.run_key, sha256)
+    is_new = version is None
+    if version is None:
+        version = _create_version(run, name, model_uri, all_tags)
+    # A kill may have come between; done again, these change nothing.
+    for key, value in all_tags.items():
+        client.set_model_version_tag(name, version.version, key, value)
+    if CHAMPION not in client.get_model_version(name, version.version).aliases:
+        client.set_registered_model_alias(name, CHALLENGER, version.version)
+    return _version(name, version, is_new=is_new)
+
+
+def _create_version(
+    run: TrackedRun, name: str, model_uri: str, tags: Mapping[str, str]
+) -> ModelVersion:
     client = run.client
-    if existing := find_version(client, name, run.run_key):
-        return _version(name, existing, is_new=False)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -81,20 +98,19 @@ def register_version(
         source=model_uri,
         run_id=run.run_id,
         model_id=model_id,
-        tags={**tags, "run_key": run.run_key, "package.sha256": package_digest(model_folder)},
+        tags=dict(tags),
     )
     # The embedded store leaves this to MLflow's fluent API; without it the run's page shows a model
     # without its version.
     listed = json.dumps([{"name": name, "version": int(version.version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed})
-    client.set_registered_model_alias(name, CHALLENGER, version.version)
-    return _version(name, version, is_new=True)
+    return version
 
 
-def find_version(client: MlflowClient, name: str, run_key: str) -> ModelVersion | None:
-    """Return the version of a run key, if it has one."""
+def find_version(client: MlflowClient, name: str, run_key: str, sha256: str) -> ModelVersion | None:
+    """Return the version that holds this very package of this run key, if there is one."""
     found = client.search_model_versions(f"name = '{name}' and tags.run_key = '{run_key}'")
-    return found[0] if found else None
+    return next((v for v in found if v.tags.get("package.sha256") == sha256), None)
 
 
 def promote(client: MlflowClient, version: RegisteredVersion) -> None:

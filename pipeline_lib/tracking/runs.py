@@ -113,12 +113,12 @@ def start_run(
     experiment = experiment_id(client, config.name)
     _end_abandoned(client, experiment, run_key)
     all_tags = {
+        **config.tracking.tags,
         "run_key": run_key,
         "data.digest": snapshot.digest,
         "config.digest": config.digest(),
         "git.commit": _git_commit(),
         "mlflow.source.name": "flows/retrain.py",
-        **config.tracking.tags,
         **tags,
     }
     run = client.create_run(
@@ -160,7 +160,8 @@ def _params(config: PipelineConfig) -> Sequence[Param]:
         if not key.startswith(("columns.", "tracking."))
     }
     for number, (name, column) in enumerate(config.columns.items()):
-        flat[f"columns.{number}"] = f"{name} ({column.kind})"
+        flat[f"columns.{number}.name"] = name
+        flat |= {f"columns.{number}.{k}": value for k, value in flat_settings(column).items()}
     return [Param(key, value[:_MAX_PARAM_CHARACTERS]) for key, value in flat.items()]
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
@@ -28,7 +29,7 @@ def tracking_uri() -> str:
 def ui_url() -> str:
     """Return where MLflow's pages are, or would be with `mlflow server` on its own port."""
     uri = tracking_uri()
-    return uri.rstrip("/") if uri.startswith("http") else DEFAULT_UI_URL
+    return _without_user(uri).rstrip("/") if uri.startswith("http") else DEFAULT_UI_URL
 
 
 def connect() -> MlflowClient:
@@ -56,8 +57,8 @@ def connect() -> MlflowClient:
     try:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
-    except MlflowException as error:
-        raise ServerError(f"MLflow at {uri} refuses: {first_line(error)}") from error
+    except (MlflowException, SQLAlchemyError) as error:
+        raise ServerError(f"MLflow at {_without_user(uri)} refuses: {first_line(error)}") from error
     return client
 
 
@@ -82,6 +83,11 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             f"MLflow's experiment {name!r} was deleted; restore it in the UI or with "
             f"`mlflow experiments restore --experiment-id {found.experiment_id}`"
         )
+    if not tracking_uri().startswith("http") and found.artifact_location.startswith("mlflow-"):
+        raise ServerError(
+            f"the artifacts of {name!r} lie behind an MLflow server. Start it and name it in "
+            "MLFLOW_TRACKING_URI; a server started as the README says leaves them open to both"
+        )
     return str(found.experiment_id)
 
 
@@ -90,6 +96,12 @@ def _artifact_location(name: str) -> str | None:
         return None
     folder: Path = evergreen_home() / "artifacts" / name
     return folder.as_uri()
+
+
+def _without_user(uri: str) -> str:
+    """Return an address without name and password."""
+    head, at, tail = uri.rpartition("@")
+    return f"{head.partition('://')[0]}://{tail}" if at else uri
 
 
 def _probe(uri: str) -> None:
@@ -102,7 +114,7 @@ def _probe(uri: str) -> None:
         return  # it answers; whether it lets us in, the first call will tell
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        place = urlsplit(uri).netloc or uri
+        place = urlsplit(_without_user(uri)).netloc or "the address in MLFLOW_TRACKING_URI"
         raise ServerError(
             f"no MLflow server answers at {place} ({reason}). Start it, or unset "
             "MLFLOW_TRACKING_URI to use the embedded database."

@@ -2,9 +2,9 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -155,13 +155,13 @@ def test_deploying_without_a_named_server_says_how_to_start_one() -> None:
 
 
 def test_an_absent_mlflow_server_is_told_quickly_and_with_what_to_do() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    before = time.monotonic()
 
     code, _, err = evergreen("compare", "cars", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
 
     assert code == 1
     assert "no MLflow server answers at 127.0.0.1:9" in err
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 60
+    assert time.monotonic() - before < 60  # MLflow's own retries take four minutes
 
 
 def test_codes_of_an_unknown_dataset_say_how_to_get_them() -> None:

@@ -91,7 +91,8 @@ def story(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             "first": night(),
             "nothing new": night(),
             "forced": night(force=True),
-            "worse": night(assignments=("training.epochs=1",)),
+            "worse": night(assignments=("training.epochs=6",)),
+            "hopeless": night(assignments=("training.epochs=6", "promotion.floor=0.999")),
             "diverging": night(
                 assignments=("training.optimizer={kind: sgd, learning_rate: 10}", "split.seed=5")
             ),

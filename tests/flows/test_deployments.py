@@ -118,7 +118,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     }
     mlflow_command = ["mlflow", "server", "--workers", "1", "--port", str(mlflow_port)]
     mlflow_command += ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"]
-    mlflow_command += ["--artifacts-destination", str(home / "artifacts")]
+    mlflow_command += ["--default-artifact-root", (home / "artifacts").as_uri()]
+    mlflow_command += ["--no-serve-artifacts"]
     with (
         _running(["prefect", "server", "start", "--port", str(prefect_port)], environment, log),
         _running(mlflow_command, environment, log),
@@ -153,12 +154,12 @@ def test_the_nightly_is_on_the_schedule_with_its_limit_and_time_zone(servers: Se
 
 
 def test_deploying_again_changes_nothing(servers: Servers) -> None:
-    before = {d["name"]: d["id"] for d in servers.post("/deployments/filter", {})}
+    before = _deployed(servers)
 
     again = servers.run("evergreen", "deploy")
 
     assert again.returncode == 0, again.stderr
-    assert {d["name"]: d["id"] for d in servers.post("/deployments/filter", {})} == before
+    assert _deployed(servers) == before
 
 
 def test_a_run_from_the_form_is_completed_by_the_worker_and_recorded_on_the_server(
@@ -190,6 +191,19 @@ def test_the_doctor_finds_servers_deployments_and_worker_in_order(servers: Serve
     assert "2 deployments, 1 workers online" in done.stdout
 
 
+def test_a_form_may_not_read_files_from_outside_the_project(servers: Servers) -> None:
+    found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+
+    flow_run = servers.post(
+        f"/deployments/{found['on-demand']['id']}/create_flow_run",
+        {"parameters": {"assignments": ["data.source.path=/etc/passwd"]}},
+    )
+    state = _final_state(servers, flow_run["id"])
+
+    assert state["type"] == "FAILED"
+    assert "is set in the config, not in a form" in state["message"]
+
+
 def test_a_form_value_out_of_bounds_is_refused_by_the_server(servers: Servers) -> None:
     found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
 
@@ -212,6 +226,21 @@ def test_prefect_yaml_holds_no_key_that_prefect_would_ignore() -> None:
     assert set(document) == {"name", "pull", "definitions", "deployments"}
     for deployment in document["deployments"]:
         assert set(deployment) <= known
+
+
+def _deployed(servers: Servers) -> dict[str, Any]:
+    """Return what matters of each deployment, and when its runs are due."""
+    facts: dict[str, Any] = {}
+    for found in servers.post("/deployments/filter", {}):
+        query = {
+            "deployments": {"id": {"any_": [found["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        }
+        due = sorted(r["expected_start_time"] for r in servers.post("/flow_runs/filter", query))
+        schedules = [(s["schedule"], s["active"], s["slug"]) for s in found["schedules"]]
+        same = ("id", "parameters", "entrypoint", "tags", "pull_steps", "concurrency_options")
+        facts[found["name"]] = ({key: found[key] for key in same}, schedules, due)
+    return facts
 
 
 def _final_state(servers: Servers, flow_run_id: str, timeout_s: float = 180) -> dict[str, Any]:

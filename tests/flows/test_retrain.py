@@ -121,9 +121,23 @@ def test_a_worse_model_is_kept_from_the_champions_place_and_says_by_how_much(sto
     outcome = story.states["worse"].result()
 
     champion = story.client.get_model_version_by_alias("cars", "champion")
+    challenger = story.client.get_model_version_by_alias("cars", "challenger")
 
-    assert outcome.decision in ("kept", "rejected")
-    assert champion.run_id != story.mlflow_runs("worse")[0].info.run_id
+    run = story.mlflow_runs("worse")[0]
+    assert outcome.decision == "kept"
+    assert f"({run.data.metrics['delta/macro_f1']:+.4f})" in outcome.reason
+    assert champion.run_id != run.info.run_id
+    assert (challenger.run_id, str(challenger.version)) == (run.info.run_id, outcome.version)
+
+
+def test_a_model_below_the_floor_is_rejected_and_gets_no_version(story: Story) -> None:
+    outcome = story.states["hopeless"].result()
+
+    versions = {v.run_id for v in story.client.search_model_versions("name = 'cars'")}
+
+    assert outcome.decision == "rejected"
+    assert "needed ≥ 0.999" in outcome.reason
+    assert story.mlflow_runs("hopeless")[0].info.run_id not in versions
 
 
 def test_a_diverging_training_fails_its_run_and_registers_nothing(story: Story) -> None:
@@ -168,8 +182,7 @@ def test_the_journal_tells_the_decisions_in_order(story: Story) -> None:
     entries = read_journal("cars")
 
     assert [entry.decision for entry in entries[:2]] == ["promoted", "promoted"]
-    assert entries[2].decision == story.states["worse"].result().decision
-    assert len(entries) == 3
+    assert [entry.decision for entry in entries[2:]] == ["kept", "rejected"]
 
 
 def test_a_clean_process_loads_the_champion_without_pickle_and_predicts_raw_rows(
@@ -223,4 +236,4 @@ def test_nothing_is_written_beside_the_home(story: Story) -> None:
         "cars.yaml",
         "home",
     ]
-    assert not Path("mlruns").exists()
+    assert not (Path.cwd() / "mlruns" / "0" / "models").exists()

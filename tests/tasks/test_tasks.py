@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 
+import pyarrow.compute as pc
 import pytest
 from prefect.logging import disable_run_logger
 
 from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.data.car_evaluation import car_evaluation
+from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.errors import ContractError
 from tasks.encode import encode
 from tasks.ingest import ingest
@@ -42,15 +45,18 @@ def test_ingesting_the_same_rows_twice_keeps_one_snapshot(config: PipelineConfig
     assert (second.folder / "rows.parquet").stat().st_mtime_ns == written
 
 
-def test_codes_keep_their_meaning_when_another_config_comes_by(config: PipelineConfig) -> None:
-    rows = split.fn(config, validate.fn(config, ingest.fn(config)))
+def test_codes_keep_their_meaning_when_a_category_comes_late(config: PipelineConfig) -> None:
+    table = car_evaluation()
+    without_high = table.filter(pc.not_equal(table["safety"], "high"))
+    first = take_snapshot(config.name, without_high, source="the first night")
+    rows = split.fn(config, validate.fn(config, first))
     before = encode.fn(config, rows).read_encoder().vocabularies["safety"]
 
-    other = config.model_copy(update={"split": config.split.model_copy(update={"seed": 9})})
-    again = split.fn(other, validate.fn(other, ingest.fn(other)))
-    after = encode.fn(other, again).read_encoder().vocabularies["safety"]
+    again = split.fn(config, validate.fn(config, ingest.fn(config)))
+    after = encode.fn(config, again).read_encoder().vocabularies["safety"]
 
-    assert after.categories == before.categories
+    assert before.categories == ("low", "med")
+    assert after.categories == ("low", "med", "high")
 
 
 def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> None:

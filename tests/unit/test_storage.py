@@ -22,6 +22,7 @@ from pipeline_lib.storage import (
     digest_json,
     digest_tree,
     evergreen_home,
+    lock,
     project_root,
     publish,
     read_json_lines,
@@ -270,3 +271,29 @@ def test_without_evergreen_home_state_lies_below_the_project_root(
     monkeypatch.chdir(tmp_path)
 
     assert evergreen_home() == tmp_path.resolve() / ".evergreen"
+
+
+def test_a_lock_is_waited_for_and_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from pipeline_lib.storage import lock\n"
+        "with lock(Path(sys.argv[1]), on_wait=lambda: None):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / ".lock")]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    waits: list[str] = []
+
+    def kill_the_holder() -> None:
+        waits.append("waiting")
+        holder.kill()
+        holder.wait()
+
+    with lock(tmp_path / ".lock", on_wait=kill_the_holder):
+        pass
+
+    assert waits == ["waiting"]

@@ -16,7 +16,7 @@ from pipeline_lib.config import (
     flat_settings,
     load_config,
 )
-from pipeline_lib.config.training import AdamW, CosineSchedule, EmbeddingMLPSettings
+from pipeline_lib.config.training import SGD, AdamW, CosineSchedule, EmbeddingMLPSettings
 from pipeline_lib.errors import ConfigError
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -478,3 +478,30 @@ def test_importing_brings_no_heavy_library(module: str) -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_an_override_keeps_what_it_does_not_name() -> None:
+    overrides = Overrides.model_validate({"optimizer": {"kind": "adam", "weight_decay": 0.5}})
+
+    config = load_config("configs/car_evaluation.yaml", overrides)
+
+    assert config.training.optimizer.weight_decay == 0.5
+    assert config.training.optimizer.learning_rate == 0.01
+
+
+def test_an_override_of_another_kind_starts_from_its_defaults() -> None:
+    overrides = Overrides.model_validate({"optimizer": {"kind": "sgd"}})
+
+    config = load_config("configs/car_evaluation.yaml", overrides)
+
+    assert config.training.optimizer == SGD()
+
+
+def test_assignments_of_a_kind_and_its_values_may_come_in_any_order() -> None:
+    words = ["training.scheduler.step_size=5", "training.scheduler.kind=step"]
+
+    configs = [
+        load_config("configs/car_evaluation.yaml", assignments=w) for w in (words, words[::-1])
+    ]
+
+    assert configs[0] == configs[1]

@@ -57,29 +57,29 @@ def test_a_damaged_split_is_written_again(table_config: MakeConfig, toy_table: M
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "same_checked", "same_split"),
+    ("section", "values", "same_rule", "same_split"),
     [
         ("training", {"epochs": 9}, True, True),
-        ("split", {"seed": 1}, True, False),
-        ("validation", {"min_rows": 25}, False, False),
-        ("data", {"key": ["color"]}, False, False),
+        ("validation", {"min_rows": 25}, True, True),
+        ("split", {"seed": 1}, False, False),
+        ("data", {"key": ["size"]}, False, False),
+        ("columns", {"size": {"kind": "number"}}, False, False),
     ],
 )
-def test_digests_change_with_what_decides_the_rows_and_with_nothing_else(
+def test_digests_change_with_what_decides_the_split_and_with_nothing_else(
     table_config: MakeConfig,
     toy_table: MakeTable,
     section: str,
     values: dict[str, object],
-    same_checked: bool,
+    same_rule: bool,
     same_split: bool,
 ) -> None:
     config, other = table_config(), table_config(**{section: values})
     snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
 
-    checked = [check_snapshot(each, snapshot) for each in (config, other)]
-    split = [split_checked(c, r) for c, r in zip((config, other), checked, strict=True)]
+    split = [split_checked(each, check_snapshot(each, snapshot)) for each in (config, other)]
 
-    assert (checked[0].digest == checked[1].digest) is same_checked
+    assert (split[0].rule == split[1].rule) is same_rule
     assert (split[0].digest == split[1].digest) is same_split
 
 
@@ -104,3 +104,43 @@ def test_rows_that_break_the_contract_are_told_by_the_name_of_their_source(
 
     with pytest.raises(ContractError, match=r"contract broken by nightly/toy\.csv"):
         check_snapshot(config, snapshot)
+
+
+@pytest.mark.parametrize("types", [(pa.int64(), pa.float64()), (pa.int32(), pa.string())], ids=str)
+def test_a_key_keeps_its_split_when_its_type_changes(
+    table_config: MakeConfig, toy_table: MakeTable, types: tuple[pa.DataType, pa.DataType]
+) -> None:
+    config = table_config(data={"key": ["id"]}, columns={"color": {"kind": "category"}})
+    ids = pa.array(range(300), pa.int64())
+
+    splits: list[list[set[int]]] = []
+    for arrow_type in types:
+        table = toy_table(300).append_column("id", ids.cast(arrow_type))
+        split = split_checked(
+            config, check_snapshot(config, take_snapshot(config.name, table, source="toy.csv"))
+        )
+        splits.append([{int(i) for i in split.read(name)["id"].to_pylist()} for name in SPLITS])
+
+    assert splits[0] == splits[1]
+
+
+def test_an_empty_split_is_told_before_anything_is_trained(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(data={"key": ["color"]}, split={"test": 0.0001})
+    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+
+    with pytest.raises(ContractError, match=r"no row falls into .*by the hash of color"):
+        split_checked(config, check_snapshot(config, snapshot))
+
+
+def test_split_files_keep_columns_that_the_config_does_not_name(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(columns={"size": {"kind": "number"}})
+    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+
+    split = split_checked(config, check_snapshot(config, snapshot))
+
+    assert "color" in split.read("test").column_names
+    assert "color" not in split.read_typed("test", config).column_names

@@ -10,15 +10,21 @@ from typing import NamedTuple
 import mlflow
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ModelError, ServerError
-from pipeline_lib.serving import FittedModel
+from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.storage import MANIFEST, digest_file
-from pipeline_lib.tracking.package import package_model, signature_of, verify_package
+from pipeline_lib.tracking.package import (
+    package_digest,
+    package_model,
+    signature_of,
+    verify_package,
+)
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.registry import (
     CHALLENGER,
@@ -123,9 +129,27 @@ def test_registering_twice_gives_one_version(
     assert (made.version.is_new, again.is_new) == (True, False)
     assert again.version == made.version.version
     assert len(client.search_model_versions("name = 'registry_d'")) == 1
-    found = find_version(client, "registry_d", "key-1")
+    found = find_version(client, "registry_d", "key-1", package_digest(made.folder))
     assert found is not None
     assert str(found.version) == again.version
+
+
+def test_another_model_of_the_same_run_key_is_another_version(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    first = register("registry_same_key", "key-1")
+    promote(client, first.version)
+    model = load_model(first.folder)
+    with torch.no_grad():
+        next(model.network.parameters()).add_(1.0)
+    model.save(first.folder)
+
+    second = register_version(first.run, "registry_same_key", first.uri, first.folder, {})
+
+    assert second.is_new
+    assert second.version != first.version.version
+    champion = client.get_model_version_by_alias("registry_same_key", CHAMPION)
+    assert str(champion.version) == first.version.version
 
 
 def test_another_run_key_gives_another_version_and_the_champion_stays_until_promoted(

@@ -42,8 +42,8 @@ def test_a_run_says_its_parameters_tags_and_data(
     assert run.info.run_name == "night"
     assert run.data.params["training.optimizer.learning_rate"] == "0.01"
     assert run.data.params["model.d_hidden"] == "[8]"
-    assert run.data.params["columns.0"] == "color (category)"
-    assert run.data.params["columns.1"] == "size (number)"
+    assert run.data.params["columns.0.name"] == "color"
+    assert run.data.params["columns.1.kind"] == "number"
     tags = run.data.tags
     assert tags["run_key"] == reference.run_key == "k1"
     assert tags["data.digest"] == snapshot.digest
@@ -118,7 +118,7 @@ def test_a_config_of_a_hundred_and_fifty_columns_can_be_tracked(
     reference = _run(config, snapshot)
 
     params = client.get_run(reference.run_id).data.params
-    assert params["columns.149"] == "c149 (category)"
+    assert params["columns.149.name"] == "c149"
     assert params["training.epochs"] == "3"
 
 
