@@ -171,6 +171,31 @@ def test_codes_of_an_unknown_dataset_say_how_to_get_them() -> None:
     assert "evergreen run configs/cars.yaml" in err
 
 
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/b", ""])
+def test_a_name_that_could_lie_anywhere_is_no_dataset(name: str) -> None:
+    code, _, err = evergreen("codes", name)
+
+    assert code == 2
+    assert "is no name of a dataset" in err
+
+
+@pytest.mark.parametrize("limit", ["0", "-3", "100000"])
+def test_a_limit_out_of_bounds_is_told(limit: str) -> None:
+    code, _, err = evergreen("compare", "cars", "--limit", limit)
+
+    assert code != 0
+    assert "limit" in err.lower()
+
+
+def test_a_password_in_an_address_is_not_printed() -> None:
+    code, out, err = evergreen(
+        "compare", "cars", MLFLOW_TRACKING_URI="http://me:secret@127.0.0.1:9"
+    )
+
+    assert code == 1
+    assert "secret" not in out + err
+
+
 def test_the_doctor_finds_this_environment_in_order() -> None:
     code, out, _ = evergreen("doctor", "--json")
 

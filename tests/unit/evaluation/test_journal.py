@@ -1,5 +1,10 @@
 """The journal: decisions in order, and whether tonight's rows were decided about."""
 
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.errors import StorageError
 from pipeline_lib.evaluation.journal import (
     JournalEntry,
     append_entry,
@@ -62,3 +67,12 @@ def test_a_decision_after_a_kill_mid_line_is_read() -> None:
     append_entry("toy", _entry("c"))
 
     assert read_journal("toy") == (_entry("a"), _entry("c"))
+
+
+def test_a_damaged_line_is_told_with_file_and_line(evergreen_home_of_the_test: Path) -> None:
+    path = evergreen_home_of_the_test / "datasets" / "cars" / "decisions.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}\nno json\n{}\n")
+
+    with pytest.raises(StorageError, match=r"decisions\.jsonl:2 is damaged"):
+        read_journal("cars")

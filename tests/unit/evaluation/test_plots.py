@@ -1,6 +1,9 @@
 """Pictures hold the numbers they were given."""
 
+import io
+
 import numpy as np
+import pytest
 
 from pipeline_lib.evaluation.plots import plot_confusion, plot_losses
 from pipeline_lib.training.loop import EpochRecord
@@ -32,3 +35,11 @@ def test_a_class_without_rows_divides_by_no_zero() -> None:
 
     image = figure.axes[0].images[0].get_array()
     assert np.isfinite(np.asarray(image)).all()
+
+
+@pytest.mark.parametrize("name", ["$10%-$20%", "$a_$", "$5^$", "a\\b{", "emoji 🌲"])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_a_class_of_any_name_can_be_drawn(name: str) -> None:
+    figure = plot_confusion(np.eye(2, dtype=np.int64), [name, "other"])
+
+    figure.savefig(io.BytesIO())
