@@ -29,10 +29,11 @@ class CheckedRows:
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Rows as they came, one file per split; `rule` tells how they were split."""
+    """Rows as they came, one file per split; `rule` tells how the snapshot was split."""
 
     folder: Path
     digest: str
+    snapshot_digest: str
     rule: str
     n_rows: dict[SplitName, int]
 
@@ -85,7 +86,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     counts: dict[SplitName, int] = {
         name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in SPLITS
     }
-    return SplitRows(folder, digest, rule, counts)
+    return SplitRows(folder, digest, snapshot.digest, rule, counts)
 
 
 def _refuse_empty(config: PipelineConfig, counts: list[int]) -> None:

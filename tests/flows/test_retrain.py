@@ -25,6 +25,9 @@ def test_the_first_model_that_is_good_enough_becomes_champion(story: Story) -> N
     assert state.name == "Promoted"
     assert champion.run_id == story.mlflow_runs("first")[0].info.run_id
     assert champion.tags["decision"] == "promoted"
+    tags = story.mlflow_runs("first")[0].data.tags
+    for key in ("run_key", "data.digest", "config.digest"):
+        assert champion.tags[key] == tags[key]
 
 
 def test_every_epoch_is_a_point_of_every_curve(story: Story) -> None:
