@@ -38,7 +38,7 @@ def check(
         "source": source,
         "n_rows": rows.num_rows,
         "categories": len(settings.categories),
-        "numbers": len(settings.numbers),
+        "numbers": len(settings.columns) - len(settings.categories),
         "target": settings.data.target,
         "task": settings.data.task,
         "primary": settings.primary,

@@ -1,19 +1,21 @@
 """Every value a user may set, and how a YAML file becomes one. Imports no torch, no mlflow."""
 
-from pipeline_lib.config.data import (
-    BuiltinTable,
+from pipeline_lib.config.columns import (
+    BooleanColumn,
     CategoryColumn,
     Column,
-    CsvFile,
-    DataSettings,
+    DatetimeColumn,
+    DatetimePart,
     EncodingSettings,
-    HashSplit,
+    HashColumn,
     NumberColumn,
-    ParquetFile,
-    Source,
-    Task,
-    ValidationSettings,
+    QuantileScaling,
+    RobustScaling,
+    Scaling,
+    Severity,
+    StandardScaling,
 )
+from pipeline_lib.config.data import DataSettings, Task
 from pipeline_lib.config.load import config_yaml, flat_settings, load_config
 from pipeline_lib.config.pipeline import (
     LOWER_IS_BETTER,
@@ -23,6 +25,15 @@ from pipeline_lib.config.pipeline import (
     Overrides,
     PipelineConfig,
     PromotionSettings,
+)
+from pipeline_lib.config.sources import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.config.splits import (
+    GroupSplit,
+    HashSplit,
+    PredefinedSplit,
+    Split,
+    StratifiedSplit,
+    TimeSplit,
 )
 from pipeline_lib.config.training import (
     SGD,
@@ -44,6 +55,14 @@ from pipeline_lib.config.training import (
     StepSchedule,
     TrainingSettings,
 )
+from pipeline_lib.config.validation import (
+    DriftSettings,
+    ExpressionRule,
+    FunctionRule,
+    QuarantineBudget,
+    Rule,
+    ValidationSettings,
+)
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -51,6 +70,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BooleanColumn",
     "BuiltinTable",
     "CategoryColumn",
     "Column",
@@ -59,11 +79,18 @@ __all__ = [
     "CosineWarmupSchedule",
     "CsvFile",
     "DataSettings",
+    "DatetimeColumn",
+    "DatetimePart",
+    "DriftSettings",
     "EarlyStopping",
     "EmbeddingMLPSettings",
     "EncodingSettings",
     "EvaluationSettings",
     "ExponentialSchedule",
+    "ExpressionRule",
+    "FunctionRule",
+    "GroupSplit",
+    "HashColumn",
     "HashSplit",
     "LambdaSchedule",
     "Metric",
@@ -76,11 +103,23 @@ __all__ = [
     "ParquetFile",
     "PipelineConfig",
     "PlateauSchedule",
+    "PredefinedSplit",
     "PromotionSettings",
+    "QuantileScaling",
+    "QuarantineBudget",
+    "RobustScaling",
+    "Rule",
+    "Scaling",
     "SchedulerSettings",
+    "Severity",
     "Source",
+    "Split",
+    "SqlQuery",
+    "StandardScaling",
     "StepSchedule",
+    "StratifiedSplit",
     "Task",
+    "TimeSplit",
     "TrainingSettings",
     "ValidationSettings",
     "config_yaml",

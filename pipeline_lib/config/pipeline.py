@@ -3,19 +3,17 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from pipeline_lib.config.data import (
+from pipeline_lib.config.columns import (
     CategoryColumn,
     Column,
-    DataSettings,
     EncodingSettings,
-    HashSplit,
-    NumberColumn,
-    Task,
-    ValidationSettings,
+    HashColumn,
 )
+from pipeline_lib.config.data import DataSettings, Task
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.splits import HashSplit, Split, TimeSplit
 from pipeline_lib.config.training import (
     EmbeddingMLPSettings,
     ModelSettings,
@@ -23,6 +21,7 @@ from pipeline_lib.config.training import (
     SchedulerSettings,
     TrainingSettings,
 )
+from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.storage import NAME_PATTERN, digest_json
 
 Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
@@ -73,7 +72,7 @@ class PipelineConfig(Settings):
     validation: ValidationSettings = Field(
         default=ValidationSettings(), description="when rows are too poor to train on"
     )
-    split: HashSplit = Field(default=HashSplit(), description="who learns, who chooses, who judges")
+    split: Split = Field(default=HashSplit(), description="who learns, who chooses, who judges")
     encoding: EncodingSettings = Field(
         default=EncodingSettings(), description="how words become codes"
     )
@@ -101,14 +100,9 @@ class PipelineConfig(Settings):
         return copy
 
     @property
-    def categories(self) -> dict[str, CategoryColumn]:
+    def categories(self) -> dict[str, CategoryColumn | HashColumn]:
         """The columns of words, in the config's order."""
-        return {n: c for n, c in self.columns.items() if isinstance(c, CategoryColumn)}
-
-    @property
-    def numbers(self) -> dict[str, NumberColumn]:
-        """The columns of numbers, in the config's order."""
-        return {n: c for n, c in self.columns.items() if isinstance(c, NumberColumn)}
+        return {n: c for n, c in self.columns.items() if isinstance(c, CategoryColumn | HashColumn)}
 
     @property
     def primary(self) -> Metric:
@@ -120,10 +114,21 @@ class PipelineConfig(Settings):
         values = self.model_dump(mode="json")
         return digest_json({**values, "columns": [list(c) for c in values["columns"].items()]})
 
+    @field_validator("split", mode="before")
+    @classmethod
+    def _a_split_is_by_hash_unless_it_says_otherwise(cls, value: object) -> object:
+        return {"kind": "hash", **value} if isinstance(value, dict) else value
+
     @model_validator(mode="after")
     def _target_is_no_feature(self) -> "PipelineConfig":
         if self.data.target in self.columns:
             raise ValueError(f"columns: {self.data.target!r} is the target; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_there_to_split_by(self) -> "PipelineConfig":
+        if isinstance(self.split, TimeSplit) and self.data.time is None:
+            raise ValueError("data.time: name the column that `split` of kind `time` goes by")
         return self
 
     @model_validator(mode="after")

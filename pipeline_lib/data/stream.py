@@ -1,0 +1,47 @@
+"""Rows on their way from a source: batches, part by part, never the whole table at once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file, or one query. `fingerprint` changes when its content does.
+
+    `day` is the date in its name, for a source with a file per day.
+    """
+
+    name: str
+    fingerprint: str
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+    day: date | None = None
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """All rows of a source; each part can be read as often as one likes.
+
+    Every batch has the schema. `missing_days` are days of the window without a part.
+    """
+
+    source: str
+    schema: pa.Schema
+    parts: tuple[Part, ...]
+    missing_days: tuple[date, ...] = ()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of all parts."""
+        for part in self.parts:
+            yield from part.batches()
+
+    def read(self) -> pa.Table:
+        """Return all rows as one table."""
+        return pa.Table.from_batches(self.batches(), self.schema)
+
+    @classmethod
+    def of(cls, table: pa.Table, *, source: str) -> "RowStream":
+        """Return a stream of a table in memory."""
+        return cls(source, table.schema, (Part(source, "", lambda: iter(table.to_batches())),))
