@@ -1,23 +1,62 @@
 """All columns of a dataset together: fitted on training rows, saved without pickle, versioned."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
-from pipeline_lib.config import CategoryColumn, Column, NumberColumn
-from pipeline_lib.encoding.numeric import Standardizer
+from pipeline_lib.config import (
+    BooleanColumn,
+    CategoryColumn,
+    Column,
+    DatetimeColumn,
+    EncodingSettings,
+    HashColumn,
+    NumberColumn,
+)
+from pipeline_lib.encoding.floats import (
+    Fitter,
+    FloatInput,
+    float_input_fitter,
+    float_input_from_json,
+)
+from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
+from pipeline_lib.encoding.words import count_words, digest_of_words
 from pipeline_lib.errors import ModelError
 from pipeline_lib.storage import Json, digest_json, write_json
 
-ENCODER_VERSION = 1
+ENCODER_VERSION = 2
+CodeInput = Vocabulary | HashInput
+
+_CATEGORIES = pa.schema(
+    [
+        ("column", pa.string()),
+        ("code", pa.int32()),
+        ("category", pa.string()),
+        ("count", pa.int64()),
+        ("first_seen", pa.string()),
+        ("last_seen", pa.string()),
+        ("state", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class CountedWords:
+    """The words of a column and their training rows; `counts[0]` are rows without a value."""
+
+    words: pa.Array
+    counts: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,8 +64,8 @@ class Encoder:
     """From typed rows to `x_cat` and `x_num`; the order of columns is the config's."""
 
     columns: Mapping[str, Column]
-    vocabularies: Mapping[str, Vocabulary]
-    standardizers: Mapping[str, Standardizer]
+    code_inputs: Mapping[str, CodeInput]
+    float_inputs: Mapping[str, FloatInput]
 
     @classmethod
     def fit(
@@ -35,7 +74,7 @@ class Encoder:
         columns: Mapping[str, Column],
         *,
         today: str,
-        min_count: int = 1,
+        encoding: EncodingSettings | None = None,
         ledger: Mapping[str, Vocabulary] | None = None,
     ) -> "Encoder":
         """Learn categories and scales from training rows alone.
@@ -43,103 +82,126 @@ class Encoder:
         Args:
             train: typed training rows (see `data.contract.conform`).
             columns: the contract.
-            today: date that new categories are noted with.
-            min_count: training rows a new category needs to get a code.
+            today: day that new categories are noted with (ISO 8601).
+            encoding: how rare a category may be, and how many there may be.
             ledger: vocabularies of earlier nights; their codes are kept.
         """
-        earlier = ledger or {}
-        vocabularies = {
-            name: earlier.get(name, Vocabulary(name)).fit(
-                train[name], today=today, min_count=min_count
-            )
-            for name, column in columns.items()
-            if isinstance(column, CategoryColumn)
-        }
-        standardizers = {
-            name: Standardizer.fit(name, train[name], nullable=column.nullable)
-            for name, column in columns.items()
-            if isinstance(column, NumberColumn)
-        }
-        return cls(dict(columns), vocabularies, standardizers)
+        counted: dict[str, CountedWords] = {}
+        fitters = float_fitters(columns)
+        for name, column in columns.items():
+            if isinstance(column, CategoryColumn):
+                counted[name] = CountedWords(*count_words(train[name]))
+            elif name in fitters:
+                fitters[name].add(train[name])
+        return cls.of_counts(
+            columns, counted, fitters, today=today, encoding=encoding, ledger=ledger
+        )
+
+    @classmethod
+    def of_counts(
+        cls,
+        columns: Mapping[str, Column],
+        counted: Mapping[str, CountedWords],
+        fitters: Mapping[str, Fitter],
+        *,
+        today: str,
+        encoding: EncodingSettings | None = None,
+        ledger: Mapping[str, Vocabulary] | None = None,
+    ) -> "Encoder":
+        """Learn from what was counted of training rows, batch by batch; see `fit`."""
+        encoding, earlier = encoding or EncodingSettings(), ledger or {}
+        code_inputs: dict[str, CodeInput] = {}
+        for name, column in columns.items():
+            if isinstance(column, CategoryColumn):
+                code_inputs[name] = earlier.get(name, Vocabulary(name)).grow(
+                    counted[name].words,
+                    counted[name].counts,
+                    today=today,
+                    min_count=column.min_count or encoding.min_count,
+                    max_size=column.max_size or encoding.max_size,
+                )
+            elif isinstance(column, HashColumn):
+                code_inputs[name] = HashInput(name, column.n_buckets)
+        floats = {name: fitter.finish() for name, fitter in fitters.items()}
+        return cls(dict(columns), code_inputs, floats)
+
+    @property
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """The columns that have a vocabulary."""
+        return {n: v for n, v in self.code_inputs.items() if isinstance(v, Vocabulary)}
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Codes per category column, reserved ones included."""
-        return tuple(vocabulary.cardinality for vocabulary in self.vocabularies.values())
+        """Codes per column of `x_cat`, reserved ones included."""
+        return tuple(inputs.cardinality for inputs in self.code_inputs.values())
 
     @property
     def n_numeric(self) -> int:
         """The width of `x_num`."""
-        return sum(scale.width for scale in self.standardizers.values())
+        return sum(inputs.width for inputs in self.float_inputs.values())
 
     def encode_categories(self, table: pa.Table) -> npt.NDArray[np.int32]:
-        """Return codes, shape ``(n_rows, n_category_columns)``.
+        """Return codes, shape ``(n_rows, n_code_columns)``.
 
         Raises:
             UnknownCategoryError: a category is unseen in a column whose `on_unknown` is "error".
         """
-        codes = np.empty((table.num_rows, len(self.vocabularies)), np.int32)
-        for position, (name, vocabulary) in enumerate(self.vocabularies.items()):
-            column = cast("CategoryColumn", self.columns[name])
-            codes[:, position] = vocabulary.encode(table[name], on_unknown=column.on_unknown)
+        codes = np.empty((table.num_rows, len(self.code_inputs)), np.int32)
+        for position, (name, inputs) in enumerate(self.code_inputs.items()):
+            if isinstance(inputs, Vocabulary):
+                column = cast("CategoryColumn", self.columns[name])
+                codes[:, position] = inputs.encode(table[name], on_unknown=column.on_unknown)
+            else:
+                codes[:, position] = inputs.encode(table[name])
         return codes
 
     def encode_numbers(self, table: pa.Table) -> npt.NDArray[np.float32]:
-        """Return standardized numbers, shape ``(n_rows, n_numeric)``."""
-        parts = [scale.encode(table[name]) for name, scale in self.standardizers.items()]
-        if not parts:
-            return np.empty((table.num_rows, 0), np.float32)
-        return np.concatenate(parts, axis=1)
+        """Return scaled numbers, shape ``(n_rows, n_numeric)``."""
+        floats = np.empty((table.num_rows, self.n_numeric), np.float32)
+        start = 0
+        for name, inputs in self.float_inputs.items():
+            floats[:, start : start + inputs.width] = inputs.encode(table[name])
+            start += inputs.width
+        return floats
 
     def count_unseen(self, x_cat: npt.NDArray[np.int32], table: pa.Table) -> npt.NDArray[np.int32]:
         """Count the values of each row that training has never seen, shape ``(n_rows,)``.
 
-        A category of an earlier night counts if the last training rows held it no more. A null
-        counts where training had none: a missing category in a column that was full, a missing
-        number in a column that is not nullable.
+        A category of an earlier night counts if the last training rows held it no more, and so
+        does one too rare for a code. A null counts where training had none: a missing category in
+        a column that was full, a missing number in a column that is not nullable. A hashed word
+        never counts: nobody knows.
         """
         unseen = np.zeros(len(x_cat), np.int32)
-        for position, vocabulary in enumerate(self.vocabularies.values()):
-            trained = np.array([0, vocabulary.n_missing, *vocabulary.counts]) > 0
-            unseen += ~trained[x_cat[:, position]]
-        for name, scale in self.standardizers.items():
-            if not scale.nullable and table[name].null_count:
+        for position, inputs in enumerate(self.code_inputs.values()):
+            if isinstance(inputs, Vocabulary):
+                trained = np.concatenate([[False, inputs.n_missing > 0], inputs.counts > 0])
+                unseen += ~trained[x_cat[:, position]]
+        for name, inputs in self.float_inputs.items():
+            if not inputs.nullable and table[name].null_count:
                 unseen += table[name].is_null().to_numpy()
         return unseen
 
     def fingerprint(self) -> str:
         """Return the sha256 of everything that decides what a code or a float means."""
-        vocabularies: Json = [list(v.categories) for v in self.vocabularies.values()]
-        return digest_json({"encoder": self._spec(), "categories": vocabularies})
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digests: Json = [digest_of_words(v.categories) for v in self.vocabularies.values()]
+        rare: Json = [
+            np.flatnonzero(v.is_rare).tolist() if v.min_count > 1 else []
+            for v in self.vocabularies.values()
+        ]
+        return digest_json({"encoder": self._spec(), "categories": digests, "rare": rare})
 
     def categories_table(self) -> pa.Table:
-        """Return which code means what: column, code, category, count, first_seen.
+        """Return which code means what: column, code, category, count, first_seen, last_seen, state.
 
         The reserved codes stand there too, with a null category.
         """
-        rows: list[tuple[str, int, str | None, int | None, str | None]] = []
-        for name, vocabulary in self.vocabularies.items():
-            rows.append((name, UNSEEN, None, 0, None))
-            rows.append((name, MISSING, None, vocabulary.n_missing, None))
-            for code, word, count, seen in zip(
-                range(N_RESERVED, vocabulary.cardinality),
-                vocabulary.categories,
-                vocabulary.counts,
-                vocabulary.first_seen,
-                strict=True,
-            ):
-                rows.append((name, code, word, count, seen))
-        schema = pa.schema(
-            [
-                ("column", pa.string()),
-                ("code", pa.int32()),
-                ("category", pa.string()),
-                ("count", pa.int64()),
-                ("first_seen", pa.string()),
-            ]
-        )
-        columns = list(zip(*rows, strict=True)) or [[]] * len(schema)
-        return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
+        tables = [_ledger_rows(vocabulary) for vocabulary in self.vocabularies.values()]
+        return pa.concat_tables(tables) if tables else _CATEGORIES.empty_table()
 
     def save(self, folder: Path) -> None:
         """Write `encoder.json` and `categories.parquet`."""
@@ -172,41 +234,88 @@ class Encoder:
 
     @classmethod
     def _from_parts(cls, entries: list[dict[str, Any]], table: pa.Table) -> "Encoder":
-        words: dict[str, list[dict[str, Any]]] = {}
-        for row in table.to_pylist():
-            words.setdefault(str(row["column"]), []).append(row)
         columns: dict[str, Column] = {}
-        vocabularies: dict[str, Vocabulary] = {}
-        standardizers: dict[str, Standardizer] = {}
+        code_inputs: dict[str, CodeInput] = {}
+        floats: dict[str, FloatInput] = {}
+        adapter: TypeAdapter[Column] = TypeAdapter(Column)
         for entry in entries:
             name = str(entry["name"])
-            if entry["settings"]["kind"] == "category":
-                columns[name] = CategoryColumn.model_validate(entry["settings"])
-                rows = sorted(words.get(name, []), key=lambda row: int(row["code"]))
-                known = rows[N_RESERVED:]
-                vocabularies[name] = Vocabulary(
-                    name,
-                    tuple(str(row["category"]) for row in known),
-                    tuple(int(row["count"]) for row in known),
-                    tuple(str(row["first_seen"]) for row in known),
-                    n_missing=int(rows[MISSING]["count"]) if rows else 0,
-                )
-            else:
-                columns[name] = NumberColumn.model_validate(entry["settings"])
-                standardizers[name] = Standardizer(
-                    name,
-                    mean=float(entry["mean"]),
-                    deviation=float(entry["deviation"]),
-                    nullable=bool(entry["settings"]["nullable"]),
-                )
-        return cls(columns, vocabularies, standardizers)
+            columns[name] = column = adapter.validate_python(entry["settings"])
+            match column:
+                case CategoryColumn():
+                    rows = table.filter(pc.equal(table["column"], name))
+                    code_inputs[name] = _vocabulary(name, rows, int(entry["min_count"]))
+                case HashColumn():
+                    code_inputs[name] = HashInput(name, column.n_buckets)
+                case NumberColumn() | BooleanColumn() | DatetimeColumn():
+                    floats[name] = float_input_from_json(name, column, entry["parameters"])
+                case _:
+                    assert_never(column)
+        return cls(columns, code_inputs, floats)
 
     def _spec(self) -> dict[str, Json]:
         entries: list[Json] = []
         for name, column in self.columns.items():
             entry: dict[str, Json] = {"name": name, "settings": column.model_dump(mode="json")}
-            if name in self.standardizers:
-                scale = self.standardizers[name]
-                entry |= {"mean": scale.mean, "deviation": scale.deviation}
+            inputs = self.code_inputs.get(name)
+            if isinstance(inputs, Vocabulary):
+                entry["min_count"] = inputs.min_count
+            elif name in self.float_inputs:
+                entry["parameters"] = self.float_inputs[name].to_json()
             entries.append(entry)
         return {"version": ENCODER_VERSION, "columns": entries}
+
+
+def float_fitters(columns: Mapping[str, Column]) -> dict[str, Fitter]:
+    """Return what learns the parameters of each column that becomes floats."""
+    return {
+        name: float_input_fitter(name, column)
+        for name, column in columns.items()
+        if isinstance(column, NumberColumn | BooleanColumn | DatetimeColumn)
+    }
+
+
+def _ledger_rows(vocabulary: Vocabulary) -> pa.Table:
+    n = vocabulary.cardinality
+    counts = np.concatenate([[0, vocabulary.n_missing], vocabulary.counts])
+    columns: list[Iterable[object]] = [
+        pa.repeat(pa.scalar(vocabulary.column, pa.string()), n),
+        pa.array(np.arange(n, dtype=np.int32)),
+        pa.concat_arrays([pa.nulls(N_RESERVED, pa.string()), vocabulary.categories]),
+        pa.array(counts, pa.int64()),
+        _days(vocabulary.first_seen),
+        _days(vocabulary.last_seen),
+        pa.array([None] * N_RESERVED + vocabulary.states(), pa.string()),
+    ]
+    return pa.table(columns, schema=_CATEGORIES)
+
+
+def _days(days: "npt.NDArray[np.datetime64]") -> pa.Array:
+    text = pa.array(days, pa.date32()).cast(pa.string())
+    return pa.concat_arrays([pa.nulls(N_RESERVED, pa.string()), text])
+
+
+def _vocabulary(name: str, rows: pa.Table, min_count: int) -> Vocabulary:
+    if rows["code"].to_pylist()[:N_RESERVED] != [UNSEEN, MISSING]:
+        raise ModelError(f"column {name!r} has no codes in categories.parquet")
+    rows = rows.combine_chunks()
+    known = rows.slice(N_RESERVED)
+
+    def day(field: str) -> "npt.NDArray[np.datetime64]":
+        days: npt.NDArray[Any] = known[field].cast(pa.date32()).to_numpy()
+        return days.astype("datetime64[D]")
+
+    return Vocabulary(
+        name,
+        _one_chunk(known["category"]),
+        known["count"].to_numpy().astype(np.int64),
+        day("first_seen"),
+        day("last_seen"),
+        n_missing=int(rows["count"][MISSING].as_py()),
+        min_count=min_count,
+    )
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    chunks: Sequence[pa.Array] = column.chunks
+    return pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
