@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -177,6 +178,49 @@ def lock(path: Path, *, on_wait: Callable[[], None]) -> Generator[None]:
         yield
 
 
+@dataclass(frozen=True)
+class Staged:
+    """A temporary folder to fill, which becomes a published one under a name found on the way."""
+
+    folder: Path
+
+    def publish(self, folder: Path, facts: Mapping[str, Json]) -> None:
+        """Write the manifest and rename to `folder`, beside the temporary one.
+
+        A `folder` that is already there is replaced.
+
+        Args:
+            folder: where the result shall stand.
+            facts: what the manifest says besides `files` (sizes in bytes, sha256).
+        """
+        files: dict[str, Json] = {}
+        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+            _sync_file(path)
+            name = path.relative_to(self.folder).as_posix()
+            files[name] = {"size_bytes": path.stat().st_size, "sha256": digest_file(path)}
+        write_json(self.folder / MANIFEST, {**facts, "files": files})
+        _recover(folder)
+        _replace_folder(self.folder, folder)
+
+
+@contextlib.contextmanager
+def staged(parent: Path, label: str) -> Generator[Staged]:
+    """Give a temporary folder below `parent`; what is not published when it ends is gone.
+
+    Raises:
+        StorageError: the disk is full, read-only, or otherwise refuses.
+    """
+    writable_folder(parent)
+    scratch = _beside(parent / label)
+    scratch.mkdir()
+    try:
+        yield Staged(scratch)
+    except OSError as error:
+        raise StorageError(f"cannot write {parent / label}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
     """Give a temporary folder to fill; on success write its manifest and rename it to `folder`.
@@ -191,23 +235,9 @@ def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
     Raises:
         StorageError: the disk is full, read-only, or otherwise refuses.
     """
-    writable_folder(folder.parent)
-    _recover(folder)
-    scratch = _beside(folder)
-    scratch.mkdir()
-    try:
-        yield scratch
-        files: dict[str, Json] = {}
-        for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
-            _sync_file(path)
-            name = path.relative_to(scratch).as_posix()
-            files[name] = {"size_bytes": path.stat().st_size, "sha256": digest_file(path)}
-        write_json(scratch / MANIFEST, {**facts, "files": files})
-        _replace_folder(scratch, folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with staged(folder.parent, folder.name) as stage:
+        yield stage.folder
+        stage.publish(folder, facts)
 
 
 def believed(folder: Path) -> dict[str, Json] | None:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.content import text_bytes
+
 Numbers = npt.NDArray[np.int32]
 # Below this many words it is cheaper to wait for more than to build a hash table for them.
 _MIN_PENDING = 65_536
@@ -91,10 +93,7 @@ def count_words(values: pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64
 def digest_of_words(words: pa.Array) -> str:
     """Return the sha256 of words without nulls, their order included."""
     digest = hashlib.sha256(pc.binary_length(words).to_numpy(zero_copy_only=False).tobytes())
-    _, offsets, data = words.buffers()
-    if data is not None and len(words):
-        bounds = np.frombuffer(offsets, np.int32)[words.offset : words.offset + len(words) + 1]
-        digest.update(memoryview(data)[bounds[0] : bounds[-1]])
+    digest.update(text_bytes(words))
     return digest.hexdigest()
 
 
