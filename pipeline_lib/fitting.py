@@ -61,7 +61,7 @@ def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
 def split_rows(rows: pa.Table, config: PipelineConfig) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Return the rows of train, val and test."""
     by = list(config.data.key) or list(config.columns)
-    assigned = assign_splits(rows, by, config.split)
+    assigned = assign_splits(rows, by, config.split, data=config.data)
     train, val, test = (rows.filter(pa.array(assigned == number)) for number in range(3))
     return train, val, test
 

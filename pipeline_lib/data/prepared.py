@@ -15,7 +15,6 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract import check_rows, typed_rows
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.data.splits import SPLITS, SplitName, assign_splits
-from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.storage import believed, code_digest, dataset_folder, digest_json, publish
 
 
@@ -67,7 +66,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     """Write the rows of each split to a file of its own.
 
     Raises:
-        ContractError: a split is empty.
+        ContractError: a split is empty, or rows have no time to be split by.
     """
     by, snapshot = split_columns(config), checked.snapshot
     rule = digest_json([by, config.split.model_dump(mode="json")])
@@ -77,8 +76,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     if believed(folder) is None:
         rows = snapshot.read()
         typed = typed_rows(rows, config.columns, config.data, source=snapshot.source)
-        assigned = assign_splits(typed, by, config.split)
-        _refuse_empty(config, np.bincount(assigned, minlength=len(SPLITS)).tolist())
+        assigned = assign_splits(typed, by, config.split, data=config.data)
         with publish(folder, {"digest": digest}) as scratch:
             for number, name in enumerate(SPLITS):
                 mine = rows.filter(pa.array(np.equal(assigned, number)))
@@ -87,15 +85,3 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
         name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in SPLITS
     }
     return SplitRows(folder, digest, snapshot.digest, rule, counts)
-
-
-def _refuse_empty(config: PipelineConfig, counts: list[int]) -> None:
-    empty = [name for name, n_rows in zip(SPLITS, counts, strict=True) if n_rows == 0]
-    if empty:
-        by = ", ".join(split_columns(config)[:5])
-        message = (
-            f"no row falls into {' and '.join(empty)}: `split` takes val {config.split.val:g} and "
-            f"test {config.split.test:g} by the hash of {by}. Gather more different rows, or take "
-            "larger shares"
-        )
-        raise ContractError([Violation(config.data.target, "split", sum(counts), message)])
