@@ -90,7 +90,10 @@ def key_hashes(typed: pa.Table, key: Sequence[str]) -> Hashes:
 def _value_hashes(values: pa.ChunkedArray) -> Hashes:
     if pa.types.is_string(values.type):
         words = pc.fill_null(values, "").to_numpy()
-        return _mix(pd.util.hash_array(words, categorize=False)  # pyright: ignore[reportAttributeAccessIssue])
+        hashed: Hashes = pd.util.hash_array(  # pyright: ignore[reportAttributeAccessIssue]
+            words, categorize=False
+        )
+        return _mix(hashed)
     if pa.types.is_floating(values.type):
         return _mix(_plain_zero(pc.fill_null(values, 0.0)).to_numpy().view(np.uint64))
     if pa.types.is_timestamp(values.type):
