@@ -68,7 +68,7 @@ def record_of(
         version=version.version if version else "",
         source=snapshot.source,
         n_rows={str(name): n for name, n in rows.n_rows.items()},
-        new_categories=encoded.new_categories,
+        changes=encoded.changes,
         training=trained.facts,
         data_digest=snapshot.digest,
         links=links,

@@ -48,7 +48,7 @@ def retrain(
             return _ended(skipped(past))
         rows = split(settings, validate(settings, snapshot))
         encoded = encode(settings, rows)
-        with tracked_run(settings, snapshot, encoded) as run:
+        with tracked_run(settings, snapshot) as run:
             trained = train(settings, encoded, run)
             result = evaluate(settings, rows, encoded, trained, run)
             verdict = decide(settings, rows, result, run)

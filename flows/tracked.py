@@ -11,9 +11,9 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.encoding.prepared import EncodedData
-from pipeline_lib.storage import Json, code_digest, dataset_folder, digest_json, lock
+from pipeline_lib.storage import dataset_folder, lock
 from pipeline_lib.tracking.reference import RunReference
 
 # What `prefect server start` takes when nothing else is said.
@@ -36,19 +36,15 @@ def only_run_of(name: str) -> Generator[None]:
 
 
 @contextmanager
-def tracked_run(
-    config: PipelineConfig, snapshot: Snapshot, encoded: EncodedData
-) -> Generator[RunReference]:
+def tracked_run(config: PipelineConfig, snapshot: Snapshot) -> Generator[RunReference]:
     """Start the MLflow run of this flow run; see `pipeline_lib.tracking.runs.start_run`."""
     from pipeline_lib.tracking.runs import start_run
 
-    # The encoded rows stand for snapshot, contract, split and ledger.
-    key: Json = [snapshot.digest, encoded.digest, config.digest(), code_digest()]
     tags = {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
     with start_run(
         config,
         snapshot,
-        run_key=digest_json(key)[:16],
+        run_key=run_key(config, snapshot),
         run_name=run_name(),
         tags=tags,
     ) as run:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import torch
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract import check_rows
+from pipeline_lib.data.checked import contract_checker
+from pipeline_lib.data.prepared import split_columns, typed_to_split
 from pipeline_lib.data.splits import assign_splits
 from pipeline_lib.encoding import (
     ClassTarget,
@@ -40,10 +41,13 @@ def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
         TrainingError: the loss is not finite, or there are too few rows.
         DeviceError: the device asked for is not there.
     """
-    rows = check_rows(table, config.columns, config.data, config.validation, source="the table")
+    checker = contract_checker(config, source="the table")
+    checker.check(table)
+    kept = checker.finish(lambda: [table]).kept(table, 0)
+    rows = typed_to_split(kept, config)
     train, val, _ = split_rows(rows, config)
     today = datetime.now(UTC).date().isoformat()
-    encoder = Encoder.fit(train, config.columns, today=today, min_count=config.encoding.min_count)
+    encoder = Encoder.fit(train, config.columns, today=today, encoding=config.encoding)
     column = config.data.target
     target = fit_target(config.data, train[column], rows[column])
     session = TrainingSession.start(
@@ -59,9 +63,8 @@ def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
 
 
 def split_rows(rows: pa.Table, config: PipelineConfig) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the rows of train, val and test."""
-    by = list(config.data.key) or list(config.columns)
-    assigned = assign_splits(rows, by, config.split, data=config.data)
+    """Return the typed rows of train, val and test."""
+    assigned = assign_splits(rows, split_columns(config), config.split, data=config.data)
     train, val, test = (rows.filter(pa.array(assigned == number)) for number in range(3))
     return train, val, test
 

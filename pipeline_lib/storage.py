@@ -111,14 +111,22 @@ def code_digest() -> str:
 
 def write_json(path: Path, value: Json) -> None:
     """Replace a JSON file atomically: a reader sees the old text or the new one, whole."""
-    scratch = _beside(path)
-    with scratch.open("w", encoding="utf-8") as file:
+    with replacing(path) as scratch, scratch.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """Give a file to write that takes the place of `path` when it is whole, and not before."""
+    scratch = _beside(path)
+    try:
+        yield scratch
+        _sync_file(scratch)
+        scratch.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def append_json_line(path: Path, value: Json) -> None:

@@ -15,8 +15,10 @@ from pipeline_lib.encoding.prepared import EncodedData, encode_splits
 def encode(config: PipelineConfig, rows: SplitRows) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, let the ledger grow."""
     encoded = encode_splits(config, rows, today=datetime.now(UTC).date().isoformat())
-    new = sum(encoded.new_categories.values())
-    get_run_logger().info(
-        "encode    %d columns, %d new categories in the ledger", len(config.columns), new
-    )
+    logger = get_run_logger()
+    new = sum(change.new.n for change in encoded.changes)
+    logger.info("encode    %d columns, %d new categories in the ledger", len(config.columns), new)
+    for change in encoded.changes:
+        if change.quiet.n or change.back.n or change.n_rare:
+            logger.info("encode    %s: %s", change.column, change)
     return encoded

@@ -37,7 +37,7 @@ def register(
     tags = {
         "decision": decision.outcome,
         "decision.reason": decision.reason,
-        "data.digest": rows.snapshot_digest,
+        "data.digest": rows.snapshot.digest,
         "config.digest": config.digest(),
         "split.rule": rows.rule,
     }

@@ -29,7 +29,7 @@ def codes(
         print(json.dumps([asdict(code) for code in found], indent=2, ensure_ascii=False))
         return 0
     print_table(
-        ("column", "code", "category", "train rows", "first seen"),
+        ("column", "code", "category", "train rows", "first seen", "last seen", "state"),
         [
             (
                 code.column,
@@ -37,6 +37,8 @@ def codes(
                 f"({code.meaning})" if code.category is None else code.category,
                 str(code.count),
                 code.first_seen,
+                code.last_seen,
+                code.state,
             )
             for code in found
         ],

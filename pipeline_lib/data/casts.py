@@ -5,6 +5,7 @@ numbers goes through whole numbers only. Text, an integer and a float that mean 
 become the same word.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -245,3 +246,31 @@ def _nan_as_null(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _null_where(mask: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.fill_null(mask, False), pa.scalar(None, values.type), values)
+
+
+def read_columns(rows: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+    """Return columns with their declared types; null where a value cannot be read.
+
+    Words of a dictionary stay in it, so that each is read once.
+
+    Args:
+        rows: as they came, quarantined ones too; every column is there.
+        columns: the contract by column name.
+    """
+    return pa.table(
+        {
+            name: rows[name]
+            if _is_dictionary_of_words(rows[name], column)
+            else read_column(rows[name], column).values
+            for name, column in columns.items()
+        }
+    )
+
+
+def _is_dictionary_of_words(values: pa.ChunkedArray, column: Column) -> bool:
+    kind = values.type
+    return (
+        isinstance(column, CategoryColumn | HashColumn)
+        and pa.types.is_dictionary(kind)
+        and pa.types.is_string(kind.value_type)
+    )

@@ -1,7 +1,7 @@
 """What rows are known by: one sha256 over their content, made as they stream by."""
 
 import hashlib
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,12 @@ import pyarrow.compute as pc
 from pipeline_lib.storage import Json, digest_json
 
 _BLOCK_ROWS = 65_536
+
+
+class _Hash(Protocol):
+    def update(self, data: "bytes | memoryview[Any]", /) -> None: ...
+    def copy(self) -> "_Hash": ...
+    def hexdigest(self) -> str: ...
 
 
 class ContentDigest:
@@ -25,7 +31,7 @@ class ContentDigest:
 
     def __init__(self, schema: pa.Schema, *, prefix_rows: int | None = None) -> None:
         self._schema, self._prefix_rows = schema, prefix_rows
-        self._hashes = [hashlib.sha256() for _ in schema]
+        self._hashes: list[_Hash] = [hashlib.sha256() for _ in schema]
         self._pending: list[pa.Table] = []
         self._n_pending = self._n_done = 0
         self.prefix: str | None = None
@@ -58,7 +64,7 @@ class ContentDigest:
         _feed(self._hashes, block)
         self._n_done += block.num_rows
 
-    def _digest(self, hashes: "list[hashlib._Hash]", n_rows: int) -> str:
+    def _digest(self, hashes: "list[_Hash]", n_rows: int) -> str:
         columns: list[Json] = [
             {"name": field.name, "type": str(plain_type(field.type)), "digest": hash_.hexdigest()}
             for field, hash_ in zip(self._schema, hashes, strict=True)
@@ -81,7 +87,7 @@ def plain_type(arrow_type: pa.DataType) -> pa.DataType:
     return pa.string() if any(test(arrow_type) for test in texts) else arrow_type
 
 
-def _feed(hashes: "list[hashlib._Hash]", block: pa.Table) -> None:
+def _feed(hashes: "list[_Hash]", block: pa.Table) -> None:
     for column, hash_ in zip(block.columns, hashes, strict=True):
         plain = plain_type(column.type)
         values = pa.concat_arrays(column.cast(plain).chunks)

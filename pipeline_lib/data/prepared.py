@@ -1,60 +1,70 @@
-"""Rows on their way to the encoder: checked, then split.
+"""Rows on their way to the encoder: who is in which split.
 
-The split files hold the rows as they came, all columns of the source: each model that is asked
-about them, tonight's or the champion, types them by its own contract.
+The test rows are kept as they came, all columns of the source: each model that is asked about
+them, tonight's or the champion, types them by its own contract.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract import check_rows, typed_rows
+from pipeline_lib.config import CategoryColumn, PipelineConfig
+from pipeline_lib.data.casts import read_columns
+from pipeline_lib.data.checked import CheckedRows, split_source_columns
+from pipeline_lib.data.contract import declared_columns, typed_rows
 from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.data.splits import SPLITS, SplitName, assign_splits
-from pipeline_lib.storage import believed, code_digest, dataset_folder, digest_json, publish
+from pipeline_lib.data.splits import SPLITS, UNUSED, SplitAssigner, SplitName
+from pipeline_lib.storage import (
+    Json,
+    believed,
+    code_digest,
+    dataset_folder,
+    digest_bytes,
+    digest_json,
+    publish,
+)
 
-
-@dataclass(frozen=True)
-class CheckedRows:
-    """A snapshot that keeps the contract."""
-
-    snapshot: Snapshot
-    n_rows: int
+_ASSIGNMENT = "assignment.parquet"
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Rows as they came, one file per split; `rule` tells how the snapshot was split."""
+    """The split of every row of a snapshot; `rule` tells how it was split."""
 
     folder: Path
     digest: str
-    snapshot_digest: str
+    snapshot: Snapshot
     rule: str
     n_rows: dict[SplitName, int]
+    n_unused: int
+    warnings: tuple[str, ...]
+
+    def assignment(self) -> npt.NDArray[np.int8]:
+        """Return positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``."""
+        return pq.read_table(self.folder / _ASSIGNMENT)["split"].to_numpy()
 
     def read(self, split: SplitName) -> pa.Table:
         """Return the rows of a split, all columns, untyped."""
-        return pq.read_table(self.folder / f"{split}.parquet")
+        if split == "test":
+            return pq.read_table(self.folder / "test.parquet")
+        number, first_row, assigned = SPLITS.index(split), 0, self.assignment()
+        tables: list[pa.Table] = []
+        for batch in self.snapshot.batches():
+            mine = assigned[first_row : first_row + batch.num_rows] == number
+            tables.append(batch.filter(pa.array(mine)))
+            first_row += batch.num_rows
+        return pa.concat_tables(tables)
 
     def read_typed(self, split: SplitName, config: PipelineConfig) -> pa.Table:
         """Return features, target and key of a split, with their declared types."""
         return typed_rows(self.read(split), config.columns, config.data, source=f"{split} rows")
-
-
-def check_snapshot(config: PipelineConfig, snapshot: Snapshot) -> CheckedRows:
-    """Hold a snapshot against the contract.
-
-    Raises:
-        DataError: see `data.contract.check_rows`.
-    """
-    rows = check_rows(
-        snapshot.read(), config.columns, config.data, config.validation, source=snapshot.source
-    )
-    return CheckedRows(snapshot, rows.num_rows)
 
 
 def split_columns(config: PipelineConfig) -> list[str]:
@@ -63,25 +73,67 @@ def split_columns(config: PipelineConfig) -> list[str]:
 
 
 def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
-    """Write the rows of each split to a file of its own.
+    """Write down the split of each row, and the test rows as they came.
 
     Raises:
         ContractError: a split is empty, or rows have no time to be split by.
+        StorageError: the place cannot be written.
     """
     by, snapshot = split_columns(config), checked.snapshot
     rule = digest_json([by, config.split.model_dump(mode="json")])
     typing = {name: column.model_dump(mode="json") for name, column in config.columns.items()}
-    digest = digest_json([snapshot.digest, rule, typing, code_digest()])
+    aside = digest_bytes(checked.report.quarantined_rows.tobytes())
+    digest = digest_json([snapshot.digest, aside, rule, typing, code_digest()])
     folder = dataset_folder(config.name) / "splits" / digest[:16]
-    if believed(folder) is None:
-        rows = snapshot.read()
-        typed = typed_rows(rows, config.columns, config.data, source=snapshot.source)
-        assigned = assign_splits(typed, by, config.split, data=config.data)
-        with publish(folder, {"digest": digest}) as scratch:
-            for number, name in enumerate(SPLITS):
-                mine = rows.filter(pa.array(np.equal(assigned, number)))
-                pq.write_table(mine, scratch / f"{name}.parquet", compression="zstd")
-    counts: dict[SplitName, int] = {
-        name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in SPLITS
+    manifest = believed(folder)
+    if manifest is None or manifest["digest"] != digest:
+        manifest = _split(config, checked, by, folder, digest)
+    n_rows = cast("dict[SplitName, int]", manifest["n_rows"])
+    counts: dict[SplitName, int] = {name: n_rows[name] for name in SPLITS}
+    warnings = tuple(cast("list[str]", manifest["warnings"]))
+    n_unused = snapshot.n_rows - checked.report.n_quarantined - sum(counts.values())
+    return SplitRows(folder, digest, snapshot, rule, counts, n_unused, warnings)
+
+
+def _split(
+    config: PipelineConfig, checked: CheckedRows, by: Sequence[str], folder: Path, digest: str
+) -> dict[str, Json]:
+    assigner = SplitAssigner(config.split, by=by, data=config.data)
+    kept = checked.kept()
+    for batch in _kept_batches(checked, kept):
+        assigner.add(typed_to_split(batch, config))
+    assignment = assigner.finish()
+    splits = np.full(len(kept), UNUSED, np.int8)
+    splits[kept] = assignment.splits
+    facts: dict[str, Json] = {
+        "digest": digest,
+        "n_rows": {str(name): n for name, n in assignment.counts.items()},
+        "warnings": list(assignment.warnings),
     }
-    return SplitRows(folder, digest, snapshot.digest, rule, counts)
+    with publish(folder, facts) as scratch, ExitStack() as stack:
+        pq.write_table(pa.table({"split": splits}), scratch / _ASSIGNMENT, compression="zstd")
+        first_row, writer = 0, None
+        for batch in checked.snapshot.batches():
+            is_test = splits[first_row : first_row + batch.num_rows] == SPLITS.index("test")
+            first_row += batch.num_rows
+            writer = writer or stack.enter_context(
+                pq.ParquetWriter(scratch / "test.parquet", batch.schema, compression="zstd")
+            )
+            writer.write_table(batch.filter(pa.array(is_test)))
+    return facts
+
+
+def typed_to_split(rows: pa.Table, config: PipelineConfig) -> pa.Table:
+    """Return the columns of the contract and those that the split goes by, typed."""
+    columns = declared_columns(config.columns, config.data)
+    extra = {name: CategoryColumn() for name in split_source_columns(config) if name not in columns}
+    return read_columns(rows, {**columns, **extra})
+
+
+def _kept_batches(checked: CheckedRows, kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """Yield the raw rows that are not put aside."""
+    first_row = 0
+    for batch in checked.snapshot.batches():
+        mine = kept[first_row : first_row + batch.num_rows]
+        yield batch if mine.all() else batch.filter(pa.array(mine))
+        first_row += batch.num_rows

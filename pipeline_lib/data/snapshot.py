@@ -42,13 +42,15 @@ class Snapshot:
     """Where a night's rows lie; `digest` is over their content, order included.
 
     `arrivals` are the ranges of rows that the last night did not have, or None where nobody can
-    tell; `news` says in words what happened to the source's parts since then.
+    tell; `news` says in words what happened to the source's parts since then. `reading` is the
+    digest of the settings that the source was read with.
     """
 
     folder: Path
     digest: str
     n_rows: int
     source: str
+    reading: str = ""
     parts: tuple[PartRows, ...] = ()
     arrivals: tuple[tuple[int, int], ...] | None = None
     news: tuple[str, ...] = ()
@@ -194,7 +196,9 @@ def take_snapshot(
                 "source": stream.source,
             }
             stage.publish(folder, facts)
-    snapshot = Snapshot(folder, content, writing.n_rows, stream.source, tuple(writing.parts))
+    snapshot = Snapshot(
+        folder, content, writing.n_rows, stream.source, reading, tuple(writing.parts)
+    )
     return _told(snapshot, stream, last, grew=last is not None and digest.prefix == last.digest)
 
 

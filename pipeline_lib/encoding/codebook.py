@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.prepared import read_ledger
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
@@ -13,31 +16,46 @@ _RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
 
 @dataclass(frozen=True)
 class Code:
-    """One code of a column. `category` is None for the reserved ones, which `meaning` names."""
+    """One code of a column. `category` is None for the reserved ones, which `meaning` names.
+
+    Days are ISO 8601, empty where there is none; `state` is active, rare or retired.
+    """
 
     column: str
     code: int
     category: str | None
     meaning: str
     count: int
-    first_seen: str
+    first_seen: str = ""
+    last_seen: str = ""
+    state: str = ""
 
 
 def codes_of(vocabulary: Vocabulary) -> tuple[Code, ...]:
     """Return every code of a column, reserved ones first."""
     counts = {MISSING: vocabulary.n_missing}
     reserved = [
-        Code(vocabulary.column, code, None, meaning, counts.get(code, 0), "")
+        Code(vocabulary.column, code, None, meaning, counts.get(code, 0))
         for code, meaning in _RESERVED.items()
     ]
+    parts = (
+        vocabulary.categories.to_pylist(),
+        vocabulary.counts.tolist(),
+        _days(vocabulary.first_seen),
+        _days(vocabulary.last_seen),
+        vocabulary.states(),
+    )
     known = [
-        Code(vocabulary.column, code, word, "category", count, seen)
-        for code, (word, count, seen) in enumerate(
-            zip(vocabulary.categories, vocabulary.counts, vocabulary.first_seen, strict=True),
-            start=len(_RESERVED),
+        Code(vocabulary.column, code, word, "category", count, first, last, state)
+        for code, (word, count, first, last, state) in enumerate(
+            zip(*parts, strict=True), start=len(_RESERVED)
         )
     ]
     return (*reserved, *known)
+
+
+def _days(days: "npt.NDArray[np.datetime64]") -> list[str]:
+    return ["" if day is None else str(day) for day in days.astype(object).tolist()]
 
 
 def codebook(encoder: Encoder) -> Json:
@@ -51,6 +69,7 @@ def codebook(encoder: Encoder) -> Json:
                     "meaning": code.meaning,
                     "category": code.category,
                     "train_rows": code.count,
+                    "state": code.state,
                 }
                 for code in codes_of(vocabulary)
             ],

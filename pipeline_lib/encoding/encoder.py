@@ -58,6 +58,10 @@ class CountedWords:
     words: pa.Array
     counts: npt.NDArray[np.int64]
 
+    def held(self) -> list[str]:
+        """Return the words that some row holds."""
+        return self.words.filter(pa.array(self.counts[1:] > 0)).to_pylist()
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -196,7 +200,7 @@ class Encoder:
         return digest_json({"encoder": self._spec(), "categories": digests, "rare": rare})
 
     def categories_table(self) -> pa.Table:
-        """Return which code means what: column, code, category, count, first_seen, last_seen, state.
+        """Return which code means what, in the columns of `categories.parquet`.
 
         The reserved codes stand there too, with a null category.
         """

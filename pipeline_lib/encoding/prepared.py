@@ -1,23 +1,39 @@
 """Encoded splits of a dataset, published under their digest, and the ledger that grows with them.
 
 The ledger is the encoder of the last encoded night. The next one starts from its vocabularies, so
-a code keeps its category; a damaged ledger is refused, for codes would change their meaning.
+a code keeps its category; a damaged ledger, or another dataset's, is refused, for codes would
+change their meaning.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
 
-from pipeline_lib.config import CategoryColumn, PipelineConfig
+from pipeline_lib.config import CategoryColumn, Column, PipelineConfig
+from pipeline_lib.data.casts import read_columns
+from pipeline_lib.data.contract import target_column
 from pipeline_lib.data.prepared import SplitRows
-from pipeline_lib.data.splits import SPLITS, SplitName
+from pipeline_lib.data.snapshot import PartRows, Snapshot
+from pipeline_lib.data.splits import SplitName
 from pipeline_lib.encoding.encoder import Encoder
-from pipeline_lib.encoding.target import Target, fit_target, target_from_json, target_to_json
-from pipeline_lib.encoding.tensors import EncodedSplit, read_split, write_split
+from pipeline_lib.encoding.ledger import LedgerChange, ledger_changes
+from pipeline_lib.encoding.numeric import Standardizer
+from pipeline_lib.encoding.segments import Segment, read_segment, write_segment
+from pipeline_lib.encoding.streaming import Counted, NumberedRows
+from pipeline_lib.encoding.target import (
+    NumberTarget,
+    Target,
+    class_target,
+    target_from_json,
+    target_to_json,
+)
+from pipeline_lib.encoding.tensors import EncodedSplit, read_split
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import StorageError
 from pipeline_lib.storage import (
@@ -27,17 +43,22 @@ from pipeline_lib.storage import (
     dataset_folder,
     digest_json,
     publish,
+    staged,
     write_json,
 )
+
+# Below this many rows a part is numbered again each night with its neighbours: opening the files
+# of a kept segment costs as much.
+_MIN_KEPT_ROWS = 50_000
 
 
 @dataclass(frozen=True)
 class EncodedData:
-    """Where encoded splits, encoder and target lie; `new_categories` counts by column."""
+    """Where encoded splits, encoder and target lie, and what tonight changed in the ledger."""
 
     folder: Path
     digest: str
-    new_categories: Mapping[str, int]
+    changes: tuple[LedgerChange, ...]
 
     def read_encoder(self) -> Encoder:
         """Return the encoder that made the splits."""
@@ -62,15 +83,21 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
     """Return a dataset's vocabularies so far; none before the first night.
 
     Raises:
-        StorageError: the ledger is damaged.
+        StorageError: the ledger is damaged, or another dataset's.
     """
     folder = ledger_folder(name)
-    if believed(folder) is None:
+    manifest = believed(folder)
+    if manifest is None:
         if not folder.exists():
             return {}
         raise StorageError(
             f"{folder} is damaged: its files are not those of its manifest. Restore it; removing "
             "it starts new codes, and models and encoded splits of earlier nights lose theirs"
+        )
+    if manifest.get("dataset") != name:
+        raise StorageError(
+            f"{folder} is the ledger of {manifest.get('dataset')!r}, not of {name!r}: its codes "
+            f"mean other categories. Restore {name}'s own, or remove it to start new codes"
         )
     return Encoder.load(folder).vocabularies
 
@@ -78,45 +105,133 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
 def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, and let the ledger grow.
 
+    The same rows under the same config are encoded once: later nights find them done.
+
     Raises:
         ContractError: a class has no training row.
         UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
         StorageError: the ledger is damaged, or a place cannot be written.
     """
     ledger = read_ledger(config.name)
-    tables = {name: rows.read_typed(name, config) for name in SPLITS}
-    train, target_column = tables["train"], config.data.target
-    encoder = Encoder.fit(
-        train,
-        config.columns,
-        today=today,
-        min_count=config.encoding.min_count,
-        ledger=ledger,
+    digest = digest_json(
+        [rows.digest, _settings(config), config.encoding.model_dump(mode="json"), code_digest()]
     )
-    every = pa.chunked_array([c for t in tables.values() for c in t[target_column].chunks])
-    target = fit_target(config.data, train[target_column], every)
-    target_json: Json = target_to_json(target)
-    digest = digest_json([rows.digest, encoder.fingerprint(), target_json, code_digest()])
     folder = dataset_folder(config.name) / "encoded" / digest[:16]
-    if believed(folder) is None:
-        with publish(folder, {"digest": digest}) as scratch:
+    if (done := _already_encoded(folder, digest, ledger)) is not None:
+        return done
+    columns = {**config.columns, config.data.target: target_column(config.data)}
+    with _segments(config, rows.snapshot, columns) as segments:
+        numbered = NumberedRows(segments, columns, rows.assignment())
+        counted = numbered.count()
+        target = _target(config, counted)
+        encoder = Encoder.of_counts(
+            config.columns,
+            counted.train,
+            {name: f for name, f in counted.fitters.items() if name != target.column},
+            today=today,
+            encoding=config.encoding,
+            ledger=ledger,
+        )
+        numbered.refuse_unknown(encoder, counted)
+        changes = ledger_changes(ledger, encoder, counted.train)
+        told: list[Json] = [asdict(change) for change in changes]
+        facts: dict[str, Json] = {
+            "digest": digest,
+            "encoder": encoder.fingerprint(),
+            "changes": told,
+        }
+        with publish(folder, facts) as scratch:
             encoder.save(scratch)
-            write_json(scratch / "target.json", target_json)
-            for name, table in tables.items():
-                write_split(
-                    scratch / f"{name}.parquet", EncodedSplit.of(table, encoder, target), encoder
-                )
+            write_json(scratch / "target.json", target_to_json(target))
+            numbered.write(scratch, encoder, target)
     _grow_ledger(config.name, ledger, encoder)
-    new = {
-        name: len(vocabulary.categories) - len(ledger[name].categories if name in ledger else ())
-        for name, vocabulary in encoder.vocabularies.items()
-    }
-    return EncodedData(folder, digest, {name: n for name, n in new.items() if n})
+    return EncodedData(folder, digest, changes)
+
+
+def _settings(config: PipelineConfig) -> Json:
+    """Return what decides how a column is read and encoded, in the order of columns."""
+    columns: list[Json] = [
+        [name, column.model_dump(mode="json")] for name, column in config.columns.items()
+    ]
+    return [columns, config.data.target, config.data.task, list(config.data.classes or ())]
+
+
+def _already_encoded(
+    folder: Path, digest: str, ledger: Mapping[str, Vocabulary]
+) -> EncodedData | None:
+    """Return what an earlier night has encoded, if its codes still mean the same."""
+    manifest = believed(folder)
+    if manifest is None or manifest["digest"] != digest:
+        return None
+    encoder = Encoder.load(folder)
+    for name, vocabulary in encoder.vocabularies.items():
+        known = ledger.get(name, Vocabulary(name)).categories
+        if not known.slice(0, len(vocabulary.categories)).equals(vocabulary.categories):
+            return None
+    changes = cast("list[dict[str, Any]]", manifest["changes"])
+    return EncodedData(folder, digest, tuple(LedgerChange.from_json(c) for c in changes))
+
+
+def _target(config: PipelineConfig, counted: Counted) -> Target:
+    column = config.data.target
+    if config.data.task == "regression":
+        scale = counted.fitters[column].finish()
+        assert isinstance(scale, Standardizer)
+        return NumberTarget(column, scale.mean, scale.deviation)
+    return class_target(config.data, counted.train[column].held(), counted.used[column].held())
+
+
+@contextmanager
+def _segments(
+    config: PipelineConfig, snapshot: Snapshot, columns: Mapping[str, Column]
+) -> Iterator[list[Segment]]:
+    """Give the numbered rows of a snapshot; those of big parts are kept for the next night."""
+    dataset, segments, kept = dataset_folder(config.name), list[Segment](), set[str]()
+    with staged(dataset, "numbered") as stage:
+        for number, run in enumerate(_runs(snapshot)):
+            batches = _typed_batches(snapshot, columns, (run.first_row, run.stop))
+            if not run.fingerprint:
+                folder = stage.folder / str(number)
+                folder.mkdir()
+                segments.append(write_segment(folder, batches, columns))
+                continue
+            key = [run.name, run.fingerprint, snapshot.reading, _settings(config), code_digest()]
+            folder = dataset / "segments" / digest_json(key)[:16]
+            kept.add(folder.name)
+            if believed(folder) is None:
+                with publish(folder, {"part": run.name}) as scratch:
+                    write_segment(scratch, batches, columns, compression="lz4")
+            segments.append(read_segment(folder, columns))
+        yield segments
+    for folder in (dataset / "segments").glob("*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(snapshot: Snapshot) -> Iterator[PartRows]:
+    """Yield parts worth keeping by themselves; rows between them without a fingerprint."""
+    start = 0
+    for part in snapshot.parts if len(snapshot.parts) > 1 else ():
+        if part.n_rows >= _MIN_KEPT_ROWS and part.fingerprint:
+            if part.first_row > start:
+                yield PartRows("", "", start, part.first_row - start)
+            yield part
+            start = part.stop
+    if start < snapshot.n_rows:
+        yield PartRows("", "", start, snapshot.n_rows - start)
+
+
+def _typed_batches(
+    snapshot: Snapshot, columns: Mapping[str, Column], rows: tuple[int, int]
+) -> Iterator[pa.Table]:
+    words = [name for name, column in columns.items() if isinstance(column, CategoryColumn)]
+    for batch in snapshot.batches(rows=rows, dictionaries=words):
+        yield read_columns(batch, columns)
 
 
 def _grow_ledger(name: str, ledger: Mapping[str, Vocabulary], encoder: Encoder) -> None:
     """Write tonight's vocabularies, and those of columns that tonight's config does not have."""
     vocabularies = {**ledger, **encoder.vocabularies}
     kept = Encoder({name: CategoryColumn() for name in vocabularies}, vocabularies, {})
-    with publish(ledger_folder(name), {"encoder": kept.fingerprint()}) as scratch:
+    with publish(ledger_folder(name), {"dataset": name, "encoder": kept.fingerprint()}) as scratch:
         kept.save(scratch)

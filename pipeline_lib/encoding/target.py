@@ -1,6 +1,6 @@
 """The target as the loss wants it, and back: class numbers, or a standardized number."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +84,13 @@ def fit_target(data: DataSettings, train: pa.ChunkedArray, every: pa.ChunkedArra
     if data.task == "regression":
         scale = Standardizer.fit(data.target, train, nullable=False)
         return NumberTarget(data.target, scale.mean, scale.deviation)
-    present = set(every.unique().to_pylist())
-    if untrained := sorted(present - set(train.unique().to_pylist())):
+    return class_target(data, train.unique().to_pylist(), every.unique().to_pylist())
+
+
+def class_target(data: DataSettings, train: Iterable[str], every: Iterable[str]) -> ClassTarget:
+    """Return the target of a classification; arguments and errors as in `fit_target`."""
+    present = set(every)
+    if untrained := sorted(present - set(train)):
         message = (
             f"classes without a training row: {examples(untrained)}. "
             "Gather more rows of them, or choose another `split.seed`"

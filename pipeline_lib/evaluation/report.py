@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline_lib.config import METRICS, Metric, Task
+from pipeline_lib.encoding.ledger import LedgerChange, Words
+from pipeline_lib.errors import examples
 from pipeline_lib.evaluation.comparison import Scores
 from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
@@ -29,7 +31,7 @@ class DecisionRecord:
     version: str
     source: str
     n_rows: Mapping[str, int]
-    new_categories: Mapping[str, int]
+    changes: Sequence[LedgerChange]
     training: Mapping[str, str]
     data_digest: str
     links: Mapping[str, str]
@@ -49,6 +51,8 @@ class DecisionRecord:
             "## The data",
             self._data(),
         ]
+        if self.changes:
+            parts += ["## The categories", self._categories()]
         if self.result.classes:
             parts += ["## Class by class", self._classes()]
         parts += ["## The training", _bullets(self.training)]
@@ -69,15 +73,21 @@ class DecisionRecord:
 
     def _data(self) -> str:
         counts = ", ".join(f"{split} {n:,}" for split, n in self.n_rows.items())
-        new = ", ".join(f"{n} in {escape(c)}" for c, n in self.new_categories.items()) or "none"
         return _bullets(
             {
                 "source": escape(self.source),
                 "snapshot": f"`{self.data_digest[:16]}`",
                 "rows": counts,
-                "new categories": new,
+                "categories": "" if self.changes else "those of the last night",
             }
         )
+
+    def _categories(self) -> str:
+        rows = [
+            (escape(c.column), *(escape(_words(w)) for w in (c.new, c.quiet, c.back)), _rare(c))
+            for c in self.changes[:_MAX_ROWS]
+        ]
+        return _table(("column", "new", "gone quiet", "back", "too rare for a code"), rows)
 
     def _classes(self) -> str:
         classes = self.result.classes
@@ -110,6 +120,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _bullets(facts: Mapping[str, str]) -> str:
     return "\n".join(f"- {key}: {value}" for key, value in facts.items() if value)
+
+
+def _words(words: Words) -> str:
+    return f"{words.n:,}: {examples(words.some)}" if words.n else ""
+
+
+def _rare(change: LedgerChange) -> str:
+    return f"{change.n_rare:,} in {change.n_rare_rows:,} rows" if change.n_rare else ""
 
 
 def _number(value: float | None) -> str:

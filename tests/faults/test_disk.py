@@ -9,14 +9,15 @@ SCRIPT = """
 import resource, sys
 import pyarrow as pa
 from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.data.stream import RowStream
 from pipeline_lib.errors import StorageError
 
 small = pa.table({"word": [f"{i:012}" for i in range(100)]})
 large = pa.table({"word": [f"{i * 7919 % 1000003:012}" for i in range(400_000)]})
-kept = take_snapshot("cars", small, source="memory")
+kept = take_snapshot("cars", RowStream.of(small, source="memory"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    take_snapshot("cars", large, source="memory")
+    take_snapshot("cars", RowStream.of(large, source="memory"))
 except StorageError as error:
     print(error)
     print(kept.read().equals(small))

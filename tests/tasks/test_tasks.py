@@ -9,6 +9,7 @@ from prefect.logging import disable_run_logger
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.data.stream import RowStream
 from pipeline_lib.errors import ContractError
 from tasks.encode import encode
 from tasks.ingest import ingest
@@ -48,7 +49,7 @@ def test_ingesting_the_same_rows_twice_keeps_one_snapshot(config: PipelineConfig
 def test_codes_keep_their_meaning_when_a_category_comes_late(config: PipelineConfig) -> None:
     table = car_evaluation()
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
-    first = take_snapshot(config.name, without_high, source="the first night")
+    first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
     rows = split.fn(config, validate.fn(config, first))
     before = encode.fn(config, rows).read_encoder().vocabularies["safety"]
 

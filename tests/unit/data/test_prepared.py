@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import check_snapshot, split_checked
+from pipeline_lib.data.checked import check_snapshot
+from pipeline_lib.data.prepared import split_checked
 from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.data.stream import RowStream
 from pipeline_lib.data.splits import SPLITS
 from pipeline_lib.errors import ContractError
 
@@ -19,7 +21,7 @@ def test_every_checked_row_lands_in_exactly_one_split(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config, table = table_config(), toy_table(300)
-    snapshot = take_snapshot(config.name, table, source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
 
     split = split_checked(config, check_snapshot(config, snapshot))
 
@@ -34,7 +36,7 @@ def test_preparing_twice_writes_nothing_the_second_time(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config()
-    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
     first = split_checked(config, check_snapshot(config, snapshot))
     written_at = (first.folder / "train.parquet").stat().st_mtime_ns
 
@@ -46,7 +48,7 @@ def test_preparing_twice_writes_nothing_the_second_time(
 
 def test_a_damaged_split_is_written_again(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config()
-    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
     first = split_checked(config, check_snapshot(config, snapshot))
     before = first.read("test")
     (first.folder / "test.parquet").write_bytes(b"damaged")
@@ -75,7 +77,7 @@ def test_digests_change_with_what_decides_the_split_and_with_nothing_else(
     same_split: bool,
 ) -> None:
     config, other = table_config(), table_config(**{section: values})
-    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
 
     split = [split_checked(each, check_snapshot(each, snapshot)) for each in (config, other)]
 
@@ -86,7 +88,7 @@ def test_digests_change_with_what_decides_the_split_and_with_nothing_else(
 def test_rows_of_one_key_land_in_one_split(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(data={"key": ["customer"]})
     table = toy_table(300).append_column("customer", pa.array([i % 30 for i in range(300)]))
-    snapshot = take_snapshot(config.name, table, source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
 
     split = split_checked(config, check_snapshot(config, snapshot))
 
@@ -100,7 +102,7 @@ def test_rows_that_break_the_contract_are_told_by_the_name_of_their_source(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config(columns={"color": {"kind": "number"}})
-    snapshot = take_snapshot(config.name, toy_table(), source="nightly/toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="nightly/toy.csv"))
 
     with pytest.raises(ContractError, match=r"contract broken by nightly/toy\.csv"):
         check_snapshot(config, snapshot)
@@ -117,7 +119,10 @@ def test_a_key_keeps_its_split_when_its_type_changes(
     for arrow_type in types:
         table = toy_table(300).append_column("id", ids.cast(arrow_type))
         split = split_checked(
-            config, check_snapshot(config, take_snapshot(config.name, table, source="toy.csv"))
+            config,
+            check_snapshot(
+                config, take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+            ),
         )
         splits.append([{int(i) for i in split.read(name)["id"].to_pylist()} for name in SPLITS])
 
@@ -128,7 +133,7 @@ def test_an_empty_split_is_told_before_anything_is_trained(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config(data={"key": ["color"]}, split={"test": 0.0001})
-    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
 
     with pytest.raises(ContractError, match=r"no row falls into .*by the hash of color"):
         split_checked(config, check_snapshot(config, snapshot))
@@ -138,7 +143,7 @@ def test_split_files_keep_columns_that_the_config_does_not_name(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config(columns={"size": {"kind": "number"}})
-    snapshot = take_snapshot(config.name, toy_table(), source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
 
     split = split_checked(config, check_snapshot(config, snapshot))
 

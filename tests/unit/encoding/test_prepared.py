@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import SplitRows, check_snapshot, split_checked
+from pipeline_lib.data.checked import check_snapshot
+from pipeline_lib.data.prepared import SplitRows, split_checked
 from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.data.stream import RowStream
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.codebook import codebook, codes_of_dataset
 from pipeline_lib.encoding.prepared import EncodedData, encode_splits, ledger_folder, read_ledger
@@ -18,7 +20,7 @@ MakeTable = Callable[..., pa.Table]
 
 
 def _split(config: PipelineConfig, table: pa.Table) -> SplitRows:
-    snapshot = take_snapshot(config.name, table, source="toy.csv")
+    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
     return split_checked(config, check_snapshot(config, snapshot))
 
 

@@ -1,0 +1,120 @@
+"""A snapshot held against its contract: bad rows put aside, the rest free to be trained on."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline_lib.config import GroupSplit, PipelineConfig, PredefinedSplit
+from pipeline_lib.data.contract import ContractChecker
+from pipeline_lib.data.quarantine import ContractReport
+from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.errors import StorageError
+from pipeline_lib.storage import (
+    code_digest,
+    digest_json,
+    evergreen_home,
+    replacing,
+    writable_folder,
+)
+
+OnBatch = Callable[[pa.Table], None]
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """A snapshot that keeps the contract, rows in quarantine aside.
+
+    `quarantine` is the file with those rows, if there are any.
+    """
+
+    snapshot: Snapshot
+    report: ContractReport
+    quarantine: Path | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows that may be trained on."""
+        return self.report.n_rows - self.report.n_quarantined
+
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Tell which rows of the snapshot may be trained on, shape ``(n_rows,)``."""
+        return ~self.report.mask(0, self.report.n_rows)
+
+
+def run_key(config: PipelineConfig, snapshot: Snapshot) -> str:
+    """Return what makes two runs the same: the hash of snapshot, config and code."""
+    return digest_json([snapshot.digest, config.digest(), code_digest()])[:16]
+
+
+def split_source_columns(config: PipelineConfig) -> tuple[str, ...]:
+    """Return the columns that the split goes by besides those that the contract knows."""
+    split = config.split
+    if isinstance(split, GroupSplit):
+        return split.columns
+    return (split.column,) if isinstance(split, PredefinedSplit) else ()
+
+
+def contract_checker(config: PipelineConfig, *, source: str) -> ContractChecker:
+    """Return a checker of the config's contract."""
+    return ContractChecker(
+        config.columns,
+        config.data,
+        config.validation,
+        source=source,
+        root=config.root,
+        required=split_source_columns(config),
+    )
+
+
+def check_snapshot(
+    config: PipelineConfig,
+    snapshot: Snapshot,
+    *,
+    on_batch: OnBatch | None = None,
+) -> CheckedRows:
+    """Hold a snapshot against the contract, and put bad rows into quarantine.
+
+    Args:
+        config: the contract.
+        snapshot: the night's rows.
+        on_batch: shown each batch, typed, less the rows that are put aside.
+
+    Raises:
+        DataError: see `data.contract.ContractChecker.finish`.
+        StorageError: the quarantine cannot be written.
+    """
+    checker = contract_checker(config, source=snapshot.source)
+    for batch in snapshot.batches():
+        checked = checker.check(batch)
+        if on_batch is not None:
+            kept = pa.array(~checked.quarantined)
+            on_batch(checked.typed.filter(kept) if checked.quarantined.any() else checked.typed)
+    report = checker.finish(snapshot.batches)
+    if not report.n_quarantined:
+        return CheckedRows(snapshot, report)
+    return CheckedRows(snapshot, report, _put_aside(config, snapshot, report))
+
+
+def _put_aside(config: PipelineConfig, snapshot: Snapshot, report: ContractReport) -> Path:
+    """Write the rows that are put aside; return the file."""
+    folder = writable_folder(evergreen_home() / "quarantine" / config.name)
+    path = folder / f"{run_key(config, snapshot)}.parquet"
+    first_row, writer = 0, None
+    try:
+        with replacing(path) as scratch, ExitStack() as stack:
+            for batch in snapshot.batches():
+                aside = report.quarantined(batch, first_row)
+                first_row += batch.num_rows
+                writer = writer or stack.enter_context(
+                    pq.ParquetWriter(scratch, aside.schema, compression="zstd")
+                )
+                writer.write_table(aside)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    return path

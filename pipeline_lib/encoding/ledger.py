@@ -1,0 +1,102 @@
+"""What a night changed in the ledger: categories that came, fell silent, came back, are rare."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline_lib.encoding.encoder import CountedWords, Encoder
+from pipeline_lib.encoding.vocabulary import UNSEEN, Vocabulary
+from pipeline_lib.errors import MAX_EXAMPLES, examples
+
+
+@dataclass(frozen=True)
+class Words:
+    """How many categories, and a few of them."""
+
+    n: int = 0
+    some: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, categories: pa.Array, chosen: npt.NDArray[np.bool_]) -> "Words":
+        """Return the chosen ones of categories."""
+        positions = np.flatnonzero(chosen)
+        # One more than is shown, so that a message can say that there are others.
+        some = categories.take(pa.array(positions[: MAX_EXAMPLES + 1])).to_pylist()
+        return cls(int(positions.size), tuple(some))
+
+
+@dataclass(frozen=True)
+class LedgerChange:
+    """What a night changed in one column.
+
+    `n_rare_rows` training rows hold one of `n_rare` words without a code of their own: rarer
+    than `min_count`, or beyond `max_size`.
+    """
+
+    column: str
+    new: Words = Words()
+    quiet: Words = Words()
+    back: Words = Words()
+    n_rare: int = 0
+    n_rare_rows: int = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to tell."""
+        return any((self.new.n, self.quiet.n, self.back.n, self.n_rare))
+
+    def __str__(self) -> str:
+        """Return `3 new ('a', 'b', 'c'), 1 gone quiet ('d')`."""
+        told = [
+            f"{words.n:,} {what} ({examples(words.some)})"
+            for what, words in (("new", self.new), ("gone quiet", self.quiet), ("back", self.back))
+            if words.n
+        ]
+        if self.n_rare:
+            told.append(f"{self.n_rare:,} rare, whose {self.n_rare_rows:,} rows count as unseen")
+        return ", ".join(told)
+
+    @classmethod
+    def from_json(cls, spec: Mapping[str, Any]) -> "LedgerChange":
+        """Return the change that `dataclasses.asdict` took apart."""
+        words = {
+            key: Words(int(spec[key]["n"]), tuple(str(word) for word in spec[key]["some"]))
+            for key in ("new", "quiet", "back")
+        }
+        counts = {key: int(spec[key]) for key in ("n_rare", "n_rare_rows")}
+        return cls(str(spec["column"]), **words, **counts)
+
+
+def ledger_changes(
+    ledger: Mapping[str, Vocabulary], encoder: Encoder, train: Mapping[str, CountedWords]
+) -> tuple[LedgerChange, ...]:
+    """Return what changed, column by column; columns without a change are left out.
+
+    Args:
+        ledger: the vocabularies before.
+        encoder: the one after.
+        train: the words of training rows, with their counts.
+    """
+    changes: list[LedgerChange] = []
+    for name, now in encoder.vocabularies.items():
+        before = ledger.get(name, Vocabulary(name))
+        n_before, categories = len(before.categories), now.categories
+        is_new = np.arange(len(categories)) >= n_before
+        had_rows = np.concatenate([before.counts > 0, np.zeros(is_new.sum(), np.bool_)])
+        counted = train[name]
+        has_no_code = now.codes_of(counted.words) == UNSEEN
+        has_no_code &= counted.counts[1:] > 0
+        changes.append(
+            LedgerChange(
+                name,
+                Words.of(categories, is_new),
+                Words.of(categories, had_rows & (now.counts == 0)),
+                Words.of(categories, ~had_rows & ~is_new & (now.counts > 0)),
+                int(has_no_code.sum()),
+                int(counted.counts[1:][has_no_code].sum()),
+            )
+        )
+    return tuple(change for change in changes if change)
