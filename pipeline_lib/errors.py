@@ -3,12 +3,14 @@
 EvergreenError                 exit code of the command
 ├── UsageError                 2   a name or option that does not exist
 ├── ConfigError                2   a config file or an override is wrong
+│   └── RuleError              2   a rule of `validation.rules` means nothing, or fails
 ├── DeviceError                2   the device asked for is not there
 ├── DataError                  3   the data broke its contract
 │   ├── SourceError            3   a file is unreadable, empty or not what it should be
 │   │   └── SourceNotFoundError    2   there is no such file
 │   ├── ContractError          3   rows or columns are not what the config's `columns` say
-│   │   └── MissingColumnError 3   a column is not there
+│   │   ├── MissingColumnError 3   a column is not there
+│   │   └── QuarantineBudgetError 3   more rows are bad than may be put aside
 │   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
 ├── TrainingError              1   training cannot go on
 │   └── NonFiniteLossError     1   the loss is not a number any more
@@ -114,6 +116,14 @@ class ConfigError(EvergreenError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class RuleError(ConfigError):
+    """The rule called `rule` cannot be asked: its expression or its function is wrong."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        self.rule = rule
+        super().__init__([ConfigProblem(f"rule {rule!r}", "validation.rules", message)])
+
+
 class DeviceError(EvergreenError):
     """The device asked for is not on this machine."""
 
@@ -138,12 +148,22 @@ class SourceNotFoundError(SourceError):
 
 @dataclass(frozen=True)
 class Violation:
-    """One rule that rows or columns break: which, where, how many rows, and what to do."""
+    """One rule that rows or columns break: which, where, how many rows, and what to do.
+
+    `column` is empty where a rule looks at whole rows. `severity` is what the rule's setting
+    makes of them; `examples` are a few of the values, quoted.
+    """
 
     column: str
     rule: str
     n_rows: int
     message: str
+    severity: str = "stop"
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return `column 'size': 3 rows …`."""
+        return f"column {examples([self.column])}: {self.message}" if self.column else self.message
 
 
 class ContractError(DataError):
@@ -152,7 +172,7 @@ class ContractError(DataError):
     def __init__(self, violations: Sequence[Violation], *, source: str = "the table") -> None:
         self.violations = tuple(violations)
         lines = [f"contract broken by {source}:"]
-        lines += [f"  column {v.column!r}: {v.message}" for v in self.violations[:20]]
+        lines += [f"  {violation}" for violation in self.violations[:20]]
         if len(self.violations) > 20:
             lines.append(f"  … and {len(self.violations) - 20} more")
         super().__init__("\n".join(lines))
@@ -170,6 +190,29 @@ class MissingColumnError(ContractError):
             ],
             source=source,
         )
+
+
+class QuarantineBudgetError(ContractError):
+    """More rows would be put aside than `validation.quarantine` allows."""
+
+    def __init__(
+        self,
+        n_quarantined: int,
+        n_rows: int,
+        violations: Sequence[Violation],
+        *,
+        budget: str,
+        source: str,
+    ) -> None:
+        self.n_quarantined, self.n_rows = n_quarantined, n_rows
+        message = (
+            f"{n_quarantined} of {n_rows} rows ({n_quarantined / n_rows:.1%}) would go into "
+            f"quarantine, more than `{budget}` allows. Nothing was trained. "
+            "Fix the source, or raise the budget. Most frequent:"
+        )
+        over = Violation("", "quarantine", n_quarantined, message)
+        most = sorted(violations, key=lambda v: -v.n_rows)[:MAX_EXAMPLES]
+        super().__init__([over, *most], source=source)
 
 
 class UnknownCategoryError(DataError):

@@ -1,48 +1,67 @@
-"""What the table must look like: the config's `columns` and `data.target`, held against rows.
+"""What the table must look like: the config's `columns` and `data`, held against rows.
 
 `conform` gives columns their declared types and is used by training and prediction alike;
-`check_rows` adds the rules that only rows to learn from must keep.
+`ContractChecker` holds a stream of batches to every rule that rows to learn from must keep, and
+`check_rows` does so with a table in memory.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline_lib.config import (
     CategoryColumn,
     Column,
     DataSettings,
+    DatetimeColumn,
     NumberColumn,
+    Severity,
     ValidationSettings,
 )
+from pipeline_lib.data.casts import ReadColumn, UnreadableColumnError, read_column
+from pipeline_lib.data.classes import ClassCounts
+from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
+from pipeline_lib.data.findings import BrokenRows, Findings, Rows
+from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
+from pipeline_lib.data.quarantine import ContractReport, check_budget
+from pipeline_lib.data.rules import compile_rules, example_rows
 from pipeline_lib.errors import (
-    MAX_EXAMPLES,
+    ConfigError,
+    ConfigProblem,
     ContractError,
     MissingColumnError,
     SourceError,
     Violation,
-    examples,
 )
 
-_MAX_EXACT = float(2**53)
+RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
+_NO_LABEL = "a row without a label teaches nothing: leave it out in the source"
+_NO_TIME = "fill them in the source: `data.time` says of every row when it came to be"
+_NO_KEY = (
+    "have no value, which names no row: fill the key in the source, or set `validation.unique_key`"
+)
+# The rules of a column, in the order in which they are told.
+_COLUMN_RULES = ("type", "exact", "finite", "nullable", "allowed", "range", "key", "unique")
 
 
-def require_columns(table: pa.Table, names: Sequence[str], *, source: str) -> None:
+def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, source: str) -> None:
     """Check that columns are there.
 
     Raises:
         MissingColumnError: naming each that is not, and the nearest one that is.
         ContractError: a column stands twice.
     """
-    present = table.column_names
+    present: list[str] = table.schema.names
     if double := [name for name in dict.fromkeys(names) if present.count(name) > 1]:
         raise ContractError(
             [Violation(name, "unique", table.num_rows, "stands twice") for name in double],
             source=source,
         )
-    if missing := [name for name in names if name not in present]:
+    if missing := [name for name in dict.fromkeys(names) if name not in present]:
         raise MissingColumnError(missing, present=present, source=source)
 
 
@@ -55,23 +74,55 @@ def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> p
         source: what messages call the table.
 
     Returns:
-        A table of the same length; categories of type string, numbers of type float64.
+        A table of the same length; categories of type string, numbers of type float64, booleans
+        of type bool, dates and times of type timestamp[us] in UTC.
 
     Raises:
         MissingColumnError: a declared column is not there.
         ContractError: values that are not what their column is declared to hold.
     """
     require_columns(table, list(columns), source=source)
-    typed: dict[str, pa.ChunkedArray] = {}
-    violations: list[Violation] = []
-    for name, column in columns.items():
-        try:
-            typed[name] = _typed(table[name], column)
-        except _TypeClashError as clash:
-            violations.append(Violation(name, clash.rule, clash.n_rows, str(clash)))
-    if violations:
+    read = _read(table, columns, source=source)
+    findings = Findings(_order(columns))
+    for name, column in read.items():
+        for broken in column.broken:
+            findings.add(name, "stop", broken, first_row=0, keep_rows=False)
+    if violations := findings.violations(["stop"]):
         raise ContractError(violations, source=source)
-    return pa.table(typed)
+    return pa.table({name: column.values for name, column in read.items()})
+
+
+def typed_rows(
+    table: pa.Table, columns: Mapping[str, Column], data: DataSettings, *, source: str
+) -> pa.Table:
+    """Return key, time, features and target with their types; a key counts as words.
+
+    Raises:
+        MissingColumnError: one of them is not there.
+        ContractError: values that are not what their column is declared to hold.
+    """
+    return conform(table, declared_columns(columns, data), source=source)
+
+
+def target_column(data: DataSettings) -> Column:
+    """Return what the target has to look like."""
+    return NumberColumn() if data.task == "regression" else CategoryColumn(allowed=data.classes)
+
+
+def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[str, Column]:
+    """Return what every column that the config names has to look like: key, time, features, target.
+
+    Raises:
+        ConfigError: `data.time` is a feature of another kind than datetime.
+    """
+    declared: dict[str, Column] = {name: CategoryColumn() for name in data.key}
+    if data.time is not None:
+        declared[data.time] = DatetimeColumn(format=data.time_format)
+        feature = columns.get(data.time)
+        if feature is not None and not isinstance(feature, DatetimeColumn):
+            rule = f"is `data.time`, so its kind is datetime, not {feature.kind}"
+            raise ConfigError([ConfigProblem("the contract", f"columns.{data.time}", rule)])
+    return {**declared, **columns, data.target: target_column(data)}
 
 
 def check_rows(
@@ -81,187 +132,255 @@ def check_rows(
     validation: ValidationSettings,
     *,
     source: str,
+    root: Path = Path(),
 ) -> pa.Table:
-    """Return the rows to learn from, typed as `typed_rows` says, every rule kept.
+    """Return the rows to learn from, typed as `typed_rows` says, without quarantined ones.
 
     Raises:
-        MissingColumnError: a feature, key column or the target is not there.
+        MissingColumnError: a feature, key column, the time or the target is not there.
         ContractError: a value breaks a rule; each broken rule with column, count and examples.
+        QuarantineBudgetError: more rows would be put aside than `validation.quarantine` allows.
         SourceError: there are fewer rows than `validation.min_rows`.
+        ConfigError: a rule or a column's setting is wrong.
     """
-    wanted_names = [*columns, data.target, *data.key, *([data.time] if data.time else [])]
-    require_columns(table, wanted_names, source=source)
-    if table.num_rows < validation.min_rows:
-        raise SourceError(
-            f"{source} has {table.num_rows} rows, fewer than `validation.min_rows` "
-            f"({validation.min_rows})"
+    checker = ContractChecker(columns, data, validation, source=source, root=root)
+    typed = checker.check(table).typed
+    return checker.finish(lambda: [table]).kept(typed, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedBatch:
+    """A batch with its declared types, as long as it came.
+
+    Attributes:
+        typed: key, time, features and target; null where a value cannot be read.
+        quarantined: the rows put aside so far, shape ``(n_rows,)``; repeated keys are known
+            only when the stream ends.
+    """
+
+    typed: pa.Table
+    quarantined: npt.NDArray[np.bool_]
+
+
+class ContractChecker:
+    """Holds a stream of batches to the contract: `check` each, then `finish`.
+
+    What it says does not depend on where batches end, functions of `validation.rules` that look
+    at other rows than their own excepted.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        data: DataSettings,
+        validation: ValidationSettings,
+        *,
+        source: str,
+        root: Path = Path(),
+        required: Sequence[str] = (),
+    ) -> None:
+        """Make the rules ready; nothing is read.
+
+        Args:
+            columns: the features by name.
+            data: target, key and time.
+            validation: rules and budgets.
+            source: what messages call the rows.
+            root: the project's folder, where functions of rules are looked for first.
+            required: other columns that must be there, as those a split goes by.
+
+        Raises:
+            ConfigError: a rule, a datetime's format or one of its bounds is wrong.
+        """
+        self._data, self._validation, self._source = data, validation, source
+        self._declared = declared_columns(columns, data)
+        self._severity = self._severities(columns)
+        self._required = list(dict.fromkeys([*self._declared, *required]))
+        self._column_rules = self._rules_of_columns(columns)
+        self._row_rules = compile_rules(validation.rules, schema_of(self._declared), root=root)
+        self._key = list(dict.fromkeys(data.key))
+        self._key_name = ", ".join(self._key)
+        order = _order([*self._declared, self._key_name])
+        self._findings = Findings(order + [("", rule.name) for rule in validation.rules])
+        self._keys, self._classes = KeyHashes(self._key), ClassCounts()
+        self._quarantined: list[Rows] = []
+        self._n_rows = self._n_quarantined = 0
+        self._extra_columns: tuple[str, ...] = ()
+
+    def check(self, batch: pa.Table | pa.RecordBatch) -> CheckedBatch:
+        """Type a batch and note what its rows break.
+
+        Raises:
+            MissingColumnError: a column is not there.
+            ContractError: a column stands twice, or has a type that its kind cannot have.
+            RuleError: a rule fails or returns something else than a boolean per row.
+        """
+        require_columns(batch, self._required, source=self._source)
+        present: list[str] = batch.schema.names
+        self._extra_columns = tuple(name for name in present if name not in self._required)
+        read = _read(batch, self._declared, source=self._source)
+        typed = pa.table({name: column.values for name, column in read.items()})
+        aside = np.zeros(batch.num_rows, np.bool_)
+        for column, severity, broken in self._broken_rows(read, typed):
+            if severity == "quarantine":
+                aside[broken.rows] = True
+            # Beyond the budget the night stops anyway: then which rows it was is of no use.
+            keep = severity == "quarantine" and not self._is_over_budget
+            self._findings.add(column, severity, broken, first_row=self._n_rows, keep_rows=keep)
+        self._take_in(typed, aside)
+        return CheckedBatch(typed, aside)
+
+    def finish(self, batches: RawBatches | None = None) -> ContractReport:
+        """Say what the whole stream was like.
+
+        Args:
+            batches: the same raw rows once more; needed where there is a `data.key`, and read
+                only where two keys may be equal.
+
+        Raises:
+            SourceError: there are fewer rows than `validation.min_rows`.
+            ContractError: rows break a rule of severity `stop`, or classes are too poor.
+            QuarantineBudgetError: more rows would be put aside than the budget allows.
+        """
+        self._require_rows(self._n_rows)
+        if self._key:
+            assert batches is not None, "a key is compared with a second look at the rows"
+            self._find_repeated_keys(batches)
+        if stops := self._findings.violations(["stop"]):
+            raise ContractError(stops, source=self._source)
+        check_budget(
+            self._n_quarantined,
+            self._n_rows,
+            self._validation.quarantine,
+            self._findings.violations(["quarantine"]),
+            source=self._source,
         )
-    typed = typed_rows(table, columns, data, source=source)
-    wanted = {**columns, data.target: target_column(data)}
-    violations = [v for name, column in wanted.items() for v in _broken(name, typed[name], column)]
-    if not violations and data.task != "regression":
-        violations = _poor_classes(typed[data.target], data, validation)
+        self._require_rows(self._n_rows - self._n_quarantined)
+        if self._data.task != "regression" and (
+            poor := self._classes.violations(self._data, self._validation)
+        ):
+            raise ContractError(poor, source=self._source)
+        rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        return ContractReport(
+            self._source,
+            self._n_rows,
+            self._findings.violations(["quarantine", "warn"]),
+            self._extra_columns,
+            rows,
+            self._findings.names_by_row(rows),
+        )
+
+    @property
+    def _is_over_budget(self) -> bool:
+        return self._n_quarantined > self._validation.quarantine.max_rows
+
+    def _severities(self, columns: Mapping[str, Column]) -> dict[str, Severity]:
+        """Return what broken rows do: of features as they say, of keys as `unique_key` says."""
+        severity: dict[str, Severity] = {}
+        for name, column in self._declared.items():
+            is_key = name in self._data.key and name not in columns
+            severity[name] = self._validation.unique_key if is_key else column.severity
+        return severity
+
+    def _rules_of_columns(self, columns: Mapping[str, Column]) -> list[ColumnRules]:
+        rules: list[ColumnRules] = []
+        for name, column in self._declared.items():
+            if name == self._data.target:
+                rules.append(ColumnRules(name, column, _NO_LABEL))
+            elif name in columns:
+                rules.append(ColumnRules(name, column))
+            elif name == self._data.time:
+                rules.append(ColumnRules(name, column, _NO_TIME, "data.time_format"))
+        return rules
+
+    def _broken_rows(
+        self, read: Mapping[str, ReadColumn], typed: pa.Table
+    ) -> Iterator[tuple[str, Severity, BrokenRows]]:
+        """Yield the rows of a batch that break a rule, with column and severity."""
+        for name, column in read.items():
+            severity = self._severity[name]
+            for broken in column.broken:
+                # What cannot be read cannot be used, whatever the severity says.
+                yield name, "quarantine" if severity == "warn" else severity, broken
+        for rules in self._column_rules:
+            for broken in rules.broken_rows(read[rules.name]):
+                yield rules.name, self._severity[rules.name], broken
+        for name in self._key:
+            for broken in without_value(read[name], "key", _NO_KEY):
+                yield name, self._validation.unique_key, broken
+        for rule in self._row_rules:
+            for broken in rule.broken_rows(typed, first_row=self._n_rows):
+                yield "", rule.severity, broken
+
+    def _take_in(self, typed: pa.Table, aside: npt.NDArray[np.bool_]) -> None:
+        """Count a batch: its rows, keys, classes, and what of it was put aside."""
+        rows = np.flatnonzero(aside)
+        if len(rows):
+            self._quarantined.append(rows + self._n_rows)
+        if self._key:
+            self._keys.add(typed)
+        if self._data.task != "regression":
+            labels = typed[self._data.target]
+            self._classes.add(labels.filter(pa.array(~aside)) if len(rows) else labels)
+        self._n_rows += typed.num_rows
+        self._n_quarantined += len(rows)
+
+    def _find_repeated_keys(self, batches: RawBatches) -> None:
+        needed = {name: self._declared[name] for name in [*self._key, self._data.target]}
+
+        def typed_batches() -> Iterator[pa.Table]:
+            for batch in batches():
+                read = _read(batch, needed, source=self._source)
+                yield pa.table({name: column.values for name, column in read.items()})
+
+        repeated = self._keys.repeated(typed_batches)
+        if repeated is None:
+            return
+        severity = self._validation.unique_key
+        shown = example_rows(repeated.table.select(self._key), repeated.rows)
+        before = "have a key that an earlier row has, such as "
+        after = "; a key names one row: fix the source, or set `validation.unique_key`"
+        broken = BrokenRows("unique", repeated.rows, shown, before, after)
+        keep = severity == "quarantine"
+        self._findings.add(self._key_name, severity, broken, first_row=0, keep_rows=keep)
+        if keep:
+            self._put_aside(repeated)
+
+    def _put_aside(self, repeated: RepeatedKeys) -> None:
+        before = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        is_new = ~np.isin(repeated.rows, before)
+        if self._data.task != "regression":
+            self._classes.remove(repeated.table[self._data.target].filter(pa.array(is_new)))
+        self._quarantined = [np.union1d(before, repeated.rows)]
+        self._n_quarantined += int(is_new.sum())
+
+    def _require_rows(self, n_rows: int) -> None:
+        least = self._validation.min_rows
+        if n_rows < least:
+            left = f" left of {self._n_rows}" if n_rows < self._n_rows else ""
+            raise SourceError(
+                f"{self._source} has {n_rows} rows{left}, fewer than `validation.min_rows` "
+                f"({least})"
+            )
+
+
+def _read(
+    batch: pa.Table | pa.RecordBatch, columns: Mapping[str, Column], *, source: str
+) -> dict[str, ReadColumn]:
+    """Read columns that are there; whole columns that cannot be read are told at once."""
+    read: dict[str, ReadColumn] = {}
+    violations: list[Violation] = []
+    for name, column in columns.items():
+        values = batch[name]
+        chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+        try:
+            read[name] = read_column(chunked, column)
+        except UnreadableColumnError as error:
+            violations.append(Violation(name, "type", batch.num_rows, str(error)))
     if violations:
         raise ContractError(violations, source=source)
-    return typed
+    return read
 
 
-def typed_rows(
-    table: pa.Table, columns: Mapping[str, Column], data: DataSettings, *, source: str
-) -> pa.Table:
-    """Return features, target and key columns with their types; a key counts as words.
-
-    Raises:
-        MissingColumnError: one of them is not there.
-        ContractError: values that are not what their column is declared to hold.
-    """
-    keys: dict[str, Column] = {name: CategoryColumn() for name in data.key}
-    return conform(table, {**keys, **columns, data.target: target_column(data)}, source=source)
-
-
-def target_column(data: DataSettings) -> Column:
-    """Return what the target has to look like."""
-    return NumberColumn() if data.task == "regression" else CategoryColumn(allowed=data.classes)
-
-
-class _TypeClashError(Exception):
-    def __init__(self, message: str, n_rows: int, rule: str = "type") -> None:
-        super().__init__(message)
-        self.n_rows, self.rule = n_rows, rule
-
-
-def _typed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_null(values.type):
-        values = values.cast(pa.string())
-    if isinstance(column, CategoryColumn):
-        return _as_words(values)
-    return _finite(_as_numbers(values))
-
-
-def _as_words(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    arrow_type = values.type
-    if pa.types.is_floating(arrow_type):
-        # pandas turns a column of whole numbers with a gap into floats: 2.0 was written 2.
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, arrow_type), values)
-        whole = pc.and_(
-            pc.equal(pc.floor(values), values), pc.less(pc.abs(values), pa.scalar(_MAX_EXACT))
-        )
-        odd = values.filter(pc.invert(whole))
-        if len(odd):
-            raise _TypeClashError(
-                f"{len(odd)} rows hold numbers that are not whole, such as "
-                f"{examples(_some(odd))}; a category is text or a whole number",
-                len(odd),
-            )
-        return values.cast(pa.int64()).cast(pa.string())
-    plain = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string)
-    if any(test(arrow_type) for test in plain) or pa.types.is_large_string(arrow_type):
-        return values.cast(pa.string())
-    raise _TypeClashError(f"has the type {arrow_type}, which no category can have", len(values))
-
-
-def _as_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    arrow_type = values.type
-    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
-        text = pc.utf8_trim_whitespace(values)
-        try:
-            return text.cast(pa.float64())
-        except pa.ArrowInvalid:
-            odd = [word for word in text.drop_null().to_pylist() if not _is_number(word)]
-            raise _TypeClashError(
-                f"{len(odd)} rows hold text that is no number, such as {examples(_some(odd))}",
-                len(odd),
-            ) from None
-    numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
-    if any(test(arrow_type) for test in numeric):
-        return values.cast(pa.float64(), safe=False)
-    raise _TypeClashError(f"has the type {arrow_type}, which is no number", len(values))
-
-
-def _finite(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the numbers with NaN as null; an infinite one is a clash."""
-    numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
-    odd = numbers.filter(pc.is_inf(numbers))
-    if len(odd):
-        message = f"{len(odd)} rows hold {examples(_some(odd))}, which is not finite"
-        raise _TypeClashError(message, len(odd), "finite")
-    return numbers
-
-
-def _is_number(word: str) -> bool:
-    try:
-        pa.array([word]).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _some(values: "pa.ChunkedArray | list[str]") -> list[object]:
-    """Return a few different values, the most frequent first come."""
-    every: list[object] = [*values] if isinstance(values, list) else values.to_pylist()
-    return list(dict.fromkeys(every))[: MAX_EXAMPLES + 1]
-
-
-def _broken(name: str, values: pa.ChunkedArray, column: Column) -> list[Violation]:
-    found: list[Violation] = []
-
-    def add(rule: str, bad: pa.ChunkedArray, message: str) -> None:
-        if len(bad):
-            text = f"{len(bad)} rows {message}".replace("{examples}", examples(_some(bad)))
-            found.append(Violation(name, rule, len(bad), text))
-
-    if values.null_count and not column.nullable:
-        add(
-            "nullable",
-            values.filter(pc.is_null(values)),
-            "have no value; fill them in the source, or declare the column `nullable: true`",
-        )
-    match column:
-        case CategoryColumn():
-            if column.allowed is not None:
-                known = pc.is_in(values, value_set=pa.array(column.allowed, pa.string()))
-                odd = values.filter(pc.and_(pc.invert(known), pc.is_valid(values)))
-                add(
-                    "allowed",
-                    odd,
-                    f"hold {{examples}}; allowed are {examples(column.allowed)}",
-                )
-        case NumberColumn():
-            low = -math.inf if column.minimum is None else column.minimum
-            high = math.inf if column.maximum is None else column.maximum
-            inside = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
-            add(
-                "range",
-                values.filter(pc.invert(inside)),
-                f"hold {{examples}}, outside {low:g} to {high:g}",
-            )
-    return found
-
-
-def _poor_classes(
-    labels: pa.ChunkedArray, data: DataSettings, validation: ValidationSettings
-) -> list[Violation]:
-    counts = {str(e["values"]): int(e["counts"]) for e in labels.value_counts().to_pylist()}
-    found: list[Violation] = []
-    if len(counts) < 2:
-        only = examples(counts)
-        message = f"holds one class only, {only}; there is nothing to learn"
-        found.append(Violation(data.target, "classes", len(labels), message))
-    if data.task == "binary" and len(counts) > 2:
-        message = (
-            f"holds {len(counts)} classes ({examples(counts)}); a binary task has 2. "
-            "Set `data.task: multiclass`"
-        )
-        found.append(Violation(data.target, "classes", len(labels), message))
-    for label, n_rows in counts.items():
-        if n_rows < validation.min_rows_per_class:
-            rows = f"{n_rows} {'row' if n_rows == 1 else 'rows'}"
-            message = (
-                f"class {examples([label])} has {rows}; at least "
-                f"{validation.min_rows_per_class} are needed (`validation.min_rows_per_class`). "
-                "Drop the class, merge it with another, or gather more rows"
-            )
-            found.append(Violation(data.target, "min_rows_per_class", n_rows, message))
-    return found
+def _order(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, rule) for name in dict.fromkeys(names) for rule in _COLUMN_RULES]

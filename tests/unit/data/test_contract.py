@@ -2,7 +2,7 @@
 
 import decimal
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, time
 from typing import Any
 
 import pyarrow as pa
@@ -122,7 +122,7 @@ def test_a_category_is_text_whatever_type_it_comes_in(
         (pa.array([1.0, 2.5, 2.5]), "2 rows hold numbers that are not whole, such as 2.5"),
         (pa.array([float("inf")]), "1 rows hold numbers that are not whole, such as inf"),
         (pa.array([1e300]), "1 rows hold numbers that are not whole"),
-        (pa.array([date(2024, 1, 1)]), "has the type date32[day], which no category can have"),
+        (pa.array([time(1, 2)]), "has the type time64[us], which no category can have"),
         (pa.array([[1]]), "has the type list<item: int64>, which no category can have"),
         (pa.array([b"a"]), "has the type binary, which no category can have"),
     ],
@@ -147,7 +147,7 @@ def test_what_can_be_no_category_is_refused(values: pa.Array, told: str) -> None
         (pa.array([decimal.Decimal("1.25")]), [1.25]),
         (pa.array([None], pa.null()), [None]),
         (pa.array([1.5, None, 1.5]).dictionary_encode(), [1.5, None, 1.5]),
-        (pa.array([2**60]), [float(2**60)]),
+        (pa.array([2**53]), [float(2**53)]),
         (pa.array([], pa.string()), []),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",

@@ -1,0 +1,207 @@
+"""Rules written as SQL, asked by DuckDB: one boolean per row, from that row alone.
+
+An expression is text from a config, so it is parsed before it is run and only what says the same
+of the same row, whatever the other rows, the night and the machine are, is let through: columns,
+constants, operators and functions without side effects. The database behind it is empty, cannot
+reach files or extensions, and its settings are locked.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+
+from pipeline_lib.config import ExpressionRule
+from pipeline_lib.errors import RuleError, did_you_mean, examples, first_line
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_TABLE = "evergreen_batch"
+_MAX_QUOTE = 200
+_QUOTES = 'names with blanks or other odd characters stand in double quotes: "unit price"'
+_REFUSED = {
+    "SUBQUERY": "a query inside",
+    "WINDOW": "a window over other rows",
+    "STAR": "a star for many columns",
+    "PARAMETER": "a parameter",
+    "POSITIONAL_REFERENCE": "a reference by position",
+    "DEFAULT": "a default",
+    "LAMBDA": "a lambda",
+}
+# DuckDB defines these by other functions and tells nothing of their stability.
+_PLAIN_MACROS = {"date_add", "days_in_month", "fdiv", "fmod", "if", "nullif", "split_part"}
+
+
+class Database:
+    """An in-memory DuckDB that can compute, and nothing else."""
+
+    def __init__(self) -> None:
+        import duckdb
+
+        self.error = duckdb.Error
+        self.connection: DuckDBPyConnection = duckdb.connect(
+            ":memory:",
+            config={
+                "enable_external_access": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+                "preserve_insertion_order": "true",
+                "threads": "1",
+            },
+        )
+        self.connection.execute("SET TimeZone = 'UTC'").fetchall()
+        self.connection.execute("SET lock_configuration = true").fetchall()
+        stable = self.connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() "
+            "WHERE function_type = 'scalar' AND stability = 'CONSISTENT'"
+        ).fetchall()
+        self.functions = {str(name) for (name,) in stable} | _PLAIN_MACROS
+
+    def parse(self, expression: str) -> "dict[str, Any]":
+        """Return the syntax tree of the text as the one value of a SELECT, as JSON has it."""
+        statement = f"SELECT ({expression}\n)"  # the line break ends a comment
+        rows = self.connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchall()
+        return cast("dict[str, Any]", json.loads(rows[0][0]))
+
+    def evaluate(self, expression: str, table: pa.Table) -> pa.ChunkedArray:
+        """Return the value of an expression that was checked, for each row in its order."""
+        self.connection.register(_TABLE, table)
+        try:
+            query = f"SELECT ({expression}\n) AS kept FROM {_TABLE}"  # noqa: S608
+            return self.connection.sql(query).to_arrow_table()["kept"]
+        finally:
+            self.connection.unregister(_TABLE)
+
+    def bind_as_condition(self, expression: str, table: pa.Table) -> None:
+        """Let DuckDB refuse what cannot be asked of one row, as CHECK and WHERE cannot."""
+        self.connection.register(_TABLE, table)
+        try:
+            query = f"SELECT 1 FROM {_TABLE} WHERE ({expression}\n)"  # noqa: S608
+            self.connection.sql(query).fetchall()
+        finally:
+            self.connection.unregister(_TABLE)
+
+
+class Expression:
+    """One rule's expression, checked against the columns there are."""
+
+    def __init__(self, rule: ExpressionRule, schema: pa.Schema, database: Database) -> None:
+        """Parse and bind the rule.
+
+        Raises:
+            RuleError: it is no SQL expression, names a column that is not there, is not boolean,
+                or looks at more than one row.
+        """
+        self._rule, self._schema, self._database = rule, schema, database
+        try:
+            nodes = list(_nodes(self._select_list()))
+            self.columns = self._used_columns(nodes)
+            self._refuse_unsteady(nodes)
+            empty = schema.empty_table().select(self.columns)
+            database.bind_as_condition(rule.expression, empty)
+            kind = database.evaluate(rule.expression, empty).type
+        except database.error as error:
+            raise self._error(f"means nothing to SQL: {_cut(first_line(error))}") from None
+        if not pa.types.is_boolean(kind):
+            raise self._error(f"comes to {kind}, not to true or false")
+
+    @property
+    def quoted(self) -> str:
+        """The expression as messages show it."""
+        return f"`{_cut(' '.join(self._rule.expression.split()))}`"
+
+    def kept(self, table: pa.Table) -> pa.ChunkedArray:
+        """Tell of each row whether it keeps the rule; null where SQL cannot tell.
+
+        Raises:
+            RuleError: it cannot be computed for some row, as a cast of text that is no number.
+        """
+        try:
+            return self._database.evaluate(self._rule.expression, table.select(self.columns))
+        except self._database.error as error:
+            problem = _cut(first_line(error))
+            raise self._error(
+                f"fails on tonight's rows: {problem}. `try_cast(… AS …)` and `try(…)` give null "
+                "instead, which counts as kept",
+                told_columns=False,
+            ) from None
+
+    def _select_list(self) -> list[object]:
+        """Return the syntax tree of the expression: one value, from nowhere, under no condition."""
+        tree = self._database.parse(self._rule.expression)
+        if tree["error"]:
+            raise self._error(f"is no SQL expression: {_cut(str(tree.get('error_message')))}")
+        statements = tree["statements"]
+        node = statements[0]["node"] if len(statements) == 1 else {}
+        # What closed our bracket and opened another is a whole query, not a value.
+        clauses = ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")
+        values = node.get("select_list", [])
+        is_one_value = (
+            node.get("type") == "SELECT_NODE"
+            and len(values) == 1
+            and node["from_table"]["type"] == "EMPTY"
+            and not any(node.get(clause) for clause in clauses)
+        )
+        if not is_one_value:
+            raise self._error("is more than one SQL expression")
+        return values
+
+    def _used_columns(self, nodes: "Sequence[dict[str, Any]]") -> list[str]:
+        used: list[str] = []
+        for node in nodes:
+            if (kind := str(node["class"])) in _REFUSED:
+                raise self._error(f"has {_REFUSED[kind]}; a rule is a boolean per row, from it")
+            if kind == "COLUMN_REF":
+                used.append(self._column(node["column_names"]))
+        used = list(dict.fromkeys(used))
+        if not used:
+            raise self._error("names no column, so it says nothing of a row")
+        if len({name.casefold() for name in used}) < len(used):
+            raise self._error(f"names columns that SQL cannot tell apart: {examples(used)}")
+        return used
+
+    def _column(self, parts: Sequence[str]) -> str:
+        """Return the column of a name; like SQL, in any case unless two differ by it alone."""
+        written = ".".join(parts)
+        names: list[str] = self._schema.names
+        if len(parts) == 1 and written in names:
+            return written
+        same = [name for name in names if name.casefold() == written.casefold()]
+        if len(parts) == 1 and len(same) == 1:
+            return same[0]
+        raise self._error(f"names {examples([written])}, no column{did_you_mean(written, names)}")
+
+    def _refuse_unsteady(self, nodes: "Sequence[dict[str, Any]]") -> None:
+        """Refuse functions of many rows, of the clock, of chance, and of the machine."""
+        for node in nodes:
+            name = str(node.get("function_name", "")).lower()
+            if node["class"] == "FUNCTION" and name not in self._database.functions:
+                near = did_you_mean(name, self._database.functions)
+                raise self._error(
+                    f"calls {examples([name])}, no function of one row that gives the same on "
+                    f"every night{near}"
+                )
+
+    def _error(self, problem: str, *, told_columns: bool = True) -> RuleError:
+        columns = f". Columns: {examples(self._schema.names)}; {_QUOTES}" if told_columns else ""
+        return RuleError(self._rule.name, f"{self.quoted} {problem}{columns}")
+
+
+def _nodes(tree: object) -> "Iterator[dict[str, Any]]":
+    """Yield every expression of a syntax tree."""
+    if isinstance(tree, dict):
+        branch = cast("dict[str, Any]", tree)
+        if "class" in branch:
+            yield branch
+        for value in branch.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in cast("list[object]", tree):
+            yield from _nodes(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…"

@@ -1,0 +1,192 @@
+"""The rules of `validation.rules`, whole rows at a time: SQL expressions and Python functions."""
+
+import importlib
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline_lib.config import ExpressionRule, FunctionRule, Rule, Severity
+from pipeline_lib.data.expressions import Database, Expression
+from pipeline_lib.data.findings import BrokenRows, positions
+from pipeline_lib.errors import MAX_EXAMPLES, RuleError, did_you_mean, first_line
+
+RowFunction = Callable[[pa.Table], object]
+_MAX_CHARACTERS = 100
+
+
+@dataclass(frozen=True, repr=False)
+class ExampleRow:
+    """A row of the stream as messages show it: `row 17 (price=-1.0)`."""
+
+    number: int
+    values: tuple[tuple[str, object], ...] = ()
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={value!r}" for name, value in self.values)
+        return f"row {self.number} ({named})" if named else f"row {self.number}"
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A rule that looks at whole typed rows; `kept` tells of each whether it is fine."""
+
+    name: str
+    severity: Severity
+    quoted: str
+    columns: tuple[str, ...]
+    kept: Callable[[pa.Table], pa.ChunkedArray]
+
+    def broken_rows(self, typed: pa.Table, *, first_row: int) -> list[BrokenRows]:
+        """Return the rows that break the rule; null counts as kept.
+
+        Args:
+            typed: a batch with declared types.
+            first_row: the position of its first row in the stream, from 0.
+
+        Raises:
+            RuleError: the rule fails, or a function returns something else.
+        """
+        if not typed.num_rows:
+            return []
+        rows = positions(pc.invert(self.kept(typed)))
+        if not len(rows):
+            return []
+        few = typed.select(self.columns).take(pa.array(rows[: MAX_EXAMPLES + 1]))
+        shown = example_rows(few, rows + first_row)
+        return [BrokenRows(self.name, rows, shown, f"break {self.quoted}, such as ")]
+
+
+def example_rows(table: pa.Table, rows: npt.NDArray[np.int64]) -> tuple[ExampleRow, ...]:
+    """Return the first few rows of a table with their values; `rows` are their positions."""
+    found: list[ExampleRow] = []
+    for here, row in enumerate(rows[: MAX_EXAMPLES + 1].tolist()):
+        values = ((name, table[name][here].as_py()) for name in table.column_names)
+        cut = tuple((n, v[:_MAX_CHARACTERS] if isinstance(v, str) else v) for n, v in values)
+        found.append(ExampleRow(row + 1, cut))
+    return tuple(found)
+
+
+def compile_rules(rules: Sequence[Rule], schema: pa.Schema, *, root: Path) -> tuple[RowRule, ...]:
+    """Make rules ready to be asked.
+
+    Args:
+        rules: as the config has them.
+        schema: of the typed rows.
+        root: the project's folder, where functions are looked for first.
+
+    Raises:
+        RuleError: an expression or a function is wrong.
+    """
+    database = Database() if any(isinstance(rule, ExpressionRule) for rule in rules) else None
+    compiled: list[RowRule] = []
+    for rule in rules:
+        match rule:
+            case ExpressionRule():
+                assert database is not None
+                asked = Expression(rule, schema, database)
+                columns, quoted, kept = tuple(asked.columns), asked.quoted, asked.kept
+            case FunctionRule():
+                columns, quoted, kept = (), f"`{rule.function}`", _asking(rule, root)
+            case _:
+                assert_never(rule)
+        compiled.append(RowRule(rule.name, rule.severity, quoted, columns, kept))
+    return tuple(compiled)
+
+
+def _asking(rule: FunctionRule, root: Path) -> Callable[[pa.Table], pa.ChunkedArray]:
+    function = _load(rule, root)
+
+    def kept(typed: pa.Table) -> pa.ChunkedArray:
+        try:
+            answer = function(typed)
+        except Exception as error:
+            told = f"{type(error).__name__}: {first_line(error)[:200]}"
+            raise RuleError(rule.name, f"`{rule.function}` fails: {told}") from error
+        return _as_booleans(answer, rule, typed.num_rows)
+
+    return kept
+
+
+def _as_booleans(answer: object, rule: FunctionRule, n_rows: int) -> pa.ChunkedArray:
+    wanted = f"wanted is one boolean for each of the {n_rows} rows of the batch"
+    found: pa.ChunkedArray | None = None
+    if isinstance(answer, pa.ChunkedArray):
+        found = answer
+    elif not isinstance(answer, str | bytes | dict | set):
+        try:
+            flags = answer if isinstance(answer, pa.Array) else pa.array(answer, from_pandas=True)
+            found = pa.chunked_array([flags])
+        except (pa.ArrowException, TypeError, ValueError):
+            found = None
+    if found is not None and pa.types.is_null(found.type):
+        found = found.cast(pa.bool_())
+    if found is None or not pa.types.is_boolean(found.type):
+        kind = f" of {found.type}" if found is not None else ""
+        told = f"returns {type(answer).__name__}{kind}; {wanted}"
+        raise RuleError(rule.name, f"`{rule.function}` {told}")
+    if len(found) != n_rows:
+        raise RuleError(rule.name, f"`{rule.function}` returns {len(found)} values; {wanted}")
+    return found
+
+
+def _load(rule: FunctionRule, root: Path) -> RowFunction:
+    name, _, attribute = rule.function.partition(":")
+    try:
+        with _root_first(root, name.partition(".")[0]):
+            module = importlib.import_module(name)
+    except Exception as error:
+        told = f"{type(error).__name__}: {first_line(error)[:200]}"
+        place = f"looked for at {root.resolve()} first"
+        problem = f"module {name!r} cannot be imported ({place}): {told}"
+        raise RuleError(rule.name, problem) from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        known = [each for each, value in vars(module).items() if callable(value)]
+        absent = "is no function" if hasattr(module, attribute) else "is not there"
+        near = did_you_mean(attribute, known)
+        raise RuleError(rule.name, f"{attribute!r} {absent} in module {name!r}{near}")
+    return function
+
+
+@contextmanager
+def _root_first(root: Path, package: str) -> Generator[None]:
+    """Import from the project's folder, and leave `sys.path` as it was.
+
+    A module of the same name from elsewhere, as another project's `rules`, is set aside and put
+    back: one worker may serve several projects.
+    """
+    folder = str(root.resolve())
+    aside: dict[str, ModuleType] = {}
+    if PathFinder.find_spec(package, [folder]) is not None and not _is_below(package, folder):
+        names = [each for each in sys.modules if each.partition(".")[0] == package]
+        aside = {each: sys.modules.pop(each) for each in names}
+    before = list(sys.path)
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+        if aside:
+            for each in [each for each in sys.modules if each.partition(".")[0] == package]:
+                del sys.modules[each]
+            sys.modules.update(aside)
+
+
+def _is_below(package: str, folder: str) -> bool:
+    """Tell whether an imported module is the folder's own, or whether none is imported."""
+    module = sys.modules.get(package)
+    if module is None:
+        return True
+    places: list[str | None] = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    return any(Path(place).resolve().is_relative_to(folder) for place in places if place)
