@@ -184,7 +184,7 @@ def test_a_function_of_the_project_judges_rows(
 
 
 def test_a_rule_with_a_typo_is_told_before_any_row_is_read(table_config: MakeConfig) -> None:
-    rule = {"kind": "expression", "name": "typo", "expression": "siez > 0"}
+    rule = {"kind": "expression", "name": "typo", "expression": "sizze > 0"}
 
     with pytest.raises(RuleError, match=r"did you mean size\?"):
         _checker(table_config(validation={"rules": [rule]}))
