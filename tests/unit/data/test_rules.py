@@ -155,7 +155,7 @@ def test_a_broken_rule_shows_rows_by_number_with_the_values_it_looks_at() -> Non
         ("color > INTERVAL 1 DAY + color", "means nothing to SQL: Binder Error"),
         ("1 = 1", "names no column"),
         (" ", "names no column"),
-        ("lengthh(color) > 1", "calls 'lengthh', which SQL has not; did you mean length?"),
+        ("lengthy(color) > 1", "calls 'lengthy', which SQL has not; did you mean length?"),
         ("sum(price) > 0", "calls 'sum', which is not allowed"),
         ("price > avg(price) OVER ()", "has a window over other rows"),
         ("price > (SELECT 1)", "has a query inside"),
@@ -283,7 +283,7 @@ def test_a_function_that_returns_nonsense_is_told_with_rule_and_function(
     ("text", "name", "told"),
     [
         ("", "no_such_rules:check", "module 'no_such_rules' cannot be imported"),
-        ("def checkk(rows): ...", "house_rules:check", "did you mean checkk?"),
+        ("def check_it(rows): ...", "house_rules:check", "did you mean check_it?"),
         ("check = 1", "house_rules:check", "'check' is no function in module 'house_rules'"),
         ("def check(rows:", "house_rules:check", "SyntaxError"),
         ("1 / 0", "house_rules:check", "ZeroDivisionError"),
