@@ -32,6 +32,8 @@ _REFUSED = {
 }
 # DuckDB defines these by other functions and tells nothing of their stability.
 _PLAIN_MACROS = {"date_add", "days_in_month", "fdiv", "fmod", "if", "nullif", "split_part"}
+# DuckDB 2.0 calls these consistent, and they read the clock or tell the version.
+_UNSTEADY = {"age", "current_localtime", "current_localtimestamp", "version"}
 
 
 class Database:
@@ -54,11 +56,13 @@ class Database:
         )
         self.connection.execute("SET TimeZone = 'UTC'").fetchall()
         self.connection.execute("SET lock_configuration = true").fetchall()
-        stable = self.connection.execute(
-            "SELECT DISTINCT function_name FROM duckdb_functions() "
-            "WHERE function_type = 'scalar' AND stability = 'CONSISTENT'"
+        listed = self.connection.execute(
+            "SELECT function_name, bool_and(function_type = 'scalar' AND stability = 'CONSISTENT') "
+            "FROM duckdb_functions() GROUP BY function_name"
         ).fetchall()
-        self.functions = {str(name) for (name,) in stable} | _PLAIN_MACROS
+        self.known_functions = {str(name) for name, _ in listed}
+        steady = {str(name) for name, is_steady in listed if is_steady}
+        self.functions = (steady | _PLAIN_MACROS) - _UNSTEADY
 
     def parse(self, expression: str) -> "dict[str, Any]":
         """Return the syntax tree of the text as the one value of a SELECT, as JSON has it."""
@@ -98,8 +102,9 @@ class Expression:
         self._rule, self._schema, self._database = rule, schema, database
         try:
             nodes = list(_nodes(self._select_list()))
-            self.columns = self._used_columns(nodes)
+            self._refuse_shapes(nodes)
             self._refuse_unsteady(nodes)
+            self.columns = self._used_columns(nodes)
             empty = schema.empty_table().select(self.columns)
             database.bind_as_condition(rule.expression, empty)
             kind = database.evaluate(rule.expression, empty).type
@@ -111,7 +116,7 @@ class Expression:
     @property
     def quoted(self) -> str:
         """The expression as messages show it."""
-        return f"`{_cut(' '.join(self._rule.expression.split()))}`"
+        return f"`{_cut(self._rule.expression)}`"
 
     def kept(self, table: pa.Table) -> pa.ChunkedArray:
         """Tell of each row whether it keeps the rule; null where SQL cannot tell.
@@ -149,14 +154,14 @@ class Expression:
             raise self._error("is more than one SQL expression")
         return values
 
-    def _used_columns(self, nodes: "Sequence[dict[str, Any]]") -> list[str]:
-        used: list[str] = []
+    def _refuse_shapes(self, nodes: "Sequence[dict[str, Any]]") -> None:
         for node in nodes:
             if (kind := str(node["class"])) in _REFUSED:
                 raise self._error(f"has {_REFUSED[kind]}; a rule is a boolean per row, from it")
-            if kind == "COLUMN_REF":
-                used.append(self._column(node["column_names"]))
-        used = list(dict.fromkeys(used))
+
+    def _used_columns(self, nodes: "Sequence[dict[str, Any]]") -> list[str]:
+        names = [node["column_names"] for node in nodes if node["class"] == "COLUMN_REF"]
+        used = list(dict.fromkeys(self._column(parts) for parts in names))
         if not used:
             raise self._error("names no column, so it says nothing of a row")
         if len({name.casefold() for name in used}) < len(used):
@@ -179,15 +184,18 @@ class Expression:
         for node in nodes:
             name = str(node.get("function_name", "")).lower()
             if node["class"] == "FUNCTION" and name not in self._database.functions:
-                near = did_you_mean(name, self._database.functions)
-                raise self._error(
-                    f"calls {examples([name])}, no function of one row that gives the same on "
-                    f"every night{near}"
-                )
+                if name in self._database.known_functions:
+                    told = "which is not allowed: a rule says the same of a row on every night"
+                else:
+                    near = did_you_mean(name, self._database.functions)
+                    told = f"which SQL has not{near}"
+                raise self._error(f"calls {examples([name])}, {told}")
 
     def _error(self, problem: str, *, told_columns: bool = True) -> RuleError:
-        columns = f". Columns: {examples(self._schema.names)}; {_QUOTES}" if told_columns else ""
-        return RuleError(self._rule.name, f"{self.quoted} {problem}{columns}")
+        stop = "" if problem.endswith("?") else "."
+        columns = f"{stop} Columns: {examples(self._schema.names)}; {_QUOTES}"
+        message = f"{self.quoted} {problem}{columns if told_columns else ''}"
+        return RuleError(self._rule.name, message)
 
 
 def _nodes(tree: object) -> "Iterator[dict[str, Any]]":
@@ -204,4 +212,5 @@ def _nodes(tree: object) -> "Iterator[dict[str, Any]]":
 
 
 def _cut(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -71,9 +72,14 @@ def example_rows(table: pa.Table, rows: npt.NDArray[np.int64]) -> tuple[ExampleR
     found: list[ExampleRow] = []
     for here, row in enumerate(rows[: MAX_EXAMPLES + 1].tolist()):
         values = ((name, table[name][here].as_py()) for name in table.column_names)
-        cut = tuple((n, v[:_MAX_CHARACTERS] if isinstance(v, str) else v) for n, v in values)
-        found.append(ExampleRow(row + 1, cut))
+        found.append(ExampleRow(row + 1, tuple((name, _shown(value)) for name, value in values)))
     return tuple(found)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value[:_MAX_CHARACTERS] if isinstance(value, str) else value
 
 
 def compile_rules(rules: Sequence[Rule], schema: pa.Schema, *, root: Path) -> tuple[RowRule, ...]:

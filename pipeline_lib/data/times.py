@@ -116,13 +116,13 @@ def _from_iso(text: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         pass
     try:
-        return text.cast(_UTC_TIME).cast(TIME)
+        return _naive(text.cast(_UTC_TIME))
     except pa.ArrowInvalid:
         text = pc.replace_substring_regex(text, pattern=r"(\.\d{6})\d{1,3}", replacement=r"\1")
         zoned, nothing = pc.match_substring_regex(text, _HAS_ZONE), pa.scalar(None, text.type)
         local = cast_or_null(pc.if_else(zoned, nothing, text), _ISO, TIME)
         shifted = cast_or_null(pc.if_else(zoned, text, nothing), _ZONED_ISO, _UTC_TIME)
-        return pc.coalesce(local, shifted.cast(TIME))
+        return pc.coalesce(local, _naive(shifted))
 
 
 def _from_format(text: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
@@ -203,6 +203,6 @@ def _null_outside(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _naive(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
-        values = values.cast(pa.timestamp(values.type.unit, "UTC"))
-        values = values.cast(pa.timestamp(values.type.unit))
+        # Arrow keeps UTC whatever the zone; a cast to no zone would look the zone up row by row.
+        values = values.cast(pa.int64()).cast(pa.timestamp(values.type.unit))
     return values.cast(TIME, safe=False)

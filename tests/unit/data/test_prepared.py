@@ -86,7 +86,7 @@ def test_digests_change_with_what_decides_the_split_and_with_nothing_else(
 
 
 def test_rows_of_one_key_land_in_one_split(table_config: MakeConfig, toy_table: MakeTable) -> None:
-    config = table_config(data={"key": ["customer"]})
+    config = table_config(data={"key": ["customer"]}, validation={"unique_key": "warn"})
     table = toy_table(300).append_column("customer", pa.array([i % 30 for i in range(300)]))
     snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
 
@@ -132,7 +132,9 @@ def test_a_key_keeps_its_split_when_its_type_changes(
 def test_an_empty_split_is_told_before_anything_is_trained(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    config = table_config(data={"key": ["color"]}, split={"test": 0.0001})
+    config = table_config(
+        data={"key": ["color"]}, split={"test": 0.0001}, validation={"unique_key": "warn"}
+    )
     snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
 
     with pytest.raises(ContractError, match=r"no row falls into .*by the hash of color"):
