@@ -11,14 +11,14 @@ CARDINALITIES = (5, 10, 25, 50, 100, 1_000, 10_000, 100_000, 300_000, 1_000_000)
 N_NUMBERS = 5
 _NULL_WORDS = 0.02
 _NULL_NUMBERS = 0.05
-_CHUNK_ROWS = 500_000
+_CHUNK_ROWS = 4 * 131_072
 _EXPONENT = 1.1
 
 
 def write_zipf_table(path: Path, n_rows: int, *, seed: int = 0) -> None:
     """Write `n_rows` rows: columns `c0`… of words, `n0`… of numbers, and `y` (two classes).
 
-    The file is what pandas would leave: snappy, dictionaries, row groups of half a million rows.
+    Snappy, dictionaries, row groups of 131,072 rows as a snapshot has them.
     """
     random = np.random.default_rng(seed)
     curves = [_cumulated(cardinality) for cardinality in CARDINALITIES]
@@ -40,7 +40,7 @@ def write_zipf_table(path: Path, n_rows: int, *, seed: int = 0) -> None:
         columns["y"] = pa.array(np.where(random.random(n) < 0.3, "yes", "no"))
         table = pa.table(columns)
         writer = writer or pq.ParquetWriter(path, table.schema)
-        writer.write_table(table)
+        writer.write_table(table, row_group_size=131_072)
     assert writer is not None
     writer.close()
 

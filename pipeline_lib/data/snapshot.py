@@ -18,7 +18,7 @@ from pipeline_lib.errors import examples
 from pipeline_lib.storage import Json, believed, dataset_folder, staged
 
 _ROW_GROUP_ROWS = 131_072
-_BATCH_ROWS = 2 * _ROW_GROUP_ROWS
+_BATCH_ROWS = 1 * _ROW_GROUP_ROWS
 
 
 @dataclass(frozen=True)
