@@ -1,25 +1,28 @@
 """Names of columns: each there once, and told apart by more than blanks and case."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline_lib.errors import SourceError, examples
 
 
-def check_names(names: Sequence[str], path: Path) -> None:
+def check_names(names: Sequence[str], where: str) -> None:
     """Refuse names that are blank, stand twice, or differ by blanks or case alone.
 
+    Args:
+        names: of the columns, in their order.
+        where: what messages call the file or query.
+
     Raises:
-        SourceError: naming the file and the columns.
+        SourceError: naming the columns.
     """
     if blank := [position for position, name in enumerate(names, start=1) if not name.strip()]:
-        raise SourceError(f"{path}: columns without a name at {examples(blank)}")
+        raise SourceError(f"{where}: columns without a name at {examples(blank)}")
     if double := sorted({name for name in names if names.count(name) > 1}):
-        raise SourceError(f"{path}: column names that stand twice: {examples(double)}")
+        raise SourceError(f"{where}: column names that stand twice: {examples(double)}")
     by_folded: dict[str, list[str]] = {}
     for name in names:
         by_folded.setdefault(name.strip().casefold(), []).append(name)
     if alike := [name for group in by_folded.values() if len(group) > 1 for name in group]:
         raise SourceError(
-            f"{path}: column names that differ by blanks or case alone: {examples(alike)}"
+            f"{where}: column names that differ by blanks or case alone: {examples(alike)}"
         )

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Part:
-    """One file, or one query. `fingerprint` changes when its content does.
+    """One file, or one query.
+
+    `fingerprint` changes when the content does; empty where only reading tells, as of a query.
 
     `day` is the date in its name, for a source with a file per day.
     """

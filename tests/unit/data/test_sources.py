@@ -241,7 +241,7 @@ def test_quotes_at_the_borders_of_blocks_are_seen(
     text = 'a,b\n"x","y ""z"" \n w"\n"1","2"\n'
 
     for size in range(1, 40):
-        monkeypatch.setattr("pipeline_lib.data.csv_files._BLOCK_BYTES", size)
+        monkeypatch.setattr("pipeline_lib.data.csv_rows._BLOCK_BYTES", size)
         assert _csv(tmp_path, text).num_rows == 2
         assert "stray quote" in _refused(tmp_path, text + '3"4,5\n')
 

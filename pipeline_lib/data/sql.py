@@ -1,0 +1,326 @@
+"""A query as a stream of text: one SELECT, read-only, in batches, with nothing secret in sight.
+
+Every value becomes text in one canonical form, so that a column's type comes from the contract and
+never from what a driver makes of tonight's rows. `${NAME}` in the url is looked up when the
+connection is made, and what was looked up is taken out of every message.
+"""
+
+import math
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+from uuid import UUID
+
+import pyarrow as pa
+
+from pipeline_lib.config import SqlQuery
+from pipeline_lib.data.names import check_names
+from pipeline_lib.data.stream import Part, RowStream
+from pipeline_lib.errors import (
+    SourceError,
+    SourceNotFoundError,
+    UsageError,
+    did_you_mean,
+    first_line,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, CursorResult, Engine, TextClause
+
+_BATCH_ROWS = 20_000
+_CONNECT_TIMEOUT_S = 10
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*(\w*)", re.DOTALL)
+_URL_PARTS = re.compile(r"([^/]*://)(?:([^/]*)@)?([^?]*)(\?.*)?", re.DOTALL)
+_EXTRA = "pip install 'evergreen-tables[postgres]'"
+_MAX_SAID = 500
+_READING = {"SELECT", "WITH", "VALUES"}
+
+
+def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
+    """Open a query: connect, learn its columns, and read no rows yet.
+
+    Each reading of the stream runs the query anew, in a transaction that can only read.
+
+    Args:
+        source: the url and the query; `:run_date` in it is bound to a DATE, which SQLite sees as
+            ISO text.
+        root: the folder that the relative path of an SQLite file starts from.
+        run_date: the night's date.
+
+    Returns:
+        A stream of one part; every column is of type string. Numbers are written in decimal,
+        truth as true and false, times in ISO 8601 and, where they know their zone, in UTC.
+
+    Raises:
+        SourceNotFoundError: there is no such SQLite file.
+        SourceError: the connection or the query fails, or the query only writes; a variable of
+            the url is not set.
+        UsageError: the url is of a kind that is not known, or its driver is not installed.
+    """
+    query = _Query(source, root, run_date)
+    with query.result() as result:
+        names = _column_names(result)
+    check_names(names, query.name)
+    schema = pa.schema([(name, pa.string()) for name in names])
+    return RowStream(query.name, schema, (Part(query.name, "", partial(query.batches, schema)),))
+
+
+def query_name(source: SqlQuery) -> str:
+    """Return what a person calls the query: its url as the config has it, without options."""
+    return f"query on {source.url.partition('?')[0]}"
+
+
+def as_text(value: object, column: str) -> str | None:
+    """Return the canonical text of a value from a database.
+
+    >>> [as_text(v, "x") for v in (True, 2, 0.5, Decimal("1E+2"), float("nan"), date(2026, 5, 1))]
+    ['true', '2', '0.5', '100', None, '2026-05-01']
+
+    Raises:
+        SourceError: it has a type that is no text, number, truth or time; naming the column.
+    """
+    convert = _CONVERT.get(type(value))
+    if convert is None:
+        convert = next((c for known, c in _CONVERT.items() if isinstance(value, known)), None)
+    if convert is None:
+        what = (
+            "bytes" if isinstance(value, bytes | bytearray | memoryview) else type(value).__name__
+        )
+        raise SourceError(
+            f"column {column!r} holds {what}, which has no one text; cast it in the query"
+        )
+    return convert(value)
+
+
+def _float_text(value: float) -> str | None:
+    return None if math.isnan(value) else repr(float(value))
+
+
+def _decimal_text(value: Decimal) -> str | None:
+    if value.is_nan():
+        return None
+    return repr(float(value)) if value.is_infinite() else format(value, "f")
+
+
+def _datetime_text(value: datetime) -> str:
+    # In which zone a server shows an instant is a setting of the night; UTC is not.
+    return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+
+
+def _nothing(_: None) -> None:
+    return None
+
+
+def _bool_text(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _int_text(value: int) -> str:
+    return format(value, "d")
+
+
+# bool before int and datetime before date: the first one that fits a subclass is taken.
+_CONVERT: dict[type, Callable[..., str | None]] = {
+    type(None): _nothing,
+    str: str,
+    bool: _bool_text,
+    int: _int_text,
+    float: _float_text,
+    Decimal: _decimal_text,
+    datetime: _datetime_text,
+    date: date.isoformat,
+    time: time.isoformat,
+    UUID: str,
+}
+
+
+@dataclass(frozen=True)
+class _Query:
+    """One query, and how it is asked."""
+
+    source: SqlQuery
+    root: Path
+    run_date: date
+
+    @property
+    def name(self) -> str:
+        return query_name(self.source)
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        n_rows = 0
+        with self.result(lambda: n_rows) as result:
+            names = schema.names
+            if _column_names(result) != names:
+                raise SourceError(f"{self.name}: its columns changed while it was read; run again")
+            for rows in result.partitions(_BATCH_ROWS):
+                columns = zip(names, zip(*rows, strict=True), strict=True)
+                try:
+                    arrays = [_text_array(values, name) for name, values in columns]
+                except SourceError as error:
+                    raise SourceError(f"{self.name}: {error}") from None
+                n_rows += len(rows)
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        if n_rows == 0:
+            raise SourceError(f"{self.name} returns no rows")
+
+    @contextmanager
+    def result(
+        self, n_rows: Callable[[], int] = lambda: 0
+    ) -> "Generator[CursorResult[tuple[object, ...]]]":
+        """Run the query; whatever fails, then or later, is told with its name and no secret."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        statement = self._statement()
+        url = _Url.expanded(self.source.url, self.name)
+        engine = _engine(url, self.root, self.name)
+        try:
+            with engine.connect() as connection:
+                asked = _read_only(connection).execute(statement)
+                if not asked.returns_rows:
+                    raise SourceError(f"{self.name} returns no table")
+                yield asked
+        except (SQLAlchemyError, sqlite3.Warning, UnicodeError) as error:
+            after = f" after {n_rows():,} rows" if n_rows() else ""
+            raise SourceError(f"{self.name} failed{after}: {url.hidden_in(error)}") from None
+        finally:
+            engine.dispose()
+
+    def _statement(self) -> "TextClause":
+        from sqlalchemy import Date, bindparam, text
+
+        word = _FIRST_WORD.match(self.source.query)
+        if word is None or word[1].upper() not in _READING:
+            begins = f" begins with {word[1][:20]!r}" if word and word[1] else " is none"
+            raise SourceError(f"{self.name}: the query{begins}; it may be a SELECT, WITH or VALUES")
+        clause = text(self.source.query)
+        named = set(clause.compile().params)
+        if strange := named - {"run_date"}:
+            raise SourceError(
+                f"{self.name}: nothing is known of :{min(strange)}; a query may name :run_date, "
+                "and a colon that means itself is written \\:"
+            )
+        # A DATE compares with PostgreSQL's dates and times, where text would find no operator.
+        return clause.bindparams(bindparam("run_date", self.run_date, Date())) if named else clause
+
+
+def _column_names(result: "CursorResult[tuple[object, ...]]") -> list[str]:
+    description = result.cursor.description if result.cursor else None
+    return [str(column[0]) for column in description or ()]
+
+
+def _text_array(values: tuple[object, ...], column: str) -> pa.Array:
+    return pa.array([as_text(value, column) for value in values], pa.string())
+
+
+def _read_only(connection: "Connection") -> "Connection":
+    options: dict[str, object] = {"stream_results": True, "yield_per": _BATCH_ROWS}
+    if connection.dialect.name == "postgresql":
+        options["postgresql_readonly"] = True
+    return connection.execution_options(**options)
+
+
+@dataclass(frozen=True)
+class _Url:
+    """A url with its variables looked up, and the words of it that no message may hold."""
+
+    url: "URL"
+    secrets: dict[str, str]
+
+    @classmethod
+    def expanded(cls, text: str, name: str) -> "_Url":
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        secrets: dict[str, str] = {}
+
+        def looked_up(match: re.Match[str], *, quoted: bool) -> str:
+            variable = match[1]
+            value = os.environ.get(variable)
+            if value is None:
+                raise SourceError(f"{name}: the environment variable {variable} is not set")
+            secrets[value] = secrets[quote(value, safe="")] = match[0]
+            return quote(value, safe="") if quoted else value
+
+        quoting, plain = partial(looked_up, quoted=True), partial(looked_up, quoted=False)
+        parts = _URL_PARTS.fullmatch(text)
+        if parts is None:  # the whole url is a variable, or nothing that could be one
+            whole = _VARIABLE.sub(plain, text)
+        else:
+            scheme, user, place, options = (part or "" for part in parts.groups())
+            whole = _VARIABLE.sub(plain, scheme) + _VARIABLE.sub(quoting, user)
+            whole += _VARIABLE.sub(plain, place) + _VARIABLE.sub(quoting, options)
+        try:
+            url = make_url(whole)
+        except (ArgumentError, ValueError):  # whose texts can hold a part of the password
+            raise SourceError(
+                f"{name}: is no url of a database, as driver://user@host/database is"
+            ) from None
+        options_of_url = {key: str(value) for key, value in url.query.items() if "pass" in key}
+        for value in (url.password, *options_of_url.values()):
+            if value:
+                secrets.setdefault(str(value), "***")
+                secrets.setdefault(quote(str(value), safe=""), "***")
+        return cls(url, {secret: shown for secret, shown in secrets.items() if secret})
+
+    def hidden_in(self, error: Exception) -> str:
+        """Return the first line of what the driver says, less what was looked up."""
+        said = first_line(getattr(error, "orig", None) or error)
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            said = said.replace(secret, self.secrets[secret])
+        return said[:_MAX_SAID]
+
+
+def _engine(url: _Url, root: Path, name: str) -> "Engine":
+    from sqlalchemy import NullPool, create_engine
+    from sqlalchemy.exc import NoSuchModuleError
+
+    driver = url.url.drivername
+    if driver.startswith("sqlite"):
+        return _sqlite_engine(url.url, root, name)
+    if driver in {"postgresql", "postgres"}:
+        raise UsageError(
+            f"{name}: write postgresql+psycopg:// to name the driver; it comes with {_EXTRA}"
+        )
+    arguments: dict[str, object] = {}
+    if driver == "postgresql+psycopg" and "connect_timeout" not in url.url.query:
+        arguments["connect_timeout"] = _CONNECT_TIMEOUT_S  # without one a lost host hangs the night
+    try:
+        return create_engine(
+            url.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments
+        )
+    except (ImportError, NoSuchModuleError):
+        advice = (
+            f"write postgresql+psycopg:// and: {_EXTRA}"
+            if driver.startswith("postgres")
+            else f"install it beside Evergreen; PostgreSQL's comes with {_EXTRA}"
+        )
+        raise UsageError(f"{name}: the driver {driver!r} is not installed; {advice}") from None
+
+
+def _sqlite_engine(url: "URL", root: Path, name: str) -> "Engine":
+    from sqlalchemy import NullPool, create_engine
+
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"} or url.query:
+        raise UsageError(f"{name}: write sqlite:///path/to/file.db, with no driver and no options")
+    if not url.database or url.database == ":memory:":
+        raise SourceError(f"{name}: names no file; write sqlite:///path/to/file.db")
+    path = root / url.database
+    if not path.is_file():
+        near = did_you_mean(path.name, (p.name for p in path.parent.glob("*")))
+        raise SourceNotFoundError(f"{path}: there is no such file{near}")
+    address = f"{path.resolve().as_uri()}?mode=ro"  # never makes a file, never writes one
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
