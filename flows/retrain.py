@@ -1,12 +1,14 @@
 """The nightly flow: take the rows, check them, learn, measure, decide, register, report."""
 
+from datetime import date
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.outcome import Outcome, record_of, skipped
 from flows.parameters import ConfigPath, refuse_strange_paths
-from flows.tracked import only_run_of, run_name, tracked_run
+from flows.tracked import due_date, only_run_of, run_name, tracked_run
 from pipeline_lib.config import Overrides, load_config
 from pipeline_lib.evaluation.journal import last_decision
 from tasks.decide import decide
@@ -26,6 +28,7 @@ def retrain(
     overrides: Overrides = Overrides(),  # noqa: B008 - frozen
     assignments: tuple[str, ...] = (),
     force: bool = False,
+    run_date: date | None = None,
 ) -> State[Outcome]:
     """Retrain a dataset's model, and promote it if it is not worse than the one in use.
 
@@ -36,11 +39,13 @@ def retrain(
         overrides: values that this run sets differently.
         assignments: any other value of the config, as `training.batch_size=32`.
         force: train even if rows and config are those of the last decision.
+        run_date: the night's date, for sources with a file per day or a query by date; the day
+            on which the run was due (UTC) without it.
     """
     refuse_strange_paths(config, assignments)
     settings = load_config(config, overrides, assignments=assignments)
     with only_run_of(settings.name):
-        snapshot = ingest(settings)
+        snapshot = ingest(settings, run_date or due_date())
         past = last_decision(
             settings.name, data_digest=snapshot.digest, config_digest=settings.digest()
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from prefect.context import FlowRunContext
@@ -22,8 +22,16 @@ DEFAULT_UI_URL = "http://127.0.0.1:4200"
 
 def run_name() -> str:
     """Name a flow run, and its MLflow run, after its config and the time it was due (UTC)."""
-    due = flow_run.scheduled_start_time or datetime.now(UTC)
-    return f"{Path(str(flow_run.parameters['config'])).stem} {due:%Y-%m-%d %H:%M:%S}"
+    return f"{Path(str(flow_run.parameters['config'])).stem} {_due():%Y-%m-%d %H:%M:%S}"
+
+
+def due_date() -> date:
+    """Return the day on which this run was due (UTC): a late run takes the rows of its night."""
+    return _due().date()
+
+
+def _due() -> datetime:
+    return flow_run.scheduled_start_time or datetime.now(UTC)
 
 
 @contextmanager

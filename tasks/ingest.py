@@ -1,27 +1,32 @@
 """Take the rows of the night."""
 
+from datetime import date
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.nights import read_last_night
 from pipeline_lib.data.snapshot import Snapshot, take_snapshot
-from pipeline_lib.data.sources import read_source, source_name
-from pipeline_lib.data.stream import RowStream
+from pipeline_lib.data.sources import open_source
+from pipeline_lib.storage import code_digest, digest_json
 
 
 @task(cache_policy=NO_CACHE)
-def ingest(config: PipelineConfig) -> Snapshot:
+def ingest(config: PipelineConfig, run_date: date) -> Snapshot:
     """Read the source and keep its rows as a snapshot."""
-    source = config.data.source
-    stream = RowStream.of(
-        read_source(source, root=config.root), source=source_name(source, root=config.root)
-    )
-    snapshot = take_snapshot(config.name, stream)
-    get_run_logger().info(
+    source, logger = config.data.source, get_run_logger()
+    stream = open_source(source, root=config.root, run_date=run_date)
+    reading = digest_json([source.model_dump(mode="json"), code_digest()])
+    last = read_last_night(config.name)
+    snapshot = take_snapshot(config.name, stream, reading=reading, last=last)
+    logger.info(
         "ingest    %s rows from %s, snapshot %s",
         f"{snapshot.n_rows:,}",
         snapshot.source,
         snapshot.digest[:12],
     )
+    for news in snapshot.news:
+        logger.info("ingest    %s", news)
     return snapshot

@@ -1,6 +1,7 @@
 """`evergreen check`: a config, and its table against it, without training."""
 
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ def check(
         tuple[str, ...],
         Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
     ] = (),
+    run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Check a config, and that its table keeps the contract in it.
@@ -23,20 +25,23 @@ def check(
     Args:
         config: the dataset's YAML file.
         set_: a value to check with; may be given several times.
+        run_date: the night's date, as 2026-11-24; today (UTC) without it.
         json_: print the facts as JSON.
     """
     settings = load_config(config, assignments=set_)
-    from pipeline_lib.data.contract import check_rows
-    from pipeline_lib.data.sources import read_source, source_name
+    from pipeline_lib.data.checked import contract_checker
+    from pipeline_lib.data.sources import open_source
 
-    source = source_name(settings.data.source, root=settings.root)
-    table = read_source(settings.data.source, root=settings.root)
-    rows = check_rows(table, settings.columns, settings.data, settings.validation, source=source)
+    today = run_date or datetime.now(UTC).date()
+    stream = open_source(settings.data.source, root=settings.root, run_date=today)
+    checker = contract_checker(settings, source=stream.source)
+    for batch in stream.batches():
+        checker.check(batch)
+    report = checker.finish(stream.batches)
     facts = {
         "config": str(config),
         "name": settings.name,
-        "source": source,
-        "n_rows": rows.num_rows,
+        **report.to_json(),
         "categories": len(settings.categories),
         "numbers": len(settings.columns) - len(settings.categories),
         "target": settings.data.target,
@@ -47,7 +52,12 @@ def check(
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
     print(f"{config}: fine")
-    print(f"  {source}: {rows.num_rows:,} rows keep the contract")
+    kept = report.n_rows - report.n_quarantined
+    print(f"  {stream.source}: {kept:,} rows keep the contract")
+    if report.n_quarantined:
+        print(f"  {report.n_quarantined:,} rows would go into quarantine")
+    for line in report.lines():
+        print(f"  {line}")
     print(
         f"  {facts['categories']} category and {facts['numbers']} number columns → "
         f"{settings.data.target} ({settings.data.task}, judged by {settings.primary})"

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -25,6 +26,7 @@ def run(
         Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
     ] = (),
     force: Annotated[bool, Parameter(negative=())] = False,
+    run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Retrain a dataset now, and promote the model if it is not worse.
@@ -33,6 +35,7 @@ def run(
         config: the dataset's YAML file.
         set_: a value that this run sets differently; may be given several times.
         force: train even if rows and config are those of the last decision.
+        run_date: the night's date, as 2026-11-24; today (UTC) without it.
         json_: print the outcome as JSON, and nothing else.
     """
     load_config(config, assignments=set_)  # a typo is told before anything heavy starts
@@ -46,7 +49,9 @@ def run(
         require_server()
     if not json_:
         _tell_progress()
-    state = retrain(str(config), assignments=set_, force=force, return_state=True)
+    state = retrain(
+        str(config), assignments=set_, force=force, run_date=run_date, return_state=True
+    )
     outcome = cast("Outcome", state.result())
     if json_:
         print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import QuarantineBudget
-from pipeline_lib.errors import QuarantineBudgetError, Violation
+from pipeline_lib.errors import QuarantineBudgetError, Violation, examples
 from pipeline_lib.storage import Json
 
 ROW_COLUMN, RULES_COLUMN = "evergreen_row", "evergreen_rules"
@@ -65,6 +65,16 @@ class ContractReport:
             "violations": [{**asdict(v), "examples": list(v.examples)} for v in self.violations],
             "extra_columns": list(self.extra_columns),
         }
+
+    def lines(self) -> list[str]:
+        """Return what a person should know of rows that did not stop the night, a line each."""
+        lines = [f"{violation.severity}: {violation}" for violation in self.violations]
+        if self.extra_columns:
+            n = len(self.extra_columns)
+            lines.append(
+                f"{n} columns that the config does not name: {examples(self.extra_columns)}"
+            )
+        return lines
 
     def _within(self, first_row: int, n_rows: int) -> slice:
         low, high = np.searchsorted(self.quarantined_rows, [first_row, first_row + n_rows])
