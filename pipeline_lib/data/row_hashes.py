@@ -41,11 +41,22 @@ def hash_words(words: Sequence[str]) -> Hashes:
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
-def microseconds(times: pa.Array) -> npt.NDArray[np.int64]:
+def microseconds(times: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Return microseconds since 1970 of timestamps or dates, null as 0; shape ``(n_rows,)``."""
     unit = pa.timestamp("us", getattr(times.type, "tz", None))
     whole = times.cast(unit, safe=False).cast(pa.int64()).fill_null(0)
     return whole.to_numpy(zero_copy_only=False)
+
+
+def splitmix64(x: Hashes) -> Hashes:
+    """Return the output of the mixer that follows each state, same shape."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 class RowHasher:
@@ -54,7 +65,7 @@ class RowHasher:
     def __init__(self, columns: Sequence[str], seed: int) -> None:
         self._names = dict(zip(columns, hash_words(columns), strict=True))
         self._known: dict[str, dict[str, int]] = {name: {} for name in columns}
-        self._start = _mix(np.array([seed], np.uint64))[0]
+        self._start = splitmix64(np.array([seed], np.uint64))[0]
 
     def hash(self, batch: pa.Table) -> Hashes:
         """Return a hash per row, shape ``(n_rows,)``.
@@ -65,21 +76,21 @@ class RowHasher:
         total = np.full(batch.num_rows, self._start, np.uint64)
         for name, salt in self._names.items():
             total += self._column(name, one_array(batch[name]), salt)
-        return _mix(total)
+        return splitmix64(total)
 
     def _column(self, name: str, values: pa.Array, salt: np.uint64) -> Hashes:
         if pa.types.is_floating(values.type):
             numbers = values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
             bits = (numbers + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-            return _salted(_mix(bits), np.isnan(numbers), salt)
+            return _salted(splitmix64(bits), np.isnan(numbers), salt)
         if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
             is_null = pc.is_null(values).to_numpy(zero_copy_only=False)
-            return _salted(_mix(microseconds(values).view(np.uint64)), is_null, salt)
+            return _salted(splitmix64(microseconds(values).view(np.uint64)), is_null, salt)
         encoded = values.cast(pa.string()).dictionary_encode()
         words: list[str] = encoded.dictionary.to_numpy(zero_copy_only=False).tolist()
         per_word = np.append(self._word_hashes(name, words), _NULL)
         places = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-        return _mix(per_word ^ salt)[places]
+        return splitmix64(per_word ^ salt)[places]
 
     def _word_hashes(self, name: str, words: list[str]) -> Hashes:
         known = self._known[name]
@@ -106,14 +117,4 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 def _salted(hashes: Hashes, is_null: npt.NDArray[np.bool_], salt: np.uint64) -> Hashes:
     hashes[is_null] = _NULL
     hashes ^= salt
-    return _mix(hashes)
-
-
-def _mix(x: Hashes) -> Hashes:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    return x
+    return splitmix64(hashes)

@@ -1,58 +1,170 @@
-"""Numbers become floats around zero, by parameters that only training rows have set."""
+"""From a column's settings to what turns its values into floats: learned, or read again.
 
-import math
-from dataclasses import dataclass
+Numbers are in `scaling`, yes and no in `booleans`, times in `datetimes`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-_EPSILON = float(np.finfo(np.float64).eps)
-# Farther than this from the mean a number says no more; a network stays finite with it.
-_MAX_DEVIATIONS = 1e6
+from pipeline_lib.config import (
+    BooleanColumn,
+    DatetimeColumn,
+    NumberColumn,
+    QuantileScaling,
+    RobustScaling,
+    Scaling,
+    StandardScaling,
+)
+from pipeline_lib.encoding.booleans import BooleanFitter, BooleanInput
+from pipeline_lib.encoding.datetimes import DatetimeFitter, DatetimeInput
+from pipeline_lib.encoding.moments import Scale
+from pipeline_lib.encoding.scaling import (
+    QuantileFitter,
+    QuantileScaler,
+    RobustFitter,
+    RobustScaler,
+    StandardFitter,
+    Standardizer,
+)
+from pipeline_lib.errors import ModelError
+from pipeline_lib.storage import Json
+
+__all__ = [
+    "FloatColumn",
+    "FloatFitter",
+    "FloatInput",
+    "Standardizer",
+    "float_input_fitter",
+    "float_input_from_json",
+]
+
+FloatColumn: TypeAlias = NumberColumn | BooleanColumn | DatetimeColumn
 
 
-@dataclass(frozen=True)
-class Standardizer:
-    """(value − mean) / deviation within ±1e6; missing is 0, with an indicator if `nullable`."""
+class FloatInput(Protocol):
+    """A column as floats; where it is `nullable`, the last float says 1.0 for a missing value."""
 
-    column: str
-    mean: float
-    deviation: float
-    nullable: bool
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        ...
 
-    @classmethod
-    def fit(cls, column: str, values: pa.ChunkedArray, *, nullable: bool) -> "Standardizer":
-        """Take mean and population deviation of training rows; a constant gets deviation 1."""
-        mean: float = pc.mean(values).as_py() or 0.0
-        deviation: float = pc.stddev(values, ddof=0).as_py() or 0.0
-        if not (math.isfinite(mean) and math.isfinite(deviation)):
-            mean, deviation = 0.0, 1.0
-        # What rounding alone makes of a constant; the bound is scikit-learn's.
-        noise = len(values) * _EPSILON
-        if deviation**2 <= noise * deviation**2 + (noise * mean) ** 2:
-            deviation = 1.0
-        return cls(column, mean=mean, deviation=deviation, nullable=nullable)
+    @property
+    def nullable(self) -> bool:
+        """Whether the last float says what is missing."""
+        ...
 
     @property
     def width(self) -> int:
-        """The number of inputs this column gives the network: 1, or 2 with the indicator."""
-        return 2 if self.nullable else 1
+        """The number of floats per row."""
+        ...
 
-    def encode(self, values: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-        """Return standardized values and, if nullable, 1.0 where one is missing.
+    def encode(self, values: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float32]:
+        """Return finite floats, shape ``(n_rows, width)``.
 
         Args:
-            values: of type float64, length ``n_rows``.
-
-        Returns:
-            Shape ``(n_rows, width)``.
+            values: typed as the contract says (see `data.contract.conform`).
         """
-        numbers = values.fill_null(self.mean).to_numpy().astype(np.float64)
-        scaled = ((numbers - self.mean) / self.deviation).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
-        scaled = scaled.astype(np.float32)
-        if not self.nullable:
-            return scaled[:, None]
-        missing = pc.is_null(values).to_numpy().astype(np.float32)
-        return np.stack([scaled, missing], axis=1)
+        ...
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the parameters that were learned, for `float_input_from_json`."""
+        ...
+
+
+class FloatFitter(Protocol):
+    """Learns a `FloatInput` from training rows, however many batches they come in."""
+
+    def add(self, values: pa.ChunkedArray) -> None:
+        """Look at training rows."""
+        ...
+
+    def finish(self) -> FloatInput:
+        """Return what was learned; once, after the last batch."""
+        ...
+
+
+def float_input_fitter(name: str, column: FloatColumn) -> FloatFitter:
+    """Return what learns how a column becomes floats."""
+    nullable = column.nullable
+    match column:
+        case BooleanColumn():
+            return BooleanFitter(name, nullable=nullable)
+        case DatetimeColumn():
+            return DatetimeFitter(name, column.parts, nullable=nullable)
+        case NumberColumn():
+            return _number_fitter(name, column.scaling, nullable=nullable)
+        case _:
+            assert_never(column)
+
+
+def _number_fitter(name: str, scaling: Scaling, *, nullable: bool) -> FloatFitter:
+    match scaling:
+        case StandardScaling():
+            return StandardFitter(name, nullable=nullable)
+        case RobustScaling():
+            return RobustFitter(name, clip=scaling.clip, nullable=nullable)
+        case QuantileScaling():
+            return QuantileFitter(
+                name, n_quantiles=scaling.n_quantiles, output=scaling.output, nullable=nullable
+            )
+        case _:
+            assert_never(scaling)
+
+
+def float_input_from_json(name: str, column: FloatColumn, spec: Mapping[str, Any]) -> FloatInput:
+    """Return the input that `to_json` described.
+
+    Args:
+        name: the column's name.
+        column: the settings it was learned with.
+        spec: what `to_json` returned.
+
+    Raises:
+        ModelError: parameters are missing, or are no numbers.
+    """
+    try:
+        return _from_json(name, column, spec)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"the encoder's parameters of column {name!r} are damaged: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+
+
+def _from_json(name: str, column: FloatColumn, spec: Mapping[str, Any]) -> FloatInput:
+    nullable = column.nullable
+    match column:
+        case BooleanColumn():
+            return BooleanInput(name, nullable)
+        case DatetimeColumn():
+            scales = {
+                part: Scale(float(spec[part]["mean"]), float(spec[part]["deviation"]))
+                for part in column.parts
+                if part in {"elapsed", "year"}
+            }
+            return DatetimeInput(name, nullable, column.parts, int(spec["first_us"]), scales)
+        case NumberColumn():
+            return _number_input(name, column.scaling, spec, nullable=nullable)
+        case _:
+            assert_never(column)
+
+
+def _number_input(
+    name: str, scaling: Scaling, spec: Mapping[str, Any], *, nullable: bool
+) -> FloatInput:
+    match scaling:
+        case StandardScaling():
+            return Standardizer(name, float(spec["mean"]), float(spec["deviation"]), nullable)
+        case RobustScaling():
+            median, spread = float(spec["median"]), float(spec["spread"])
+            return RobustScaler(name, median, spread, scaling.clip, nullable)
+        case QuantileScaling():
+            quantiles = tuple(float(quantile) for quantile in spec["quantiles"])
+            return QuantileScaler(name, quantiles, scaling.output, nullable)
+        case _:
+            assert_never(scaling)

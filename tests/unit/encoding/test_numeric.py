@@ -1,4 +1,6 @@
-"""Standardized numbers, held against scikit-learn's StandardScaler."""
+"""Standardized numbers as scikit-learn has them, and what holds for floats of every kind."""
+
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
+from pipeline_lib.config import (
+    BooleanColumn,
+    DatetimeColumn,
+    NumberColumn,
+    QuantileScaling,
+    RobustScaling,
+)
 from pipeline_lib.encoding import Standardizer
+from pipeline_lib.encoding.numeric import (
+    FloatColumn,
+    FloatInput,
+    float_input_fitter,
+    float_input_from_json,
+)
+from pipeline_lib.errors import ModelError
 
 numbers = st.lists(
     st.floats(-1e6, 1e6).map(lambda value: round(value, 3)) | st.none(), min_size=2, max_size=30
@@ -70,3 +86,115 @@ def test_a_nullable_column_is_two_wide_though_it_has_no_nulls() -> None:
 
     assert scale.width == 2
     assert scale.encode(_column([0.0])).tolist() == [[-1.0, 0.0]]
+
+
+KINDS: dict[str, FloatColumn] = {
+    "standard": NumberColumn(),
+    "robust": NumberColumn(scaling=RobustScaling()),
+    "normal": NumberColumn(scaling=QuantileScaling(n_quantiles=20)),
+    "uniform": NumberColumn(scaling=QuantileScaling(n_quantiles=20, output="uniform")),
+    "boolean": BooleanColumn(),
+    "datetime": DatetimeColumn(),
+    "every part": DatetimeColumn(
+        parts=("minute", "hour", "weekday", "day_of_year", "day", "month", "year", "elapsed")
+    ),
+}
+floats = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def _typed(column: FloatColumn, values: list[float | None]) -> pa.ChunkedArray:
+    """Return numbers as the type that the contract gives a column."""
+    match column:
+        case BooleanColumn():
+            array = pa.array([None if v is None else v > 0 for v in values], pa.bool_())
+        case DatetimeColumn():
+            limit = 2.0**62
+            micros = [None if v is None else int(min(max(v, -limit), limit)) for v in values]
+            array = pa.array(micros, pa.timestamp("us"))
+        case _:
+            array = pa.array(values, pa.float64())
+    return pa.chunked_array([array])
+
+
+def _fitted(column: FloatColumn, values: list[float | None]) -> FloatInput:
+    fitter = float_input_fitter("x", column)
+    fitter.add(_typed(column, values))
+    return fitter.finish()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nullable", [True, False])
+@given(st.lists(st.none() | floats, max_size=20), st.lists(st.none() | floats, max_size=20))
+def test_floats_are_finite_and_as_wide_as_said_whatever_comes(
+    kind: str, nullable: bool, train: list[float | None], unseen: list[float | None]
+) -> None:
+    column = KINDS[kind].model_copy(update={"nullable": nullable})
+    fitted = _fitted(column, train)
+
+    encoded = fitted.encode(_typed(column, train + unseen))
+
+    assert encoded.shape == (len(train + unseen), fitted.width)
+    assert encoded.dtype == np.float32
+    assert np.isfinite(encoded).all()
+    if nullable:
+        assert encoded[:, -1].tolist() == [float(value is None) for value in train + unseen]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.lists(st.none() | floats, max_size=20), st.booleans())
+def test_what_was_learned_comes_back_from_json_to_the_bit(
+    kind: str, train: list[float | None], nullable: bool
+) -> None:
+    column = KINDS[kind].model_copy(update={"nullable": nullable})
+    fitted = _fitted(column, train)
+
+    again = float_input_from_json("x", column, json.loads(json.dumps(fitted.to_json())))
+
+    assert again == fitted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.lists(st.none() | floats, min_size=2, max_size=10))
+def test_one_row_is_encoded_as_it_is_among_others(kind: str, values: list[float | None]) -> None:
+    column = KINDS[kind].model_copy(update={"nullable": True})
+    fitted, rows = _fitted(column, values), _typed(column, values)
+
+    one_by_one = [fitted.encode(rows[n : n + 1])[0] for n in range(len(rows))]
+
+    np.testing.assert_array_max_ulp(np.stack(one_by_one), fitted.encode(rows), maxulp=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_array_is_encoded_as_its_chunks_are(kind: str) -> None:
+    column = KINDS[kind].model_copy(update={"nullable": True})
+    values: list[float | None] = [1e15, None, -3.0, 7.5, 1e14]
+    fitted, rows = _fitted(column, values), _typed(column, values)
+    array = rows.chunk(0)
+
+    chunked = pa.chunked_array([array[:2], array[2:2], array[2:]])
+
+    assert (fitted.encode(array) == fitted.encode(rows)).all()
+    assert (fitted.encode(chunked) == fitted.encode(rows)).all()
+
+
+def test_nan_counts_as_missing() -> None:
+    column = NumberColumn(nullable=True)
+    fitted = _fitted(column, [1.0, float("nan"), 3.0])
+
+    assert fitted.encode(_typed(column, [float("nan"), 3.0])).tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("standard", {"mean": 1.0}),
+        ("robust", {"median": "wide", "spread": 1.0}),
+        ("normal", {"quantiles": 3}),
+        ("datetime", {"first_us": 0, "elapsed": None}),
+    ],
+)
+def test_damaged_parameters_are_told_with_the_name_of_their_column(
+    kind: str, spec: dict[str, object]
+) -> None:
+    with pytest.raises(ModelError, match=r"parameters of column 'price' are damaged"):
+        float_input_from_json("price", KINDS[kind], spec)
