@@ -75,9 +75,7 @@ def main() -> None:
     publish_result(page, arguments.out, command="python -m benchmarks.encode")
 
 
-def _measured(
-    names: Sequence[str], n_rows: int, rounds: int, place: Path
-) -> dict[str, Measured]:
+def _measured(names: Sequence[str], n_rows: int, rounds: int, place: Path) -> dict[str, Measured]:
     """Let contestants run in turn on one table; the first night of all leaves the reference."""
     place.mkdir()
     table = place / "zipf.parquet"
@@ -164,7 +162,9 @@ def _targets(
     target("large table: pandas' memory over ours", "≥ 8", memory, memory >= 8)
     target("loading, million rows per CPU second", "≥ 4", rows_per_s, rows_per_s >= 4)
     lines = ["## Targets", "", "| what | aim | measured | |", "| --- | --- | --- | --- |"]
-    lines += [f"| {w} | {aim} | {v:.2f} | {'met' if met else 'missed'} |" for w, aim, v, met in rows]
+    lines += [
+        f"| {w} | {aim} | {v:.2f} | {'met' if met else 'missed'} |" for w, aim, v, met in rows
+    ]
     return "\n".join(lines) + "\n"
 
 

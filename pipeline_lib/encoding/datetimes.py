@@ -74,7 +74,7 @@ class DatetimeInput:
             Shape ``(n_rows, width)``.
         """
         micros, is_missing = _micros(values)
-        encoded = np.zeros((len(micros), self.width), np.float32)
+        encoded = np.zeros((len(micros), self.width), np.float32, order="F")
         calendar, at = _Calendar(micros), 0
         for part in self.parts:
             if part in self.scales:

@@ -23,13 +23,13 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
-from pipeline_lib.encoding.floats import (
-    Fitter,
+from pipeline_lib.encoding.hashing import HashInput
+from pipeline_lib.encoding.numeric import (
+    FloatFitter,
     FloatInput,
     float_input_fitter,
     float_input_from_json,
 )
-from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
 from pipeline_lib.encoding.words import count_words, digest_of_words
 from pipeline_lib.errors import ModelError
@@ -106,7 +106,7 @@ class Encoder:
         cls,
         columns: Mapping[str, Column],
         counted: Mapping[str, CountedWords],
-        fitters: Mapping[str, Fitter],
+        fitters: Mapping[str, FloatFitter],
         *,
         today: str,
         encoding: EncodingSettings | None = None,
@@ -270,7 +270,7 @@ class Encoder:
         return {"version": ENCODER_VERSION, "columns": entries}
 
 
-def float_fitters(columns: Mapping[str, Column]) -> dict[str, Fitter]:
+def float_fitters(columns: Mapping[str, Column]) -> dict[str, FloatFitter]:
     """Return what learns the parameters of each column that becomes floats."""
     return {
         name: float_input_fitter(name, column)

@@ -62,12 +62,12 @@ class LedgerChange:
     @classmethod
     def from_json(cls, spec: Mapping[str, Any]) -> "LedgerChange":
         """Return the change that `dataclasses.asdict` took apart."""
-        words = {
-            key: Words(int(spec[key]["n"]), tuple(str(word) for word in spec[key]["some"]))
+        new, quiet, back = (
+            Words(int(spec[key]["n"]), tuple(str(word) for word in spec[key]["some"]))
             for key in ("new", "quiet", "back")
-        }
-        counts = {key: int(spec[key]) for key in ("n_rare", "n_rare_rows")}
-        return cls(str(spec["column"]), **words, **counts)
+        )
+        n_rare, n_rare_rows = int(spec["n_rare"]), int(spec["n_rare_rows"])
+        return cls(str(spec["column"]), new, quiet, back, n_rare, n_rare_rows)
 
 
 def ledger_changes(

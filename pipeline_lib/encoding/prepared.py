@@ -7,7 +7,7 @@ change their meaning.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -184,7 +184,7 @@ def _target(config: PipelineConfig, counted: Counted) -> Target:
 @contextmanager
 def _segments(
     config: PipelineConfig, snapshot: Snapshot, columns: Mapping[str, Column]
-) -> Iterator[list[Segment]]:
+) -> Generator[list[Segment]]:
     """Give the numbered rows of a snapshot; those of big parts are kept for the next night."""
     dataset, segments, kept = dataset_folder(config.name), list[Segment](), set[str]()
     with staged(dataset, "numbered") as stage:

@@ -265,7 +265,7 @@ def _encode(
     missing: float = 0.0,
 ) -> npt.NDArray[np.float32]:
     numbers = _numbers(values)
-    encoded = np.empty((len(numbers), 1 + nullable), np.float32)
+    encoded = np.empty((len(numbers), 1 + nullable), np.float32, order="F")
     encoded[:, 0] = scaled(numbers)
     is_missing = np.isnan(numbers)
     if is_missing.any():

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline_lib.config import CategoryColumn, Column
 from pipeline_lib.data.splits import SPLITS
 from pipeline_lib.encoding.encoder import CountedWords, Encoder, float_fitters
-from pipeline_lib.encoding.floats import Fitter
+from pipeline_lib.encoding.numeric import FloatFitter
 from pipeline_lib.encoding.segments import NumberedBatch, Segment, common_numbers
 from pipeline_lib.encoding.target import ClassTarget, Target
 from pipeline_lib.encoding.tensors import SplitWriter, code_type
@@ -38,7 +38,7 @@ class Counted:
 
     train: Mapping[str, CountedWords]
     used: Mapping[str, CountedWords]
-    fitters: Mapping[str, Fitter]
+    fitters: Mapping[str, FloatFitter]
 
 
 class NumberedRows:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -224,5 +225,5 @@ def _together(parts: Sequence[EncodedSplit]) -> EncodedSplit:
     return EncodedSplit(
         np.concatenate([part.x_cat for part in parts]),
         np.concatenate([part.x_num for part in parts]),
-        np.concatenate([part.y for part in parts]),
+        cast("Labels", np.concatenate([part.y for part in parts])),
     )

@@ -32,7 +32,7 @@ class WordTable:
 
     def __init__(self, on_numbers: Callable[[Numbers], None] | None = None) -> None:
         self.words: pa.Array = pa.array([], pa.string())
-        self._on_numbers = on_numbers or (lambda _: None)
+        self._on_numbers = on_numbers or _forget
         self._pending: list[pa.Array] = []
         self._n_pending = 0
 
@@ -77,6 +77,11 @@ class WordTable:
             numbers.append(np.concatenate([np.zeros(1, np.int32), own]))
             start += len(words)
         return numbers
+
+
+def _forget(numbers: Numbers) -> None:
+    """Do nothing: who merges words one set at a time needs no word of batches."""
+    del numbers
 
 
 def count_words(values: pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
