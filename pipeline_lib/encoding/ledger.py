@@ -71,7 +71,10 @@ class LedgerChange:
 
 
 def ledger_changes(
-    ledger: Mapping[str, Vocabulary], encoder: Encoder, train: Mapping[str, CountedWords]
+    ledger: Mapping[str, Vocabulary],
+    encoder: Encoder,
+    train: Mapping[str, CountedWords],
+    codes: Mapping[str, npt.NDArray[np.int32]],
 ) -> tuple[LedgerChange, ...]:
     """Return what changed, column by column; columns without a change are left out.
 
@@ -79,6 +82,7 @@ def ledger_changes(
         ledger: the vocabularies before.
         encoder: the one after.
         train: the words of training rows, with their counts.
+        codes: the code of each of these words.
     """
     changes: list[LedgerChange] = []
     for name, now in encoder.vocabularies.items():
@@ -87,8 +91,7 @@ def ledger_changes(
         is_new = np.arange(len(categories)) >= n_before
         had_rows = np.concatenate([before.counts > 0, np.zeros(is_new.sum(), np.bool_)])
         counted = train[name]
-        has_no_code = now.codes_of(counted.words) == UNSEEN
-        has_no_code &= counted.counts[1:] > 0
+        has_no_code = (codes[name] == UNSEEN) & (counted.counts[1:] > 0)
         changes.append(
             LedgerChange(
                 name,

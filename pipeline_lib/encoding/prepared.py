@@ -132,8 +132,9 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
             encoding=config.encoding,
             ledger=ledger,
         )
-        numbered.refuse_unknown(encoder, counted)
-        changes = ledger_changes(ledger, encoder, counted.train)
+        codes = numbered.codes(encoder)
+        numbered.refuse_unknown(encoder, counted, codes)
+        changes = ledger_changes(ledger, encoder, counted.train, codes)
         told: list[Json] = [asdict(change) for change in changes]
         facts: dict[str, Json] = {
             "digest": digest,
@@ -143,7 +144,7 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
         with publish(folder, facts) as scratch:
             encoder.save(scratch)
             write_json(scratch / "target.json", target_to_json(target))
-            numbered.write(scratch, encoder, target)
+            numbered.write(scratch, encoder, target, codes)
     _grow_ledger(config.name, ledger, encoder)
     return EncodedData(folder, digest, changes)
 

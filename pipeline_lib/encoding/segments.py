@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline_lib.config import CategoryColumn, Column, HashColumn
@@ -101,9 +102,15 @@ def read_segment(folder: Path, columns: Mapping[str, Column]) -> Segment:
 
 
 def common_numbers(
-    segments: Iterable[Segment],
+    segments: Sequence[Segment],
 ) -> tuple[dict[str, pa.Array], list[dict[str, Numbers]]]:
     """Return the words of all segments by column, and the common numbers of each segment's own."""
+    if len(segments) == 1:
+        (only,) = segments
+        own = {
+            name: np.arange(len(words) + 1, dtype=np.int32) for name, words in only.words.items()
+        }
+        return dict(only.words), [own]
     tables: dict[str, WordTable] = {}
     numbers = [
         {name: tables.setdefault(name, WordTable()).merge(own) for name, own in s.words.items()}

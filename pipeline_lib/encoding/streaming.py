@@ -22,6 +22,7 @@ from pipeline_lib.encoding.segments import NumberedBatch, Segment, common_number
 from pipeline_lib.encoding.target import ClassTarget, Target
 from pipeline_lib.encoding.tensors import SplitWriter, code_type
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
+from pipeline_lib.encoding.words import Numbers
 from pipeline_lib.errors import UnknownCategoryError
 
 _TRAIN = SPLITS.index("train")
@@ -33,7 +34,8 @@ _ALL = slice(None)
 class Counted:
     """What a pass over numbered rows has seen.
 
-    `train` and `used` count rows by word: of training, and of all splits.
+    `train` counts training rows by word. `used` counts those of all splits: of the target, and of
+    columns in which a category unseen in training is an error.
     """
 
     train: Mapping[str, CountedWords]
@@ -46,7 +48,7 @@ class NumberedRows:
 
     Args:
         segments: consecutive rows, see `encoding.segments`.
-        columns: features and target.
+        columns: features, and the target as the last.
         splits: positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``.
     """
 
@@ -58,12 +60,15 @@ class NumberedRows:
     ) -> None:
         self._columns, self._segments, self._splits = columns, segments, splits
         self._words, self._numbers = common_numbers(segments)
+        *features, target = columns.items()
+        self._strict = [name for name, column in features if _is_strict(column)]
+        self._strict += [target[0]] if target[0] in self._words else []
 
     def count(self) -> Counted:
         """Count words, and learn scales from training rows."""
         train, used = (
-            {name: np.zeros(len(words) + 1, np.int64) for name, words in self._words.items()}
-            for _ in range(2)
+            {name: np.zeros(len(self._words[name]) + 1, np.int64) for name in names}
+            for names in (self._words, self._strict)
         )
         fitters = float_fitters(self._columns)
         for batch, splits in self._batches():
@@ -71,25 +76,33 @@ class NumberedRows:
             for values, name in zip(batch.rows.columns, self._columns, strict=True):
                 if name in self._words:
                     own, numbers = values.to_numpy(), batch.numbers[name]
-                    for counts, rows in ((train, is_train), (used, is_used)):
-                        found = np.bincount(own[rows], minlength=len(numbers))
-                        np.add.at(counts[name], numbers, found)
+                    _count(train[name], own[is_train], numbers)
+                    if name in used:
+                        _count(used[name], own[is_used], numbers)
                 elif name in fitters:
                     fitters[name].add(pa.chunked_array([_taken(values, is_train)]))
         return Counted(self._with_words(train), self._with_words(used), fitters)
 
-    def refuse_unknown(self, encoder: Encoder, counted: Counted) -> None:
+    def codes(self, encoder: Encoder) -> dict[str, npt.NDArray[np.int32]]:
+        """Return the code of each word of the rows, by column; 0 for one that has none."""
+        return {
+            name: vocabulary.codes_of(self._words[name])
+            for name, vocabulary in encoder.vocabularies.items()
+        }
+
+    def refuse_unknown(
+        self, encoder: Encoder, counted: Counted, codes: Mapping[str, npt.NDArray[np.int32]]
+    ) -> None:
         """Stop at a category that only val or test rows hold, where a column says so.
 
         Raises:
             UnknownCategoryError: for the first such column.
         """
         for name, vocabulary in encoder.vocabularies.items():
-            column = encoder.columns[name]
-            if isinstance(column, CategoryColumn) and column.on_unknown == "error":
+            if _is_strict(encoder.columns[name]):
                 words, used = self._words[name], counted.used[name].counts[1:]
                 untrained = (used > 0) & (counted.train[name].counts[1:] == 0)
-                unknown = np.flatnonzero(untrained & (vocabulary.codes_of(words) == UNSEEN))
+                unknown = np.flatnonzero(untrained & (codes[name] == UNSEEN))
                 if unknown.size:
                     raise UnknownCategoryError(
                         name,
@@ -98,12 +111,15 @@ class NumberedRows:
                         vocabulary.categories.slice(0, 100).to_pylist(),
                     )
 
-    def write(self, folder: Path, encoder: Encoder, target: Target) -> None:
-        """Encode all rows into `<split>.parquet`."""
-        codes = {
-            name: np.concatenate([[MISSING], vocabulary.codes_of(self._words[name])])
-            for name, vocabulary in encoder.vocabularies.items()
-        }
+    def write(
+        self,
+        folder: Path,
+        encoder: Encoder,
+        target: Target,
+        codes: Mapping[str, npt.NDArray[np.int32]],
+    ) -> None:
+        """Encode all rows into `<split>.parquet`; `codes` are those of `codes(encoder)`."""
+        codes = {name: np.concatenate([[MISSING], known]) for name, known in codes.items()}
         if isinstance(target, ClassTarget):
             classes = pa.array(target.classes, pa.string())
             numbers = pc.index_in(self._words[target.column], value_set=classes).fill_null(0)
@@ -133,6 +149,16 @@ class NumberedRows:
 
     def _with_words(self, counts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, CountedWords]:
         return {name: CountedWords(self._words[name], c) for name, c in counts.items()}
+
+
+def _is_strict(column: Column) -> bool:
+    return isinstance(column, CategoryColumn) and column.on_unknown == "error"
+
+
+def _count(
+    counts: npt.NDArray[np.int64], own: npt.NDArray[np.unsignedinteger], numbers: Numbers
+) -> None:
+    np.add.at(counts, numbers, np.bincount(own, minlength=len(numbers)))
 
 
 def _rows(chosen: npt.NDArray[np.bool_]) -> Rows:
