@@ -6,7 +6,6 @@ from pathlib import Path
 from flows.tracked import flow_url
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import SplitRows
-from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.encoding.prepared import EncodedData
 from pipeline_lib.evaluation.journal import JournalEntry
 from pipeline_lib.evaluation.report import DecisionRecord
@@ -14,6 +13,7 @@ from pipeline_lib.evaluation.results import EvaluationResult
 from pipeline_lib.tracking.reference import RegisteredVersion, RunReference
 from tasks.decide import Verdict
 from tasks.train import Trained
+from tasks.validate import Validated
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def skipped(past: JournalEntry) -> Outcome:
 
 def record_of(
     config: PipelineConfig,
-    snapshot: Snapshot,
+    validated: Validated,
     rows: SplitRows,
     encoded: EncodedData,
     trained: Trained,
@@ -58,6 +58,7 @@ def record_of(
     links = {"flow run": flow_url(), "MLflow run": run.url}
     if version is not None:
         links["registered model"] = version.url
+    snapshot, watched = validated.rows.snapshot, validated.watched
     return DecisionRecord(
         config.name,
         config.data.task,
@@ -69,6 +70,9 @@ def record_of(
         source=snapshot.source,
         n_rows={str(name): n for name, n in rows.n_rows.items()},
         changes=encoded.changes,
+        notes=[*validated.notes(), *rows.warnings],
+        drift=watched.rows,
+        drift_of_new=watched.arrivals,
         training=trained.facts,
         data_digest=snapshot.digest,
         links=links,

@@ -45,13 +45,15 @@ def retrain(
     refuse_strange_paths(config, assignments)
     settings = load_config(config, overrides, assignments=assignments)
     with only_run_of(settings.name):
-        snapshot = ingest(settings, run_date or due_date())
+        today = run_date or due_date()
+        snapshot = ingest(settings, today)
         past = last_decision(
             settings.name, data_digest=snapshot.digest, config_digest=settings.digest()
         )
         if past is not None and not force:
             return _ended(skipped(past))
-        rows = split(settings, validate(settings, snapshot))
+        validated = validate(settings, snapshot, today)
+        rows = split(settings, validated.rows)
         encoded = encode(settings, rows)
         with tracked_run(settings, snapshot) as run:
             trained = train(settings, encoded, run)
@@ -59,7 +61,7 @@ def retrain(
             verdict = decide(settings, rows, result, run)
             version = register(settings, rows, trained, verdict.decision, run)
             record = record_of(
-                settings, snapshot, rows, encoded, trained, result, verdict, version, run
+                settings, validated, rows, encoded, trained, result, verdict, version, run
             )
             page = report(settings, record, run)
     return _ended(Outcome.of(record, page, run))

@@ -11,6 +11,7 @@ EvergreenError                 exit code of the command
 │   ├── ContractError          3   rows or columns are not what the config's `columns` say
 │   │   ├── MissingColumnError 3   a column is not there
 │   │   └── QuarantineBudgetError 3   more rows are bad than may be put aside
+│   ├── DriftError             3   rows drifted, and the config says to stop then
 │   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
 ├── TrainingError              1   training cannot go on
 │   └── NonFiniteLossError     1   the loss is not a number any more
@@ -213,6 +214,17 @@ class QuarantineBudgetError(ContractError):
         over = Violation("", "quarantine", n_quarantined, message)
         most = sorted(violations, key=lambda v: -v.n_rows)[:MAX_EXAMPLES]
         super().__init__([over, *most], source=source)
+
+
+class DriftError(DataError):
+    """Rows drifted so far that `validation.drift.severity: stop` ends the night."""
+
+    def __init__(self, name: str, sentences: Sequence[str]) -> None:
+        self.sentences = tuple(sentences)
+        lines = [f"the rows of {name} have drifted; nothing was trained:"]
+        lines += [f"  {sentence}" for sentence in self.sentences[:20]]
+        lines += ["Mend the source, or set `validation.drift.severity: warn` to train on them"]
+        super().__init__("\n".join(lines))
 
 
 class UnknownCategoryError(DataError):

@@ -14,5 +14,10 @@ def split(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     """Write the rows of train, val and test; a row keeps its split for ever."""
     rows = split_checked(config, checked)
     counts = ", ".join(f"{name} {n:,}" for name, n in rows.n_rows.items())
-    get_run_logger().info("split     %s", counts)
+    logger = get_run_logger()
+    logger.info("split     %s", counts)
+    if rows.n_unused:
+        logger.info("split     %s rows are in no split", f"{rows.n_unused:,}")
+    for warning in rows.warnings:
+        logger.warning("split     %s", warning)
     return rows

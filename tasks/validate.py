@@ -1,21 +1,65 @@
-"""Hold the rows against the contract."""
+"""Hold the rows against the contract, and against the rows that taught the champion."""
+
+from dataclasses import dataclass
+from datetime import date
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import CheckedRows, check_snapshot
+from pipeline_lib.data.nights import Night, remember_night
 from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.watch import Watch, Watched
+from pipeline_lib.errors import DriftError
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Rows that may be trained on, and what was seen of them."""
+
+    rows: CheckedRows
+    watched: Watched
+
+    def notes(self) -> list[str]:
+        """Return what a person should know of the rows, a line each."""
+        notes = [*self.rows.snapshot.news, *self.rows.report.lines()]
+        if self.rows.quarantine is not None:
+            n_rows = self.rows.report.n_quarantined
+            notes.append(f"{n_rows:,} rows are in quarantine: {self.rows.quarantine}")
+        return notes + [leak.reason for leak in self.watched.leaks]
 
 
 @task(cache_policy=NO_CACHE)
-def validate(config: PipelineConfig, snapshot: Snapshot) -> CheckedRows:
-    """Stop the night if a row or column is not what the config's `columns` say."""
-    checked = check_snapshot(config, snapshot)
-    get_run_logger().info(
-        "validate  all %s rows keep the contract of %d columns",
-        f"{checked.n_rows:,}",
-        len(config.columns),
+def validate(config: PipelineConfig, snapshot: Snapshot, run_date: date) -> Validated:
+    """Stop the night if rows break a rule, put aside what may be; tell drift and leaks."""
+    from pipeline_lib.encoding.prepared import read_ledger
+    from pipeline_lib.tracking.registry import champion_version
+    from pipeline_lib.tracking.store import connect
+
+    logger = get_run_logger()
+    known = {name: words.categories for name, words in read_ledger(config.name).items()}
+    watch = Watch(config, snapshot, known)
+    rows = check_snapshot(config, snapshot, on_batch=watch.see)
+    champion = champion_version(connect(), config.name)
+    reference = champion.tags.get("data.digest") if champion else None
+    watched = watch.finish(reference=reference, run_date=run_date)
+    validated = Validated(rows, watched)
+    logger.info(
+        "validate  %s rows keep the contract of %d columns", f"{rows.n_rows:,}", len(config.columns)
     )
-    return checked
+    for text in [*validated.notes()[len(snapshot.news) :], *watched.sentences()]:
+        logger.warning("validate  %s", text)
+    if watched.matters:
+        emit_event(
+            event="evergreen.drift.detected",
+            resource={"prefect.resource.id": f"evergreen.dataset.{config.name}"},
+            payload={"dataset": config.name, "drift": list(watched.sentences())},
+        )
+        if config.validation.drift.severity == "stop":
+            raise DriftError(config.name, watched.sentences())
+    arrivals = watched.arrivals.record if watched.arrivals else None
+    remember_night(config.name, snapshot, Night(watched.rows.record, arrivals))
+    return validated

@@ -23,7 +23,7 @@ from pipeline_lib.storage import (
     writable_folder,
 )
 
-OnBatch = Callable[[pa.Table], None]
+OnBatch = Callable[[pa.Table, npt.NDArray[np.int64]], None]
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,21 @@ def check_snapshot(
     Args:
         config: the contract.
         snapshot: the night's rows.
-        on_batch: shown each batch, typed, less the rows that are put aside.
+        on_batch: shown each batch, typed, less the rows that are put aside, and where the others
+            stand in the snapshot.
 
     Raises:
         DataError: see `data.contract.ContractChecker.finish`.
         StorageError: the quarantine cannot be written.
     """
-    checker = contract_checker(config, source=snapshot.source)
+    checker, first_row = contract_checker(config, source=snapshot.source), 0
     for batch in snapshot.batches():
         checked = checker.check(batch)
         if on_batch is not None:
-            kept = pa.array(~checked.quarantined)
-            on_batch(checked.typed.filter(kept) if checked.quarantined.any() else checked.typed)
+            kept = np.flatnonzero(~checked.quarantined)
+            is_whole = len(kept) == batch.num_rows
+            on_batch(checked.typed if is_whole else checked.typed.take(kept), kept + first_row)
+        first_row += batch.num_rows
     report = checker.finish(snapshot.batches)
     if not report.n_quarantined:
         return CheckedRows(snapshot, report)

@@ -1,29 +1,59 @@
-"""What a dataset remembers of its nights: the rows of the last one that kept the contract.
+"""What a dataset remembers of its nights: the rows of the last one, and how far each one drifted.
 
-A missing or damaged memory is no error: then everything of tonight is read, and nobody can tell
-what is new.
+Only nights whose rows kept the contract are remembered. A missing or damaged memory is no error:
+then everything of tonight is read, and nobody can tell what is new or usual.
 """
 
 import json
+from dataclasses import dataclass
 
+from pipeline_lib.data.drift_report import NightRecord
 from pipeline_lib.data.snapshot import LastNight, Snapshot
-from pipeline_lib.storage import dataset_folder, write_json
+from pipeline_lib.errors import StorageError
+from pipeline_lib.storage import append_json_line, dataset_folder, read_json_lines, write_json
 
-_FILE = "last_night.json"
+_LAST, _ALL = "last_night.json", "nights.jsonl"
+
+
+@dataclass(frozen=True)
+class Night:
+    """How far a night drifted: all its rows, and its new ones where they could be told."""
+
+    rows: NightRecord
+    arrivals: NightRecord | None
 
 
 def read_last_night(name: str) -> LastNight | None:
     """Return the last night of a dataset; None before the first."""
-    path = dataset_folder(name) / _FILE
+    path = dataset_folder(name) / _LAST
     try:
         return LastNight.from_json(name, json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def remember_night(name: str, snapshot: Snapshot) -> None:
-    """Make tonight the last night."""
-    night = LastNight(
+def read_nights(name: str) -> list[Night]:
+    """Return the drift of past nights, the oldest first."""
+    try:
+        lines = read_json_lines(dataset_folder(name) / _ALL)
+        return [
+            Night(
+                NightRecord.from_json(line["rows"]),
+                None if line["arrivals"] is None else NightRecord.from_json(line["arrivals"]),
+            )
+            for line in lines
+        ]
+    except (StorageError, KeyError):
+        return []
+
+
+def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
+    """Make tonight the last night, and note how far it drifted."""
+    last = LastNight(
         snapshot.folder, snapshot.digest, snapshot.n_rows, snapshot.reading, snapshot.parts
     )
-    write_json(dataset_folder(name) / _FILE, night.to_json())
+    arrivals = night.arrivals.to_json() if night.arrivals else None
+    append_json_line(
+        dataset_folder(name) / _ALL, {"rows": night.rows.to_json(), "arrivals": arrivals}
+    )
+    write_json(dataset_folder(name) / _LAST, last.to_json())

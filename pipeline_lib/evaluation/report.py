@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline_lib.config import METRICS, Metric, Task
+from pipeline_lib.data.drift_report import DriftReport, escape
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import examples
 from pipeline_lib.evaluation.comparison import Scores
@@ -32,6 +33,9 @@ class DecisionRecord:
     source: str
     n_rows: Mapping[str, int]
     changes: Sequence[LedgerChange]
+    notes: Sequence[str]
+    drift: DriftReport
+    drift_of_new: DriftReport | None
     training: Mapping[str, str]
     data_digest: str
     links: Mapping[str, str]
@@ -51,6 +55,12 @@ class DecisionRecord:
             "## The data",
             self._data(),
         ]
+        if self.notes:
+            parts += ["\n".join(f"- {escape(note)}" for note in self.notes[:_MAX_ROWS])]
+        if self.drift.has_reference:
+            parts += ["## Against the rows that taught the champion", self.drift.to_markdown()]
+            if self.drift_of_new is not None:
+                parts += ["### The new rows alone", self.drift_of_new.to_markdown()]
         if self.changes:
             parts += ["## The categories", self._categories()]
         if self.result.classes:
@@ -98,18 +108,6 @@ class DecisionRecord:
         more = len(classes) - len(rows)
         table = _table(("class", "precision", "recall", "f1", "rows"), rows)
         return f"{table}\n\n… and {more} more classes" if more else table
-
-
-def escape(text: str) -> str:
-    r"""Return text that markdown shows as it is: names from data draw no tables, links or HTML.
-
-    >>> escape("a|b <b>")
-    'a\\|b &lt;b&gt;'
-    """
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\|`*[]":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,0 +1,129 @@
+"""What a night's rows look like: their profile, how far they drifted, and what leaks.
+
+Seen while the contract is checked, so that rows are read once. Profile and drift are written
+beside the snapshot; what each night moved is remembered, for it tells later nights what is usual.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.drift import compare
+from pipeline_lib.data.drift_report import DriftReport, NightRecord
+from pipeline_lib.data.leakage import MAX_ROWS, Leak, leaks_in
+from pipeline_lib.data.nights import read_nights
+from pipeline_lib.data.profile import Profile, Profiler
+from pipeline_lib.data.snapshot import Snapshot, snapshots_folder
+from pipeline_lib.storage import write_json
+
+_PROFILE, _DRIFT = "profile.json", "drift.json"
+# A few rows say nothing of a distribution.
+_MIN_ARRIVALS = 50
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How tonight's rows compare; `arrivals` are those that the last night did not have."""
+
+    rows: DriftReport
+    arrivals: DriftReport | None
+    leaks: tuple[Leak, ...]
+
+    @property
+    def matters(self) -> bool:
+        """Whether the drift of all rows, or of the new ones, matters."""
+        return self.rows.matters or (self.arrivals is not None and self.arrivals.matters)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return what a log should say of drift, the new rows' own marked."""
+        of_arrivals = self.arrivals.sentences() if self.arrivals else ()
+        return (*self.rows.sentences(), *(f"of the new rows: {text}" for text in of_arrivals))
+
+
+class Watch:
+    """Sees a snapshot's rows batch by batch, typed and not in quarantine.
+
+    Args:
+        config: columns, target, key.
+        snapshot: the rows.
+        known: by column, the words that the champion knows.
+    """
+
+    def __init__(
+        self, config: PipelineConfig, snapshot: Snapshot, known: Mapping[str, pa.Array]
+    ) -> None:
+        self._config, self._snapshot = config, snapshot
+        data = config.data
+
+        def profiler() -> Profiler:
+            return Profiler(
+                config.columns, target=data.target, task=data.task, time=data.time, known=known
+            )
+
+        self._whole, self._new = profiler(), profiler()
+        self._n_new = 0
+        self._sample: list[pa.Table] = []
+        self._stride = max(1, -(-snapshot.n_rows // MAX_ROWS))
+
+    def see(self, typed: pa.Table, rows: npt.NDArray[np.int64]) -> None:
+        """Look at a batch.
+
+        Args:
+            typed: as `CheckedBatch.typed`.
+            rows: where each row stands in the snapshot, ascending, shape ``(n_rows,)``.
+        """
+        self._whole.add(typed)
+        for start, stop in self._snapshot.arrivals or ():
+            low, high = np.searchsorted(rows, [start, stop])
+            self._new.add(typed.slice(low, high - low))
+            self._n_new += int(high - low)
+        wanted = np.flatnonzero(rows % self._stride == 0)
+        self._sample.append(typed if self._stride == 1 else typed.take(pa.array(wanted)))
+
+    def finish(self, *, reference: str | None, run_date: date) -> Watched:
+        """Compare, and write profile and drift beside the snapshot.
+
+        Args:
+            reference: digest of the snapshot that taught the champion, if there is one.
+            run_date: the night's date.
+        """
+        config, folder = self._config, self._snapshot.folder
+        before = None if reference is None else read_profile(config.name, reference)
+        history = read_nights(config.name)
+        profile, settings = self._whole.finish(), config.validation.drift
+        whole = compare(
+            before,
+            profile,
+            history=[night.rows for night in history],
+            settings=settings,
+            run_date=run_date,
+        )
+        arrivals: DriftReport | None = None
+        if 0 < self._n_new < profile.n_rows and self._n_new >= _MIN_ARRIVALS:
+            past: list[NightRecord] = [n.arrivals for n in history if n.arrivals is not None]
+            arrivals = compare(
+                before, self._new.finish(), history=past, settings=settings, run_date=run_date
+            )
+        sample = pa.concat_tables(self._sample)
+        leaks = leaks_in(sample, config.columns, config.data.target, config.data.task)
+        write_json(folder / _PROFILE, profile.to_json())
+        told = {"rows": whole.to_json(), "arrivals": arrivals.to_json() if arrivals else None}
+        write_json(folder / _DRIFT, told)
+        return Watched(whole, arrivals, leaks)
+
+
+def read_profile(name: str, digest: str) -> Profile | None:
+    """Return the profile of one of a dataset's snapshots; None if it is gone.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    path: Path = snapshots_folder(name) / digest[:16] / _PROFILE
+    return Profile.from_json(json.loads(path.read_text("utf-8"))) if path.exists() else None
