@@ -85,6 +85,7 @@ def _check_size(file: DataFile, metadata: pq.FileMetaData) -> None:
 def _group(
     name: str, opened: pq.ParquetFile, number: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
+    declared = _declared_rows(name, opened.metadata, number)
     held = 0
     batches = opened.iter_batches(_BATCH_ROWS, row_groups=[number], use_threads=False)
     while True:
@@ -98,8 +99,23 @@ def _group(
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{name}: row group {number}: {first_line(error)}") from None
         yield ready
-    declared = opened.metadata.row_group(number).num_rows
     if held != declared:
         raise SourceError(
             f"{name}: row group {number}: its footer says {declared} rows, it holds {held}"
         )
+
+
+def _declared_rows(name: str, metadata: pq.FileMetaData, number: int) -> int:
+    """Return how many rows the footer gives a row group, if its columns agree.
+
+    A reader takes as many rows as it is told of: a footer that tells of too few hides the others.
+    """
+    group = metadata.row_group(number)
+    for position in range(group.num_columns):
+        chunk, field = group.column(position), metadata.schema.column(position)
+        if field.max_repetition_level == 0 and chunk.num_values != group.num_rows:
+            raise SourceError(
+                f"{name}: row group {number}: its footer says {group.num_rows} rows, and "
+                f"{chunk.num_values} values of column {field.path!r}"
+            )
+    return int(group.num_rows)

@@ -36,11 +36,11 @@ from pipeline_lib.errors import (
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult, Engine, TextClause
 
-_BATCH_ROWS = 20_000
+_BATCH_ROWS = 10_000
 _CONNECT_TIMEOUT_S = 10
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*(\w*)", re.DOTALL)
-_URL_PARTS = re.compile(r"([^/]*://)(?:([^/]*)@)?([^?]*)(\?.*)?", re.DOTALL)
+_URL_PARTS = re.compile(r"([^/]*://)([^/]*@)?([^?]*)(\?.*)?", re.DOTALL)
 _EXTRA = "pip install 'evergreen-tables[postgres]'"
 _MAX_SAID = 500
 _READING = {"SELECT", "WITH", "VALUES"}
