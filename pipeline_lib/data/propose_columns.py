@@ -113,11 +113,9 @@ def propose_column(facts: ColumnFacts) -> ProposedColumn:
     n_null = facts.n_rows - facts.n_known
     if found.column is None or n_null == 0:
         return found
-    return replace(
-        found,
-        column=found.column.model_copy(update={"nullable": True}),
-        reason=f"{found.reason}, {_rows(n_null)} without a value",
-    )
+    seen = "" if found.part == "empty" else f", {_rows(n_null)} without a value"
+    column = found.column.model_copy(update={"nullable": True})
+    return replace(found, column=column, reason=found.reason + seen)
 
 
 def words_column(facts: ColumnFacts, *, say: str = "") -> ProposedColumn:
