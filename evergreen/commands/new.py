@@ -4,6 +4,7 @@ import json
 import os
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,23 +97,29 @@ def _first_rows(source: Source, root: Path) -> "pa.Table":
 
 def _written(out: Path, text: str) -> PipelineConfig:
     """Write a config once it is proven: it loads, and the table keeps the contract in it."""
-    from pipeline_lib.data.contract import check_rows
-    from pipeline_lib.data.sources import source_name
-
     scratch = out.with_name(f".{out.stem}.{os.getpid()}.yaml")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_text(text, encoding="utf-8")
-        config = load_config(scratch)
-        data = config.data
-        rows = _first_rows(data.source, config.root)
-        name = source_name(data.source, root=config.root)
-        check_rows(rows, config.columns, data, config.validation, source=name)
+        config = _proven(scratch)
         scratch.replace(out)
     except OSError as error:
         raise StorageError(f"cannot write {out}: {error.strerror}; give another --out") from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+    return config
+
+
+def _proven(path: Path) -> PipelineConfig:
+    from pipeline_lib.data.contract import check_rows
+    from pipeline_lib.data.sources import source_name
+
+    config = load_config(path)
+    data = config.data
+    rows = _first_rows(data.source, config.root)
+    name = source_name(data.source, root=config.root)
+    check_rows(rows, config.columns, data, config.validation, source=name)
     return config
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 Floats = npt.NDArray[np.float64]
 
+MAX_EXACT = 2**53
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # Nobody calls a category so.
 _CLEAR = ("?", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "NAN", "\\N", "-", "--")
@@ -153,7 +154,20 @@ class ColumnFacts:
         numbers = self.different_numbers
         if numbers is None or not bool((numbers == np.floor(numbers)).all()):
             return False
+        if pa.types.is_floating(self.values.type):
+            return bool(np.abs(numbers).max() < MAX_EXACT)
         return not self.is_text or self.all_match(r"^\s*[+-]?\d+\s*$")
+
+    @cached_property
+    def is_beyond_floats(self) -> bool:
+        """Whether some whole numbers are too large for a float to tell from the next one."""
+        numbers = self.different_numbers
+        if numbers is None or pa.types.is_floating(self.values.type):
+            return False
+        large = self.counted[0].filter(pa.array(np.abs(numbers) >= MAX_EXACT))
+        if not self.is_text:
+            return len(large) > 0
+        return bool(pc.any(pc.match_substring_regex(large, r"^\s*[+-]?\d+\s*$")).as_py())
 
     @property
     def is_unique(self) -> bool:

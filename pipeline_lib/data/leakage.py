@@ -151,7 +151,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _as_floats(values: pa.ChunkedArray) -> Floats:
-    return values.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
+    numbers = values.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _binned(numbers: Floats) -> tuple[Codes, int]:

@@ -32,7 +32,6 @@ _MAX_CODES = 32
 _MAX_ALLOWED = 12
 _RARE_FROM = 1_000
 _HASH_FROM = 50_000
-_MAX_EXACT = 2**53
 ID_NAMES = frozenset({"id", "ids", "uuid", "guid", "key", "pk", "identifier"})
 _CODE_NAMES = ID_NAMES | {
     *("code", "zip", "zipcode", "postcode", "postal", "plz", "phone", "iban", "ean", "isbn", "sku")
@@ -237,6 +236,9 @@ def _number(facts: ColumnFacts) -> ProposedColumn | None:
     numbers = facts.different_numbers
     if numbers is None:
         return None
+    if facts.is_beyond_floats:
+        say = "whole numbers beyond 2^53, which no float can tell apart; "
+        return _maybe_id(facts, words_column(facts, say=say))
     if facts.is_whole and (as_words := _digits_but_no_number(facts, numbers)) is not None:
         return as_words
     known = facts.numbers
@@ -255,9 +257,6 @@ def _digits_but_no_number(facts: ColumnFacts, numbers: Floats) -> ProposedColumn
     if facts.all_match(r"^\s*[+-]?\d+\s*$") and facts.share_matching(r"^\s*0\d") > 0:
         padded = facts.counted[0].filter(pc.match_substring_regex(facts.counted[0], r"^\s*0\d"))
         say = f"leading zeros, as {examples(padded.slice(0, 1).to_pylist())}: a code, no number; "
-        return _maybe_id(facts, words_column(facts, say=say))
-    if np.abs(numbers).max() > _MAX_EXACT:
-        say = "whole numbers beyond 2^53, which no float can tell apart; "
         return _maybe_id(facts, words_column(facts, say=say))
     n_all, span = facts.n_different, float(numbers.max() - numbers.min()) + 1
     if facts.n_known >= _LEAST_ROWS and n_all >= NEARLY_ALL * facts.n_known:

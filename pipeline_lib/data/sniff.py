@@ -65,13 +65,15 @@ def guess_source(table: str, *, root: Path, query: str | None = None) -> Guessed
         return _guess(table, root, query)
     except ValidationError as error:
         rule = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{table}: {rule}") from None
+        raise UsageError(f"{_shown(table)}: {rule}") from None
 
 
 def _guess(table: str, root: Path, query: str | None) -> GuessedSource:
     if "://" in table and not table.startswith(_REMOTE):
         if query is None:
-            raise UsageError(f"{table} is a database: say with --query which rows to take from it")
+            raise UsageError(
+                f"{_shown(table)} is a database: say with --query which rows to take from it"
+            )
         return GuessedSource(SqlQuery(url=table, query=query))
     if query is not None:
         raise UsageError("--query asks a database; TABLE names a file")
@@ -101,6 +103,11 @@ def _guess(table: str, root: Path, query: str | None) -> GuessedSource:
     if encoding != "utf-8":
         given["encoding"] = encoding
     return GuessedSource(CsvFile.model_validate({"path": path, **given}), notes)
+
+
+def _shown(table: str) -> str:
+    """Return a path, or a url without who asks and their password."""
+    return re.sub(r"://[^/]*@", "://…@", table)
 
 
 def _first_file(table: str) -> Path:

@@ -25,7 +25,6 @@ from pipeline_lib.errors import (
     ContractError,
     DataError,
     SourceError,
-    SourceNotFoundError,
     UsageError,
 )
 
@@ -183,129 +182,31 @@ class TestRealTables:
             real("nursery.arff", "class", tmp_path)
 
 
-class TestSources:
-    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-    def test_a_delimiter_is_found_though_others_stand_in_the_words(
-        self, tmp_path: Path, delimiter: str
-    ) -> None:
-        others = ",;|".replace(delimiter, "")
-        path = written(tmp_path, {"a": cycled("x", f"y{others}z"), "y": LABELS}, delimiter)
-
-        found = proposed(path, "y", tmp_path)
-
-        assert found.kinds == {"a": "category"}
-
-    @pytest.mark.parametrize(
-        ("encoding", "name"),
-        [("cp1252", "windows-1252"), ("utf-16", "utf-16"), ("utf-8-sig", "utf-8")],
-    )
-    def test_an_encoding_is_found(self, tmp_path: Path, encoding: str, name: str) -> None:
-        path = written(tmp_path, {"größe": cycled("weiß", "grün"), "y": LABELS})
-        path.write_text(path.read_text(encoding="utf-8"), encoding=encoding)
-
-        found = proposed(path, "y", tmp_path)
-
-        source = found.config.data.source
-        assert isinstance(source, CsvFile)
-        assert source.encoding == name
-        assert found.config.columns["größe"].model_dump()["allowed"] == ("grün", "weiß")
-
-    def test_an_encoding_that_is_a_guess_is_called_one(self, tmp_path: Path) -> None:
-        path = written(tmp_path, {"a": cycled("weiß", "grün"), "y": LABELS})
-        path.write_text(path.read_text(encoding="utf-8"), encoding="cp1252")
-
-        assert "windows-1252 is a guess" in proposed(path, "y", tmp_path).proposal.notes[0]
-
-    @pytest.mark.parametrize(
-        ("content", "what"),
-        [
-            (b'{"a": 1, "y": 2}\n{"a": 2, "y": 1}\n', "is JSON"),
-            (b'[\n  {"a": 1}\n]', "is JSON"),
-            (b"<!DOCTYPE html><html></html>", "is HTML or XML"),
-            (b"PK\x03\x04anything", "is an Excel workbook or another zip archive"),
-            (b"SQLite format 3\x00", "is a SQLite database"),
-            (b"% comment\n@RELATION cars\n@DATA\n1,2\n", "is an ARFF file"),
-            (b"", "is empty"),
-        ],
-    )
-    def test_another_format_is_called_by_its_name(
-        self, tmp_path: Path, content: bytes, what: str
-    ) -> None:
-        (tmp_path / "toy.csv").write_bytes(content)
-
-        with pytest.raises(SourceError, match=what):
-            guess_source(str(tmp_path / "toy.csv"), root=tmp_path)
-
-    def test_parquet_is_known_by_its_content_and_keeps_its_types(self, tmp_path: Path) -> None:
-        day = date(2024, 1, 1)
-        table = pa.table(
-            {
-                "whole": pa.array([i % 200 for i in range(N)], pa.int32()),
-                "flag": pa.array([i % 3 == 0 for i in range(N)]),
-                "when": pa.array([day + timedelta(days=i % 90) for i in range(N)]),
-                "gaps": pa.array([None if i % 5 == 0 else float(i % 3) for i in range(N)]),
-                "many": pa.array([[1, 2]] * N),
-                "word": pa.array(cycled("a", "b", "c")).dictionary_encode(),
-                "y": pa.array(LABELS),
-            }
-        )
-        pq.write_table(table, tmp_path / "toy.data")
-
-        found = proposed(tmp_path / "toy.data", "y", tmp_path)
-
-        assert isinstance(found.config.data.source, ParquetFile)
-        assert found.kinds == {
-            "whole": "number",
-            "flag": "boolean",
-            "when": "datetime",
-            "gaps": "category",
-            "word": "category",
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    day = date(2024, 1, 1)
+    table = pa.table(
+        {
+            "whole": pa.array([i % 200 for i in range(N)], pa.int32()),
+            "flag": pa.array([i % 3 == 0 for i in range(N)]),
+            "when": pa.array([day + timedelta(days=i % 90) for i in range(N)]),
+            "gaps": pa.array([None if i % 5 == 0 else float(i % 3) for i in range(N)]),
+            "many": pa.array([[1, 2]] * N),
+            "word": pa.array(cycled("a", "b", "c")).dictionary_encode(),
+            "y": pa.array(LABELS),
         }
-        assert "list<" in found.left_out["many"]
+    )
+    pq.write_table(table, tmp_path / "toy.data")
 
-    def test_a_path_below_the_root_is_written_relative_to_it(self, tmp_path: Path) -> None:
-        path = written(tmp_path, {"a": ["1"], "y": ["2"]})
+    found = proposed(tmp_path / "toy.data", "y", tmp_path)
 
-        inside = guess_source(str(path), root=tmp_path).source
-        outside = guess_source(str(path), root=tmp_path / "elsewhere").source
-
-        assert isinstance(inside, CsvFile)
-        assert isinstance(outside, CsvFile)
-        assert (inside.path, outside.path) == ("toy.csv", str(path))
-
-    def test_a_glob_and_a_path_with_dates_are_kept_as_they_are(self, tmp_path: Path) -> None:
-        (tmp_path / "sales-2024-01-31.csv").write_text("a;b\n1;2\n")
-
-        for name in ("sales-*.csv", "sales-{YYYY}-{MM}-{DD}.csv"):
-            source = guess_source(str(tmp_path / name), root=tmp_path).source
-            assert isinstance(source, CsvFile)
-            assert (source.path, source.delimiter) == (name, ";")
-
-    def test_a_file_that_is_not_there_is_told_with_the_nearest(self, tmp_path: Path) -> None:
-        written(tmp_path, {"a": ["1"]})
-
-        with pytest.raises(SourceNotFoundError, match=r"did you mean toy\.csv\?"):
-            guess_source(str(tmp_path / "tyo.csv"), root=tmp_path)
-
-    def test_a_database_needs_a_query_and_a_file_needs_none(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="--query"):
-            guess_source("sqlite:///cars.db", root=tmp_path)
-        with pytest.raises(UsageError, match="--query"):
-            guess_source(str(written(tmp_path, {"a": ["1"]})), root=tmp_path, query="SELECT 1")
-
-        source = guess_source("sqlite:///cars.db", root=tmp_path, query="SELECT 1").source
-        assert source.kind == "sql"
-
-    def test_a_password_in_a_url_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="holds a password"):
-            guess_source("postgresql://me:secret@host/db", root=tmp_path, query="SELECT 1")
-
-    def test_a_table_without_a_header_is_suspected(self, tmp_path: Path) -> None:
-        path = tmp_path / "toy.csv"
-        path.write_text("5.1,3.5,setosa\n" * 30)
-
-        with pytest.raises(UsageError, match="may lack a header"):
-            proposed(path, "species", tmp_path)
+    assert found.kinds == {
+        "whole": "number",
+        "flag": "boolean",
+        "when": "datetime",
+        "gaps": "category",
+        "word": "category",
+    }
+    assert "list<" in found.left_out["many"]
 
 
 class TestNullWords:
