@@ -1,0 +1,178 @@
+"""`evergreen new`: a config for a table that has none, with the evidence for each line."""
+
+import json
+import os
+import re
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from evergreen.tables import print_table
+from pipeline_lib.config import PipelineConfig, Source, load_config
+from pipeline_lib.errors import StorageError, UsageError
+from pipeline_lib.storage import NAME_PATTERN, Json, project_root
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline_lib.data.propose import Proposal
+
+_MAX_ROWS = 2_000_000
+
+
+def new(
+    table: str,
+    *,
+    target: str,
+    name: str | None = None,
+    query: str | None = None,
+    out: Path | None = None,
+    force: Annotated[bool, Parameter(negative=())] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Look at a table and write a config for it: kinds of columns, leaks, keys, and why.
+
+    Args:
+        table: a CSV or Parquet file, a glob, a path with {YYYY}, {MM} and {DD}, or a database's
+            url.
+        target: the column to predict.
+        name: of the dataset; without it the file's.
+        query: which rows of a database.
+        out: the config to write; without it configs/NAME.yaml at the project root.
+        force: replace a config that is there.
+        json_: print what was found as JSON.
+    """
+    name = _name(table, name)
+    out = out or project_root() / "configs" / f"{name}.yaml"
+    if out.exists() and not force:
+        raise UsageError(
+            f"{shortest(out)} is there already; replace it with --force, or give --out"
+        )
+    from pipeline_lib.data.config_text import config_text
+    from pipeline_lib.data.propose import propose
+    from pipeline_lib.data.sniff import guess_source
+
+    root = project_root(out.parent.resolve())
+    guessed = guess_source(table, root=root, query=query)
+    rows = _first_rows(guessed.source, root)
+    proposal = propose(rows, guessed.source, target, name=name, notes=guessed.notes)
+    config = _written(out, config_text(proposal))
+    if json_:
+        print(json.dumps(_facts(proposal, config, out), indent=2, ensure_ascii=False))
+    else:
+        _tell(proposal, out)
+    return 0
+
+
+def shortest(path: Path) -> Path:
+    """Return a path as a person in this folder would type it."""
+    path = path.resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _name(table: str, given: str | None) -> str:
+    """Return the name given, or make one of the file's: `Adult Income.csv` is `adult_income`."""
+    if given is not None:
+        if not re.fullmatch(NAME_PATTERN, given):
+            raise UsageError(f"{given[:80]!r} is no name of a dataset: lower case, digits, _ and -")
+        return given
+    path = Path(re.sub(r"\{[A-Z]+\}|[*?]|\[.*?\]", " ", table.partition("?")[0]))
+    for words in (path.name.partition(".")[0], path.parent.name):
+        plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
+        slug = re.sub(r"[^a-z0-9]+", "_", plain).lstrip("_0123456789")[:40].rstrip("_")
+        if slug:
+            return slug
+    raise UsageError(f"{table}: no name of a dataset can be made of this; give one with --name")
+
+
+def _first_rows(source: Source, root: Path) -> "pa.Table":
+    """Return the rows to look at: all of them, or the first two million."""
+    from pipeline_lib.data.sources import read_source
+
+    return read_source(source, root=root).slice(0, _MAX_ROWS)
+
+
+def _written(out: Path, text: str) -> PipelineConfig:
+    """Write a config once it is proven: it loads, and the table keeps the contract in it."""
+    scratch = out.with_name(f".{out.stem}.{os.getpid()}.yaml")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(text, encoding="utf-8")
+        config = _proven(scratch)
+        scratch.replace(out)
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror}; give another --out") from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+    return config
+
+
+def _proven(path: Path) -> PipelineConfig:
+    from pipeline_lib.data.contract import check_rows
+    from pipeline_lib.data.sources import source_name
+
+    config = load_config(path)
+    data = config.data
+    rows = _first_rows(data.source, config.root)
+    name = source_name(data.source, root=config.root)
+    check_rows(rows, config.columns, data, config.validation, source=name)
+    return config
+
+
+def _tell(proposal: "Proposal", out: Path) -> None:
+    data, features = proposal.data, proposal.features
+    print(f"looked at {proposal.n_rows:,} rows of {len(proposal.columns) + 1} columns\n")
+    print_table((f"predict {data.target}: {data.task}, {proposal.target.reason}",), ())
+    taken = [c for c in proposal.columns if c.is_feature]
+    print(f"\nfrom {len(taken)} {'column' if len(taken) == 1 else 'columns'}")
+    print_table(
+        ("  column", "kind", "what was seen"),
+        [(f"  {c.name}", features[c.name].kind, c.reason) for c in taken],
+    )
+    if proposal.left_out:
+        print(f"\nleft out {len(proposal.left_out)}")
+        lost = [(f"  {c.name}", c.reason) for c in proposal.left_out]
+        print_table(("  column", "why"), lost)
+    if proposal.notes:
+        print()
+        print_table(("to look at",), [(f"  {note}",) for note in proposal.notes])
+    path = shortest(out)
+    print(f"\n{path} is written: it loads, and the table keeps it. Next")
+    print(f"  evergreen check {path}")
+    print(f"  evergreen run {path}")
+
+
+def _facts(proposal: "Proposal", config: PipelineConfig, out: Path) -> dict[str, Json]:
+    return {
+        "config": str(shortest(out)),
+        "name": proposal.name,
+        "n_rows": proposal.n_rows,
+        "target": proposal.data.target,
+        "task": proposal.data.task,
+        "classes": proposal.data.classes,
+        "key": proposal.data.key,
+        "time": proposal.data.time,
+        "source": config.data.source.model_dump(mode="json"),
+        "columns": {
+            c.name: {
+                "kind": None if c.column is None else c.column.kind,
+                "part": c.part,
+                "reason": c.reason,
+            }
+            for c in proposal.columns
+        },
+        "leaks": [
+            {
+                "columns": leak.columns,
+                "kind": leak.kind,
+                "score": round(leak.score, 6),
+                "reason": leak.reason,
+            }
+            for leak in proposal.leaks
+        ],
+        "notes": proposal.notes,
+    }

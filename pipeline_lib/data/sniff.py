@@ -1,0 +1,210 @@
+"""How a table nobody has described is probably to be read: format, encoding, delimiter.
+
+Only looked at is the first file of those that a path means; whether the guess holds is proven by
+reading with it.
+"""
+
+import codecs
+import csv
+import glob
+import io
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
+
+_HEAD_BYTES = 256 * 1024
+_BLOCK_BYTES = 8 * 1024 * 1024
+_MAX_LINES = 500
+_DELIMITERS = (",", ";", "\t", "|")
+_REMOTE = "s3://"
+_MAGIC = {
+    b"PK\x03\x04": "an Excel workbook or another zip archive; save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Office file; save the sheet as CSV",
+    b"SQLite format 3\x00": "a SQLite database; name it as sqlite:///PATH and give --query",
+    b"ARROW1": "an Arrow file; write it as Parquet",
+    b"ORC": "an ORC file; write it as Parquet",
+    b"\x89HDF": "an HDF5 file; write it as Parquet",
+    b"\x1f\x8b": "a gzip archive; unpack it",
+    b"BZh": "a bzip2 archive; unpack it",
+    b"\xfd7zXZ": "an xz archive; unpack it",
+    b"\x28\xb5\x2f\xfd": "a zstd archive; unpack it",
+    b"%PDF": "a PDF",
+}
+
+
+@dataclass(frozen=True)
+class GuessedSource:
+    """A source's settings, and what a person should know of how they were found."""
+
+    source: Source
+    notes: tuple[str, ...] = ()
+
+
+def guess_source(table: str, *, root: Path, query: str | None = None) -> GuessedSource:
+    """Guess the settings that read a table.
+
+    Args:
+        table: a path, relative to the working directory; a glob or with `{YYYY}`, `{MM}`, `{DD}`;
+            or a database's url.
+        root: the folder that paths in the config start from.
+        query: what to ask a database.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        SourceError: the file is empty, or neither CSV nor Parquet; the message names what it is.
+        UsageError: `query` is missing or means nothing, or a setting would be refused.
+    """
+    try:
+        return _guess(table, root, query)
+    except ValidationError as error:
+        rule = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{_shown(table)}: {rule}") from None
+
+
+def _guess(table: str, root: Path, query: str | None) -> GuessedSource:
+    if "://" in table and not table.startswith(_REMOTE):
+        if query is None:
+            raise UsageError(
+                f"{_shown(table)} is a database: say with --query which rows to take from it"
+            )
+        return GuessedSource(SqlQuery(url=table, query=query))
+    if query is not None:
+        raise UsageError("--query asks a database; TABLE names a file")
+    if table.startswith(_REMOTE):
+        note = f"{table} was not looked into: delimiter and encoding are the usual ones"
+        source = ParquetFile(path=table) if ".parquet" in table else CsvFile(path=table)
+        return GuessedSource(source, (note,))
+    file, path = _first_file(table), _written(table, root)
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_HEAD_BYTES)
+    except OSError as error:
+        raise SourceError(f"{file}: cannot be read: {error.strerror}") from None
+    if head.startswith(b"PAR1"):
+        return GuessedSource(ParquetFile(path=path))
+    _refuse_other_formats(file, head)
+    encoding, notes = _encoding(file, head)
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)[:_MAX_LINES]
+    if len(head) == _HEAD_BYTES and len(lines) > 2:
+        lines.pop()  # cut in the middle
+    delimiter = _delimiter(lines)
+    notes += _of_header(lines, delimiter)
+    given: dict[str, str] = {}
+    if delimiter != ",":
+        given["delimiter"] = delimiter
+    if encoding != "utf-8":
+        given["encoding"] = encoding
+    return GuessedSource(CsvFile.model_validate({"path": path, **given}), notes)
+
+
+def _shown(table: str) -> str:
+    """Return a path, or a url without who asks and their password."""
+    return re.sub(r"://[^/]*@", "://…@", table)
+
+
+def _first_file(table: str) -> Path:
+    """Return the file itself, or the last one by name that a glob or a path with dates means."""
+    path = Path(table)
+    if path.is_dir():
+        raise SourceError(f"{table} is a folder; name its files, as in '{table}/*.csv'")
+    if not path.exists():
+        pattern = table
+        for field, digits in {"{YYYY}": 4, "{MM}": 2, "{DD}": 2}.items():
+            pattern = pattern.replace(field, "[0-9]" * digits)
+        found = [p for p in glob.glob(pattern, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        if not found:
+            near = did_you_mean(path.name, (p.name for p in path.parent.glob("*")))
+            raise SourceNotFoundError(f"{table}: there is no such file{near}")
+        path = Path(max(found))
+    if path.stat().st_size == 0:
+        raise SourceError(f"{path} is empty")
+    return path
+
+
+def _written(table: str, root: Path) -> str:
+    whole = Path(os.path.abspath(table))  # noqa: PTH100 - `resolve` would follow links
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
+
+
+def _refuse_other_formats(file: Path, head: bytes) -> None:
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            raise SourceError(f"{file} is {what}")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    text = start.decode("latin-1")
+    if re.search(r"^\s*@relation\b", text, flags=re.IGNORECASE | re.MULTILINE):
+        raise SourceError(
+            f"{file} is an ARFF file, not CSV: write the names of its @attribute lines as a "
+            "header, and only the rows after @data below it"
+        )
+    if re.match(r"<(!doctype|html|\?xml|table|svg)\b", text, flags=re.IGNORECASE):
+        raise SourceError(f"{file} is HTML or XML, not CSV: perhaps an error page was saved")
+    if text.startswith(("{", "[")) and _is_json(text):
+        raise SourceError(f"{file} is JSON, not CSV: write its records as CSV or Parquet")
+
+
+def _is_json(text: str) -> bool:
+    first = text.splitlines()[0].rstrip()
+    try:
+        json.loads(first)
+    except ValueError:
+        return re.match(r"[\[{]\s*([\[{]|\"[^\"]*\"\s*:)", text) is not None
+    return True
+
+
+def _encoding(file: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16", ()
+    strict = codecs.getincrementaldecoder("utf-8")()
+    undefined = False
+    is_utf8 = True
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            undefined |= any(byte in block for byte in b"\x81\x8d\x8f\x90\x9d")
+            if is_utf8:
+                try:
+                    strict.decode(block)
+                except UnicodeDecodeError:
+                    is_utf8 = False
+    if is_utf8:
+        return "utf-8", ()
+    # Each of their bytes means something, so nothing can prove these two right or wrong.
+    name = "latin-1" if undefined else "windows-1252"
+    return name, (f"the text is not UTF-8; {name} is a guess: look at words with accents",)
+
+
+def _delimiter(lines: list[str]) -> str:
+    """Return the delimiter by which most lines are as wide as the header; the widest of equals."""
+    best, best_score = ",", (0.0, 1)
+    for delimiter in _DELIMITERS:
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error:
+            continue
+        if not rows or len(rows[0]) < 2:
+            continue
+        fitting = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+        if (score := (round(fitting, 2), len(rows[0]))) > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _of_header(lines: list[str], delimiter: str) -> tuple[str, ...]:
+    header = next(csv.reader(io.StringIO("".join(lines)), delimiter=delimiter), [])
+    values = [word for word in header if re.fullmatch(r"\s*[+-]?\d+(\.\d+)?\s*", word)]
+    if len(values) > len(header) / 2:
+        return (
+            "the first line looks like values, not names: the table may lack a header "
+            f"(first are {', '.join(header[:3])})",
+        )
+    return ()
