@@ -31,6 +31,7 @@ class Clock:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
+        """Add what happens within."""
         start = time.process_time()
         yield
         self.seconds += time.process_time() - start
@@ -118,7 +119,7 @@ def load(table: Path, out: Path, clock: Clock) -> None:
         read_split(out / "reference" / "train.parquet", encoder)
 
 
-def zipf_config():  # noqa: ANN201 - imports when called
+def zipf_config():
     """Return the config of the synthetic table."""
     from pipeline_lib.config import PipelineConfig
 
@@ -139,7 +140,7 @@ def zipf_config():  # noqa: ANN201 - imports when called
     )
 
 
-def _write(out: Path, codes: np.ndarray, scaled: np.ndarray, missing: np.ndarray, y: np.ndarray):  # noqa: ANN202
+def _write(out: Path, codes: np.ndarray, scaled: np.ndarray, missing: np.ndarray, y: np.ndarray):
     arrays = [pa.array(np.ascontiguousarray(column)) for column in codes]
     for position in range(scaled.shape[1]):
         arrays += [

@@ -16,6 +16,9 @@ def encode(config: PipelineConfig, rows: SplitRows) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, let the ledger grow."""
     encoded = encode_splits(config, rows, today=datetime.now(UTC).date().isoformat())
     logger = get_run_logger()
+    if not encoded.is_new:
+        logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))
+        return encoded
     new = sum(change.new.n for change in encoded.changes)
     logger.info("encode    %d columns, %d new categories in the ledger", len(config.columns), new)
     for change in encoded.changes:

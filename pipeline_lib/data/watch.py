@@ -42,9 +42,11 @@ class Watched:
         return self.rows.matters or (self.arrivals is not None and self.arrivals.matters)
 
     def sentences(self) -> tuple[str, ...]:
-        """Return what a log should say of drift, the new rows' own marked."""
-        of_arrivals = self.arrivals.sentences() if self.arrivals else ()
-        return (*self.rows.sentences(), *(f"of the new rows: {text}" for text in of_arrivals))
+        """Return what a log should say of drift, the new rows' own marked; none on a first night."""
+        if not self.rows.has_reference:
+            return ()
+        of_arrivals = self.arrivals.sentences if self.arrivals else ()
+        return (*self.rows.sentences, *(f"of the new rows: {text}" for text in of_arrivals))
 
 
 class Watch:

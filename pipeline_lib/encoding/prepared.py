@@ -54,11 +54,15 @@ _MIN_KEPT_ROWS = 50_000
 
 @dataclass(frozen=True)
 class EncodedData:
-    """Where encoded splits, encoder and target lie, and what tonight changed in the ledger."""
+    """Where encoded splits, encoder and target lie, and what encoding them changed in the ledger.
+
+    `is_new` is False where an earlier run had encoded the same rows.
+    """
 
     folder: Path
     digest: str
     changes: tuple[LedgerChange, ...]
+    is_new: bool = True
 
     def read_encoder(self) -> Encoder:
         """Return the encoder that made the splits."""
@@ -170,7 +174,8 @@ def _already_encoded(
         if not known.slice(0, len(vocabulary.categories)).equals(vocabulary.categories):
             return None
     changes = cast("list[dict[str, Any]]", manifest["changes"])
-    return EncodedData(folder, digest, tuple(LedgerChange.from_json(c) for c in changes))
+    told = tuple(LedgerChange.from_json(change) for change in changes)
+    return EncodedData(folder, digest, told, is_new=False)
 
 
 def _target(config: PipelineConfig, counted: Counted) -> Target:

@@ -9,8 +9,8 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import check_snapshot
 from pipeline_lib.data.prepared import split_checked
 from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.stream import RowStream
 from pipeline_lib.data.splits import SPLITS
+from pipeline_lib.data.stream import RowStream
 from pipeline_lib.errors import ContractError
 
 MakeConfig = Callable[..., PipelineConfig]
