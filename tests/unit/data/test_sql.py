@@ -245,7 +245,9 @@ def test_a_query_that_fails_midway_is_told_with_the_rows_it_had_given(root: Path
     batches = _open(root, query).batches()
 
     assert [next(batches).num_rows for _ in range(4)] == [10_000] * 4
-    with pytest.raises(SourceError, match=f"query on {_SQLITE} failed after 40,000 rows: .*overfl"):
+    with pytest.raises(
+        SourceError, match=f"query on {_SQLITE} failed after 40,000 rows: .*integer overflow"
+    ):
         next(batches)
 
 
