@@ -79,11 +79,12 @@ def find_leaks(
     Returns:
         Leaks in the order of the features, formulas last; no column twice.
     """
-    rows = table.select([*features, target]).filter(pc.is_valid(table[target]))
-    useless = {n: leak for n in features if (leak := _useless(n, rows[n], table[n])) is not None}
+    first = table.slice(0, MAX_ROWS)
+    rows = _sampled(table.select([*features, target]))
+    rows = rows.filter(pc.is_valid(rows[target]))
+    useless = {n: leak for n in features if (leak := _useless(n, rows[n], first[n])) is not None}
     if rows.num_rows < _LEAST_ROWS:
         return tuple(useless.values())
-    rows = _sampled(rows)
     judged = [
         _seen(name, rows[name])
         for name in features
@@ -167,7 +168,8 @@ def _binned(numbers: Floats) -> tuple[Codes, int]:
     return codes, len(edges) + 2
 
 
-def _useless(name: str, values: pa.ChunkedArray, every: pa.ChunkedArray) -> Leak | None:
+def _useless(name: str, values: pa.ChunkedArray, first: pa.ChunkedArray) -> Leak | None:
+    """Tell a column without use by a sample; a counter by rows that follow each other."""
     n_known = len(values) - values.null_count
     n_different = int(pc.count_distinct(values, mode="only_valid").as_py())
     if n_different <= 1 and values.null_count in (0, len(values)):
@@ -177,7 +179,7 @@ def _useless(name: str, values: pa.ChunkedArray, every: pa.ChunkedArray) -> Leak
     if n_known < _LEAST_VALUES or n_different < NEARLY_ALL * n_known:
         return None
     if _is_number(values.type):
-        if not _is_counter(_as_floats(every)):
+        if not _is_counter(_as_floats(first)):
             return None  # measures are all different as well
         reason = "counts the rows, one by one"
     elif pa.types.is_temporal(values.type):

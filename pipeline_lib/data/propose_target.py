@@ -58,9 +58,8 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
     classes = sorted_words(facts)
     if n_different == 2:
         classes.sort(key=lambda word: (word.strip().casefold() in _POSITIVE, -counts[word]))
-        reason = (
-            f"the last class is the positive one, {counts[classes[1]] / facts.n_rows:.1%} of rows"
-        )
+        share = counts[classes[1]] / facts.n_rows
+        reason = f"{classes[1]!r} is the positive class, in {share:.1%} of the rows"
         return ProposedTarget("binary", tuple(classes), reason)
     reason = f"{n_different} classes, the rarest in {min(counts.values()):,} rows"
     if numbers is not None:
