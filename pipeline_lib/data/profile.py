@@ -170,7 +170,8 @@ class Profile:
         except ValueError as error:
             reason = " ".join(str(error).split()[:40])[:200] or first_line(error)
             raise StorageError(
-                f"a data profile is damaged: {reason}. Remove it, and the next night makes a new one"
+                f"a data profile is damaged: {reason}. "
+                "Remove it, and the next night makes a new one"
             ) from None
 
     @property

@@ -496,9 +496,7 @@ class BlockNoise:
         share = self._totals[:N_CLASSES][held] / n_valid
         valid = n_valid / n_rows
         found: list[Noise] = []
-        for rows, n_pairs, products in zip(
-            _BLOCK_ROWS, self._n_pairs, self._products, strict=True
-        ):
+        for rows, n_pairs, products in zip(_BLOCK_ROWS, self._n_pairs, self._products, strict=True):
             if n_pairs < _MIN_PAIRS:
                 continue
             inner = products[np.ix_(held, held)]
