@@ -17,6 +17,7 @@ from pipeline_lib.data.sketches import N_BUCKETS, Floats, Leaves, Noise, UInts
 MAX_GROUPS = 32
 
 _MIN_EXPECTED = 10
+_LARGE_SHARE = 1 / 32
 _KOLMOGOROV_MEAN = math.sqrt(math.pi / 2) * math.log(2)
 
 
@@ -149,25 +150,45 @@ def number_bins(before: Leaves, now: Leaves) -> Bins:
     return Bins(counts[0], counts[1], (), low, high)
 
 
-def word_bins(before: CategoryProfile, now: CategoryProfile) -> Bins:
-    """Return a bin for each word that both profiles count, and 256 for the hashes of all others.
+class MostRows:
+    """Tells the most rows that a word can have in a profile: exact for top words."""
 
-    Words of one bucket can stand in for one another unseen, so that distances on these bins are
-    never too large.
+    def __init__(self, profile: CategoryProfile) -> None:
+        self._listed = {word.hash: word.n_rows for word in profile.top}
+        self._others = np.array(profile.buckets)
+        for key, n_rows in self._listed.items():
+            self._others[key % N_BUCKETS] -= n_rows
+        is_exact = not profile.cardinality_is_estimate
+        least = min(self._listed.values(), default=0)
+        self._limit = 0 if profile.is_listed else least if is_exact else profile.n_rows
+
+    def of(self, key: int) -> int:
+        """Return the count of a word's hash where it is known, else what it cannot exceed."""
+        if key in self._listed:
+            return self._listed[key]
+        return max(0, min(self._limit, int(self._others[key % N_BUCKETS])))
+
+
+def word_bins(before: CategoryProfile, now: CategoryProfile) -> Bins:
+    """Return a bin for each large word, and 256 for the hashes of all others.
+
+    If both profiles list all their words, each has its bin. Otherwise those do that have 1 row in
+    32 of both profiles together: a word is not chosen because it came up in the smaller sample
+    (measured: that makes 1 independent night in 70 an alarm). Words of one bucket can stand in
+    for one another unseen, so that distances are never too large.
     """
     words = {w.hash: w.word for w in (*before.top, *now.top)}
-    counts: list[dict[int, int]] = []
-    for profile in (before, now):
-        listed = {w.hash: w.n_rows for w in profile.top}
-        absent = words.keys() - listed if profile.is_listed else ()
-        counts.append(listed | dict.fromkeys(absent, 0))
-    common = sorted(counts[0].keys() & counts[1].keys())
+    most = MostRows(before), MostRows(now)
+    least = 0.0 if before.is_listed and now.is_listed else _LARGE_SHARE
+    least *= sum(before.buckets) + sum(now.buckets)
+    large = sorted(key for key in words if most[0].of(key) + most[1].of(key) >= least)
+    place = [key % N_BUCKETS for key in large]
     columns: list[Floats] = []
-    for profile, mine in zip((before, now), counts, strict=True):
-        buckets = np.array(profile.buckets, np.float64)
-        np.subtract.at(buckets, [key % N_BUCKETS for key in common], [mine[key] for key in common])
-        columns.append(np.concatenate([[mine[key] for key in common], np.maximum(buckets, 0)]))
-    labels = (*(words[key] for key in common), *("" for _ in range(N_BUCKETS)))
+    for profile, rows in zip((before, now), most, strict=True):
+        counts, rest = np.array([rows.of(key) for key in large]), np.array(profile.buckets)
+        np.subtract.at(rest, place, counts.astype(np.int64))
+        columns.append(np.concatenate([counts, np.maximum(rest, 0)]).astype(np.float64))
+    labels = (*(words[key] for key in large), *("" for _ in range(N_BUCKETS)))
     none = np.zeros(0, np.uint64)
     return Bins(columns[0], columns[1], labels, none, none)
 
@@ -190,9 +211,9 @@ def distance(bins: Bins, factors: NoiseFactors) -> Distance:
     # would pick out the small sample's peaks (measured: 7 % of independent nights at 1 : 20).
     p_value = _pearson_tail(before, now, common, n, group_bins(common, least, bins))
     group = group_bins((before + now) / 2, least, bins)
-    before, now, common = (np.bincount(group, share) for share in (before, now, common))
+    before, now, common = (summed(group, share) for share in (before, now, common))
     moved = float(np.abs(before - now).sum() / 2)
-    noise = float(np.sqrt(2 * common * (1 - common) / (math.pi * n)).sum() / 2)
+    noise = float(np.sqrt(2 * common * np.maximum(1 - common, 0) / (math.pi * n)).sum() / 2)
     effect = _less(moved, noise)
     if not bins.labels:
         gap = np.cumsum(bins.before) / bins.before.sum() - np.cumsum(bins.now) / bins.now.sum()
@@ -206,11 +227,16 @@ def distance(bins: Bins, factors: NoiseFactors) -> Distance:
 def _pearson_tail(
     before: Floats, now: Floats, common: Floats, n: float, group: npt.NDArray[np.intp]
 ) -> float:
-    before, now, common = (np.bincount(group, share) for share in (before, now, common))
+    before, now, common = (summed(group, share) for share in (before, now, common))
     if len(before) < 2:
         return 1.0
     square = float(n * (np.square(before - now) / common).sum())
     return chi2_tail(square, len(common) - 1)
+
+
+def summed(group: npt.NDArray[np.intp], share: Floats) -> Floats:
+    """Return the sum of each group, shape ``(n_groups,)``."""
+    return np.bincount(group, share).astype(np.float64)
 
 
 def _less(moved: float, noise: float) -> float:
@@ -241,5 +267,5 @@ def group_bins(share: Floats, least: float, bins: Bins) -> npt.NDArray[np.intp]:
         group[i] = n_groups
         held, left = held + mass, left - mass
     if len(gathered) and n_groups and held < least:
-        group[group == n_groups] = int(np.argmin(np.bincount(group, share)[:n_groups]))
+        group[group == n_groups] = int(np.argmin(summed(group, share)[:n_groups]))
     return group

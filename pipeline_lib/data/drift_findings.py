@@ -10,12 +10,14 @@ import numpy as np
 from pipeline_lib.config import DriftSettings
 from pipeline_lib.data.distances import (
     Bins,
+    MostRows,
     NoiseFactors,
     distance,
     group_bins,
     noise_factors,
     number_bins,
     shares_tail,
+    summed,
     word_bins,
 )
 from pipeline_lib.data.drift_report import Aspect
@@ -158,7 +160,7 @@ def _from_and_to(bins: Bins, shown: Callable[[float], str]) -> str:
     """Return "from 0.4–0.6 to above 0.8": the ranges that lost and gained the most."""
     before, now = bins.before / bins.before.sum(), bins.now / bins.now.sum()
     group = group_bins((before + now) / 2, 0, bins)
-    before, now = np.bincount(group, before), np.bincount(group, now)
+    before, now = summed(group, before), summed(group, now)
     first = np.searchsorted(group, np.arange(len(before)))
     last = np.searchsorted(group, np.arange(len(before)), side="right") - 1
     low, high = numbers_of(bins.low[first]), numbers_of(bins.high[last])
@@ -264,7 +266,7 @@ def _unseen(
 
 def _least_unseen(before: CategoryProfile, now: CategoryProfile) -> int:
     """Return how many rows certainly have a word that was not there before."""
-    most = _MostRows(before)
+    most = MostRows(before)
     fresh = [word for word in now.top if most.of(word.hash) == 0]
     count = sum(word.n_rows for word in fresh)
     if not before.is_listed:
@@ -273,24 +275,6 @@ def _least_unseen(before: CategoryProfile, now: CategoryProfile) -> int:
             rest[word.hash % N_BUCKETS] -= word.n_rows
         count += int(np.maximum(rest, 0)[np.array(before.buckets) == 0].sum())
     return count
-
-
-class _MostRows:
-    """Tells the most rows that a word can have in a profile."""
-
-    def __init__(self, profile: CategoryProfile) -> None:
-        self._listed = {word.hash: word.n_rows for word in profile.top}
-        self._others = np.array(profile.buckets)
-        for key, n_rows in self._listed.items():
-            self._others[key % N_BUCKETS] -= n_rows
-        is_exact = not profile.cardinality_is_estimate
-        least = min(self._listed.values(), default=0)
-        self._limit = 0 if profile.is_listed else least if is_exact else profile.n_rows
-
-    def of(self, key: int) -> int:
-        if key in self._listed:
-            return self._listed[key]
-        return max(0, min(self._limit, int(self._others[key % N_BUCKETS])))
 
 
 def _come_and_gone(
@@ -305,7 +289,7 @@ def _come_and_gone(
     moved: list[float] = [0.0]
     p_value = 1.0
     for here, there, i, verb in ((now, before, 1, "new"), (before, now, 0, "gone")):
-        most, total, words = _MostRows(there), 0.0, list[str]()
+        most, total, words = MostRows(there), 0.0, list[str]()
         for word in here.top:
             share, other = word.n_rows / sizes[i], most.of(word.hash) / sizes[1 - i]
             if other > _AS_GOOD_AS_GONE * share:
