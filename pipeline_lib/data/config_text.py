@@ -124,7 +124,7 @@ def _split(proposal: Proposal) -> list[str]:
 def _training(proposal: Proposal) -> list[str]:
     """Propose a schedule by size: about as many steps for a large table as for a small one."""
     n_rows = proposal.n_rows
-    sizes = ((2_000, 32, 100), (20_000, 128, 60), (200_000, 512, 30), (2_000_000, 2048, 15))
+    sizes = ((2_000, 32, 100), (20_000, 128, 60), (200_000, 512, 20), (2_000_000, 2048, 12))
     _, batch_size, epochs = next((s for s in sizes if n_rows < s[0]), (0, 8192, 8))
     return [
         "model: {kind: embedding_mlp, d_hidden: [200, 100, 50], dropout: 0.1, "
