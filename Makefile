@@ -27,13 +27,14 @@ check: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.textbook
 	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.encode
 
 # pip installs once; a change of the bounds installs again.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Evergreen needs Python 3.11 or newer; choose one: make run PYTHON=python3.12")'
 	@echo "setting up $(VENV) with $$($(PYTHON) --version); this happens once and takes minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,postgres,s3]'
 	@touch $(STAMP)
 
 clean-env:

@@ -37,12 +37,16 @@ def refuse_strange_paths(config: str, assignments: tuple[str, ...]) -> None:
     already.
 
     Raises:
-        UsageError: the config lies outside, or an assignment names a source.
+        UsageError: the config lies outside, or an assignment names a source or a rule.
     """
     if deployment.id is None:
         return
     root = project_root()
     if not (root / config).resolve().is_relative_to(root):
         raise UsageError(f"the config {config!r} lies outside the project")
-    if strange := [text for text in assignments if text.strip().startswith("data")]:
-        raise UsageError(f"{strange[0][:80]!r}: `data` is set in the config, not in a form")
+    # `data` names files and databases, rules of `validation` name functions to import.
+    refused = ("data", "validation")
+    if strange := [text for text in assignments if text.strip().startswith(refused)]:
+        raise UsageError(
+            f"{strange[0][:80]!r}: `data` and `validation` are set in the config, not in a form"
+        )

@@ -5,6 +5,7 @@ import os
 import re
 import unicodedata
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,9 +91,10 @@ def _name(table: str, given: str | None) -> str:
 
 def _first_rows(source: Source, root: Path) -> "pa.Table":
     """Return the rows to look at: all of them, or the first two million."""
-    from pipeline_lib.data.sources import read_source
+    from pipeline_lib.data.sources import open_source
 
-    return read_source(source, root=root).slice(0, _MAX_ROWS)
+    today = datetime.now(UTC).date()
+    return open_source(source, root=root, run_date=today).head(_MAX_ROWS)
 
 
 def _written(out: Path, text: str) -> PipelineConfig:
@@ -119,7 +121,7 @@ def _proven(path: Path) -> PipelineConfig:
     data = config.data
     rows = _first_rows(data.source, config.root)
     name = source_name(data.source, root=config.root)
-    check_rows(rows, config.columns, data, config.validation, source=name)
+    check_rows(rows, config.columns, data, config.validation, source=name, root=config.root)
     return config
 
 

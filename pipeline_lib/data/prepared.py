@@ -15,10 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import CategoryColumn, PipelineConfig
+from pipeline_lib.config import CategoryColumn, HashSplit, PipelineConfig, StratifiedSplit
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.checked import CheckedRows, split_source_columns
 from pipeline_lib.data.contract import declared_columns, typed_rows
+from pipeline_lib.data.leakage import shared_rows
+from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.data.splits import SPLITS, UNUSED, SplitAssigner, SplitName
 from pipeline_lib.storage import (
@@ -99,16 +101,22 @@ def _split(
     config: PipelineConfig, checked: CheckedRows, by: Sequence[str], folder: Path, digest: str
 ) -> dict[str, Json]:
     assigner = SplitAssigner(config.split, by=by, data=config.data)
-    kept = checked.kept()
+    # By its features a row cannot be on two sides; by anything else equal rows can.
+    hasher = None if _goes_by_features(config) else RowHasher(list(config.columns), seed=0)
+    kept, hashes = checked.kept(), list[npt.NDArray[np.uint64]]()
     for batch in _kept_batches(checked, kept):
-        assigner.add(typed_to_split(batch, config))
+        typed = typed_to_split(batch, config)
+        assigner.add(typed)
+        if hasher is not None:
+            hashes.append(hasher.hash(typed))
     assignment = assigner.finish()
+    warnings = [*assignment.warnings, *_shared(hashes, assignment.splits)]
     splits = np.full(len(kept), UNUSED, np.int8)
     splits[kept] = assignment.splits
     facts: dict[str, Json] = {
         "digest": digest,
         "n_rows": {str(name): n for name, n in assignment.counts.items()},
-        "warnings": list(assignment.warnings),
+        "warnings": warnings,
     }
     with publish(folder, facts) as scratch, ExitStack() as stack:
         pq.write_table(pa.table({"split": splits}), scratch / _ASSIGNMENT, compression="zstd")
@@ -128,6 +136,26 @@ def typed_to_split(rows: pa.Table, config: PipelineConfig) -> pa.Table:
     columns = declared_columns(config.columns, config.data)
     extra = {name: CategoryColumn() for name in split_source_columns(config) if name not in columns}
     return read_columns(rows, {**columns, **extra})
+
+
+def _goes_by_features(config: PipelineConfig) -> bool:
+    return isinstance(config.split, HashSplit | StratifiedSplit) and not config.data.key
+
+
+def _shared(hashes: Sequence[npt.NDArray[np.uint64]], splits: npt.NDArray[np.int8]) -> list[str]:
+    """Say how many test rows have the features of a training row."""
+    if not hashes:
+        return []
+    every = np.concatenate(hashes)
+    train, test = (every[splits == SPLITS.index(name)] for name in ("train", "test"))
+    n_shared = shared_rows([train], [test])
+    if not n_shared:
+        return []
+    share = n_shared / len(test)
+    return [
+        f"{n_shared:,} of {len(test):,} test rows ({share:.1%}) have the features of a training "
+        "row: on them the model is asked what it was told"
+    ]
 
 
 def _kept_batches(checked: CheckedRows, kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:

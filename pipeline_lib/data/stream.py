@@ -43,6 +43,16 @@ class RowStream:
         """Return all rows as one table."""
         return pa.Table.from_batches(self.batches(), self.schema)
 
+    def head(self, n_rows: int) -> pa.Table:
+        """Return the first rows; what comes after them is not read."""
+        batches, n_left = list[pa.RecordBatch](), n_rows
+        for batch in self.batches():
+            batches.append(batch.slice(0, n_left))
+            n_left -= len(batches[-1])
+            if not n_left:
+                break
+        return pa.Table.from_batches(batches, self.schema)
+
     @classmethod
     def of(cls, table: pa.Table, *, source: str) -> "RowStream":
         """Return a stream of a table in memory."""

@@ -42,7 +42,7 @@ class Watched:
         return self.rows.matters or (self.arrivals is not None and self.arrivals.matters)
 
     def sentences(self) -> tuple[str, ...]:
-        """Return what a log should say of drift, the new rows' own marked; none on a first night."""
+        """Return what a log should say of drift, the new rows' marked; none on a first night."""
         if not self.rows.has_reference:
             return ()
         of_arrivals = self.arrivals.sentences if self.arrivals else ()

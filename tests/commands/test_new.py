@@ -174,7 +174,13 @@ def test_looking_at_a_table_imports_nothing_heavy(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "target"),
-    [("adult_income", "income"), ("diamonds", "price"), ("car_evaluation", "output")],
+    [
+        ("adult_income", "income"),
+        ("bike_hour", "cnt"),
+        ("car_evaluation", "output"),
+        ("diamonds", "price"),
+        ("open_payments", "status"),
+    ],
 )
 def test_a_real_table_gets_a_config_that_check_is_content_with(
     tmp_path: Path, file: str, target: str

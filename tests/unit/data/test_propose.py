@@ -5,7 +5,6 @@ import io
 import re
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,11 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config import CsvFile, DatetimeColumn, ParquetFile, PipelineConfig, load_config
 from pipeline_lib.data.config_text import config_text, scalar
-from pipeline_lib.data.contract import check_rows, conform
+from pipeline_lib.data.contract import check_rows
 from pipeline_lib.data.propose import Proposal, propose
 from pipeline_lib.data.sniff import guess_source
 from pipeline_lib.data.sources import read_source
 from pipeline_lib.errors import (
-    ContractError,
     DataError,
     SourceError,
     UsageError,
@@ -53,16 +51,6 @@ class Proposed:
         return next(c.reason for c in self.proposal.columns if c.name == name)
 
 
-@cache
-def knows_all_kinds() -> bool:
-    """Tell whether the contract reads dates; before it does, only words and numbers are held."""
-    try:
-        conform(pa.table({"day": ["2024-01-31"]}), {"day": DatetimeColumn()}, source="a day")
-    except ContractError:
-        return False
-    return True
-
-
 def proposed(path: Path, target: str, folder: Path) -> Proposed:
     """Propose a config for a file, load it, and hold the file to it."""
     guessed = guess_source(str(path), root=folder)
@@ -72,9 +60,6 @@ def proposed(path: Path, target: str, folder: Path) -> Proposed:
     (folder / "toy.yaml").write_text(text, encoding="utf-8")
     config = load_config(folder / "toy.yaml")
     columns, data = config.columns, config.data
-    if not knows_all_kinds():
-        columns = {n: c for n, c in columns.items() if c.kind in ("category", "number")}
-        data = data.model_copy(update={"time": None})
     check_rows(read_source(data.source, root=folder), columns, data, config.validation, source="it")
     return Proposed(proposal, text, config)
 
