@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.config import GroupSplit, PipelineConfig, PredefinedSplit
-from pipeline_lib.data.contract import ContractChecker
+from pipeline_lib.data.casts import read_columns
+from pipeline_lib.data.contract import ContractChecker, declared_columns
 from pipeline_lib.data.quarantine import ContractReport
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import StorageError
@@ -90,15 +91,20 @@ def check_snapshot(
         DataError: see `data.contract.ContractChecker.finish`.
         StorageError: the quarantine cannot be written.
     """
-    checker, first_row = contract_checker(config, source=snapshot.source), 0
+    checker = contract_checker(config, source=snapshot.source)
+    # Which rows repeat a key is known at the end only: then they are shown in a second pass.
+    is_late = bool(config.data.key) and config.validation.unique_key == "quarantine"
     for batch in snapshot.batches():
         checked = checker.check(batch)
-        if on_batch is not None:
-            kept = np.flatnonzero(~checked.quarantined)
-            is_whole = len(kept) == batch.num_rows
-            on_batch(checked.typed if is_whole else checked.typed.take(kept), kept + first_row)
-        first_row += batch.num_rows
+        if on_batch is not None and not is_late:
+            kept = pa.array(~checked.quarantined)
+            on_batch(checked.typed.filter(kept) if checked.quarantined.any() else checked.typed)
     report = checker.finish(snapshot.batches)
+    if on_batch is not None and is_late:
+        columns, first_row = declared_columns(config.columns, config.data), 0
+        for batch in snapshot.batches():
+            on_batch(read_columns(report.kept(batch, first_row), columns))
+            first_row += batch.num_rows
     if not report.n_quarantined:
         return CheckedRows(snapshot, report)
     return CheckedRows(snapshot, report, _put_aside(config, snapshot, report))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import CategoryColumn, HashSplit, PipelineConfig, StratifiedSplit
+from pipeline_lib.config import CategoryColumn, PipelineConfig, StratifiedSplit, TimeSplit
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.checked import CheckedRows, split_source_columns
 from pipeline_lib.data.contract import declared_columns, typed_rows
@@ -81,11 +81,13 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
         ContractError: a split is empty, or rows have no time to be split by.
         StorageError: the place cannot be written.
     """
-    by, snapshot = split_columns(config), checked.snapshot
-    rule = digest_json([by, config.split.model_dump(mode="json")])
+    by, snapshot, data = split_columns(config), checked.snapshot, config.data
+    rule = _rule_digest(config)
     typing = {name: column.model_dump(mode="json") for name, column in config.columns.items()}
     aside = digest_bytes(checked.report.quarantined_rows.tobytes())
-    digest = digest_json([snapshot.digest, aside, rule, typing, code_digest()])
+    # The target counts for every kind of split: warnings name its classes.
+    target: list[Json] = [data.target, data.task]
+    digest = digest_json([snapshot.digest, aside, rule, typing, target, code_digest()])
     folder = dataset_folder(config.name) / "splits" / digest[:16]
     manifest = believed(folder)
     if manifest is None or manifest["digest"] != digest:
@@ -95,6 +97,17 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     warnings = tuple(cast("list[str]", manifest["warnings"]))
     n_unused = snapshot.n_rows - checked.report.n_quarantined - sum(counts.values())
     return SplitRows(folder, digest, snapshot, rule, counts, n_unused, warnings)
+
+
+def _rule_digest(config: PipelineConfig) -> str:
+    """Return what tells two ways to split apart, whatever the rows."""
+    split, data = config.split, config.data
+    parts: list[Json] = [split_columns(config), split.model_dump(mode="json")]
+    if isinstance(split, TimeSplit):
+        parts += [data.time, data.time_format]
+    if isinstance(split, StratifiedSplit):
+        parts += [data.target, data.task]
+    return digest_json(parts)
 
 
 def _split(

@@ -4,6 +4,7 @@ A part of the source that has not changed since the last night is copied from it
 neither fetched nor parsed again.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -127,7 +128,8 @@ class LastNight:
     def from_json(cls, name: str, spec: dict[str, Any]) -> "LastNight":
         """Return the night that `to_json` described, of the dataset `name`."""
         parts = tuple(PartRows(**part) for part in cast("list[dict[str, Any]]", spec["parts"]))
-        folder = snapshots_folder(name) / Path(str(spec["folder"])).name
+        # A name that is no snapshot's leads nowhere: then there is nothing to copy from.
+        folder = snapshots_folder(name) / (re.sub(r"[^0-9a-f]", "_", str(spec["folder"])) or "_")
         return cls(folder, str(spec["digest"]), int(spec["n_rows"]), str(spec["reading"]), parts)
 
 
@@ -212,7 +214,8 @@ class _Earlier:
 
     def __init__(self, last: LastNight | None, schema: pa.Schema) -> None:
         self._parts: dict[tuple[str, str], PartRows] = {}
-        if last is None or believed(last.folder) is None:
+        manifest = believed(last.folder) if last else None
+        if last is None or manifest is None or manifest.get("digest") != last.digest:
             return
         self._snapshot = Snapshot(last.folder, last.digest, last.n_rows, "")
         if pq.read_schema(self._snapshot.rows_file).equals(schema):
@@ -255,10 +258,15 @@ def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew
         )
         if names
     ]
-    arrivals = tuple((part.first_row, part.stop) for part in snapshot.parts if part in new) + tuple(
-        (part.first_row, part.stop) for part in rewritten
+    is_known = last.reading == snapshot.reading and all(
+        part.fingerprint or part in new for part in snapshot.parts
     )
-    return replace(snapshot, arrivals=tuple(sorted(arrivals)), news=(*news, *_missing_days(stream)))
+    arrivals = tuple(
+        (part.first_row, part.stop) for part in snapshot.parts if part in (*new, *rewritten)
+    )
+    return replace(
+        snapshot, arrivals=arrivals if is_known else None, news=(*news, *_missing_days(stream))
+    )
 
 
 def _missing_days(stream: RowStream) -> tuple[str, ...]:

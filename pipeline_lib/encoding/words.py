@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline_lib.data.content import text_bytes
 
 Numbers = npt.NDArray[np.int32]
+_ENCODED = pa.dictionary(pa.int32(), pa.string())
 # Below this many words it is cheaper to wait for more than to build a hash table for them.
 _MIN_PENDING = 65_536
 
@@ -103,17 +104,20 @@ def digest_of_words(words: pa.Array) -> str:
 
 
 def _dictionary(values: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
-    """Return a batch as one dictionary of strings, none of them null."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.chunk(0) if values.num_chunks == 1 else _combined(values)
-    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    words = encoded.dictionary
-    if words.type != pa.string() or words.null_count:  # by whoever wrote the file
-        return encoded.cast(words.type).cast(pa.string()).dictionary_encode()
-    return encoded
+    """Return a batch as one dictionary of strings, none of them null, with indices of int32."""
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    encoded = [_dictionary_of_chunk(chunk) for chunk in chunks]
+    if len(encoded) == 1:
+        return encoded[0]
+    together = pa.chunked_array(encoded, _ENCODED).unify_dictionaries().chunks
+    return pa.concat_arrays(together) if together else pa.array([], _ENCODED)
 
 
-def _combined(values: pa.ChunkedArray) -> pa.Array:
-    if values.num_chunks:
-        return pa.concat_arrays(values.unify_dictionaries().chunks)
-    return pa.array([], values.type)
+def _dictionary_of_chunk(values: pa.Array) -> pa.DictionaryArray:
+    if pa.types.is_dictionary(values.type):
+        words = values.dictionary
+        if words.type == pa.string() and not words.null_count:
+            # Whoever wrote the file chose the width; int32 has room for what others add.
+            return pa.DictionaryArray.from_arrays(values.indices.cast(pa.int32()), words)
+        values = words.cast(pa.string()).take(values.indices)
+    return values.cast(pa.string()).dictionary_encode()

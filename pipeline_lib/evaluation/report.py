@@ -97,7 +97,9 @@ class DecisionRecord:
             (escape(c.column), *(escape(_words(w)) for w in (c.new, c.quiet, c.back)), _rare(c))
             for c in self.changes[:_MAX_ROWS]
         ]
-        return _table(("column", "new", "gone quiet", "back", "too rare for a code"), rows)
+        more = len(self.changes) - len(rows)
+        table = _table(("column", "new", "gone quiet", "back", "too rare for a code"), rows)
+        return f"{table}\n\n… and {more} more columns" if more else table
 
     def _classes(self) -> str:
         classes = self.result.classes

@@ -1,6 +1,7 @@
 """Night after night: encoded splits, and a ledger that grows and never forgets."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -28,6 +29,12 @@ def _night(config: PipelineConfig, table: pa.Table, today: str = "2026-01-01") -
     return encode_splits(config, _split(config, table), today=today)
 
 
+def _written(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return inode and time of each file: equal ones were not written again."""
+    stats = {path.name: path.stat() for path in folder.iterdir()}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
 def _recolored(table: pa.Table, old: str, new: str) -> pa.Table:
     colors = [new if word == old else word for word in table["color"].to_pylist()]
     return table.set_column(0, "color", pa.array(colors))
@@ -44,7 +51,7 @@ def test_encoded_splits_hold_every_row_and_name_new_categories(
     assert encoded.read("train").n_rows == rows.n_rows["train"]
     assert encoded.read("val").n_rows == rows.n_rows["val"]
     assert encoded.read("test").n_rows == rows.n_rows["test"]
-    assert encoded.new_categories == {"color": 4}
+    assert [(c.column, c.new.n) for c in encoded.changes] == [("color", 4)]
     assert encoded.read_target().column == "label"
 
 
@@ -57,10 +64,11 @@ def test_codes_keep_their_meaning_when_an_earlier_word_in_the_alphabet_arrives(
     encoded = _night(config, _recolored(toy_table(200), "blue", "amber"), "2026-01-02")
 
     second = encoded.read_encoder().vocabularies["color"]
-    assert second.categories == (*first.categories, "amber")
-    assert encoded.new_categories == {"color": 1}
-    assert second.first_seen[-1] == "2026-01-02"
-    assert second.counts[first.categories.index("blue")] == 0
+    known = first.categories.to_pylist()
+    assert second.categories.to_pylist() == [*known, "amber"]
+    assert [str(change) for change in encoded.changes] == ["1 new ('amber'), 1 gone quiet ('blue')"]
+    assert second.first_seen.astype(str).tolist() == ["2026-01-01"] * 4 + ["2026-01-02"]
+    assert second.counts[known.index("blue")] == 0
 
 
 def test_encoding_the_same_rows_twice_changes_neither_splits_nor_ledger(
@@ -68,13 +76,13 @@ def test_encoding_the_same_rows_twice_changes_neither_splits_nor_ledger(
 ) -> None:
     config = table_config()
     first = _night(config, toy_table(200))
-    ledger = read_ledger(config.name)
+    places = (first.folder, ledger_folder(config.name))
+    written = [_written(place) for place in places]
 
     second = _night(config, toy_table(200), "2026-01-02")
 
-    assert second.folder == first.folder
-    assert second.new_categories == {}
-    assert read_ledger(config.name) == ledger
+    assert second == first
+    assert [_written(place) for place in places] == written
 
 
 def test_a_column_that_the_config_leaves_out_for_a_night_keeps_its_codes(
@@ -88,8 +96,9 @@ def test_a_column_that_the_config_leaves_out_for_a_night_keeps_its_codes(
     _night(table_config(columns={"shape": word, "size": size}), table, "2026-01-02")
 
     assert set(read_ledger("toy")) == {"color", "shape"}
-    again = _night(table_config(columns=both), table, "2026-01-03")
-    assert again.new_categories == {}
+    shuffled = table.take(pa.array(range(199, -1, -1)))
+    again = _night(table_config(columns=both), shuffled, "2026-01-03")
+    assert again.changes == ()
 
 
 def test_a_column_that_turns_from_words_to_numbers_leaves_a_ledger_that_can_be_read(
@@ -101,9 +110,9 @@ def test_a_column_that_turns_from_words_to_numbers_leaves_a_ledger_that_can_be_r
 
     _night(table_config(columns={**rest, "doors": {"kind": "number"}}), table, "2026-01-02")
 
-    assert read_ledger("toy")["doors"].categories == ("2", "4")
+    assert read_ledger("toy")["doors"].categories.to_pylist() == ["2", "4"]
     again = _night(table_config(columns=rest), table, "2026-01-03")
-    assert again.new_categories == {}
+    assert again.changes == ()
 
 
 @pytest.mark.parametrize("file", ["categories.parquet", "encoder.json", "manifest.json"])
@@ -145,7 +154,7 @@ def test_only_training_rows_get_codes(table_config: MakeConfig, toy_table: MakeT
     train = rows.read("train")["color"].to_pylist()
     vocabulary = encoder.vocabularies["color"]
     assert sum(vocabulary.counts) == len(train)
-    assert set(vocabulary.categories) == set(train)
+    assert set(vocabulary.categories.to_pylist()) == set(train)
 
 
 def test_the_codes_of_a_dataset_are_told_reserved_ones_first(

@@ -51,7 +51,7 @@ def test_codes_are_kept_in_the_narrowest_type_that_holds_the_highest(
     target = ClassTarget("label", tuple(sorted(set(rows["label"].to_pylist()))))
     split = EncodedSplit.of(rows, encoder, target)
 
-    write_split(tmp_path / "train.parquet", split, encoder)
+    write_split(tmp_path / "train.parquet", split, encoder, target)
 
     schema = pq.read_schema(tmp_path / "train.parquet")
     assert schema.names == ["cat:few", "cat:many", "num:0", "num:1", "y"]
@@ -70,7 +70,7 @@ def test_what_was_written_is_read_to_the_bit(tmp_path: Path, target: Target) -> 
     encoder = Encoder.fit(rows, COLUMNS, today="2026-01-01")
     split = EncodedSplit.of(rows, encoder, target)
 
-    write_split(tmp_path / "test.parquet", split, encoder)
+    write_split(tmp_path / "test.parquet", split, encoder, target)
     read = read_split(tmp_path / "test.parquet", encoder)
 
     for name in ("x_cat", "x_num", "y"):
@@ -85,7 +85,7 @@ def test_a_split_without_rows_is_written_and_read(tmp_path: Path) -> None:
     encoder = Encoder.fit(rows, COLUMNS, today="2026-01-01")
     target = ClassTarget("label", ("w000000", "w000001", "w000002"))
 
-    write_split(tmp_path / "x.parquet", EncodedSplit.of(rows[:0], encoder, target), encoder)
+    write_split(tmp_path / "x.parquet", EncodedSplit.of(rows[:0], encoder, target), encoder, target)
 
     read = read_split(tmp_path / "x.parquet", encoder)
     assert (read.x_cat.shape, read.x_num.shape, read.y.shape) == ((0, 2), (0, 2), (0,))
@@ -98,8 +98,9 @@ def test_files_are_zstd_with_row_groups_of_131072_rows_and_the_fingerprint(
     rows = _rows(131_073, 3)
     encoder = Encoder.fit(rows, COLUMNS, today="2026-01-01")
 
-    split = EncodedSplit.of(rows, encoder, NumberTarget("y", 0.0, 1.0))
-    write_split(tmp_path / "train.parquet", split, encoder)
+    target = NumberTarget("y", 0.0, 1.0)
+    split = EncodedSplit.of(rows, encoder, target)
+    write_split(tmp_path / "train.parquet", split, encoder, target)
 
     metadata = pq.read_metadata(tmp_path / "train.parquet")
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
@@ -114,11 +115,8 @@ def test_a_file_of_another_encoder_is_refused(tmp_path: Path) -> None:
     rows = _rows(10, 3)
     encoder = Encoder.fit(rows, COLUMNS, today="2026-01-01")
     other = Encoder.fit(_rows(10, 4), COLUMNS, today="2026-01-01")
-    write_split(
-        tmp_path / "x.parquet",
-        EncodedSplit.of(rows, encoder, NumberTarget("y", 0.0, 1.0)),
-        encoder,
-    )
+    target = NumberTarget("y", 0.0, 1.0)
+    write_split(tmp_path / "x.parquet", EncodedSplit.of(rows, encoder, target), encoder, target)
 
     with pytest.raises(StorageError, match="encoded by another encoder"):
         read_split(tmp_path / "x.parquet", other)

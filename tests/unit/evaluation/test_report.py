@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
 from pipeline_lib.evaluation.report import DecisionRecord, escape
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
@@ -32,7 +33,7 @@ def _record(**changes: Any) -> DecisionRecord:
         "version": "4",
         "source": "toy.csv",
         "n_rows": {"train": 1200, "val": 260, "test": 268},
-        "new_categories": {"color": 2},
+        "changes": (LedgerChange("color", Words(2, ("teal", "blue")), n_rare=3, n_rare_rows=1204),),
         "training": {"device": "cpu (1 threads)", "epochs": "3"},
         "data_digest": "ab" * 32,
         "links": {"run": "http://127.0.0.1:5000/#/x"},
@@ -59,7 +60,9 @@ def test_the_page_says_what_was_decided_and_shows_both_models_and_the_baselines(
         ["gradient boosting", "0.9000", "–", "–", "–"],
     ]
     assert "- rows: train 1,200, val 260, test 268" in page
-    assert "- new categories: 2 in color" in page
+    assert _rows_of_table(page, "The categories") == [
+        ["color", "2: 'teal', 'blue'", "", "", "3 in 1,204 rows"]
+    ]
     assert "`abababababababab`" in page
 
 
@@ -77,12 +80,13 @@ def test_each_outcome_has_a_headline_of_its_own(outcome: Any) -> None:
     assert headline == f"# toy: {said[outcome]}"
 
 
-def test_without_champion_classes_or_new_categories_nothing_is_invented() -> None:
-    page = _record(champion=None, classes=(), new_categories={}, version="").to_markdown()
+def test_without_champion_classes_or_changed_categories_nothing_is_invented() -> None:
+    page = _record(champion=None, classes=(), changes=(), version="").to_markdown()
 
     assert "champion v" not in page
     assert "Class by class" not in page
-    assert "- new categories: none" in page
+    assert "- categories: those of the last night" in page
+    assert "The categories" not in page
     assert "(version" not in page
 
 
@@ -108,10 +112,22 @@ def test_a_class_with_markdown_in_its_name_is_one_cell_that_shows_it(name: str) 
 def test_a_column_or_reason_or_source_with_markdown_is_shown_as_it_is(name: str) -> None:
     decision = Decision("rejected", f"saw {name}", (Check("finite", False, name),))
 
-    page = _record(decision=decision, new_categories={name: 1}, source=name).to_markdown()
+    change = LedgerChange(name, quiet=Words(1, (name,)))
+    page = _record(decision=decision, changes=(change,), source=name).to_markdown()
 
     assert name not in page
-    assert page.count(escape(name)) == 4
+    assert page.count(escape(name)) == 5
+
+
+def test_four_hundred_columns_with_changes_make_a_table_of_thirty() -> None:
+    changes = [LedgerChange(f"c{i}", back=Words(1, ("teal",))) for i in range(400)]
+
+    page = _record(changes=changes).to_markdown()
+
+    rows = _rows_of_table(page, "The categories")
+    assert len(rows) == 30
+    assert rows[0] == ["c0", "", "", "1: 'teal'", ""]
+    assert "… and 370 more columns" in page
 
 
 def test_four_hundred_classes_make_a_table_of_thirty() -> None:
