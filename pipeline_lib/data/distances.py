@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_lib.data.block_noise import Noise
+from pipeline_lib.data.number_sketch import Leaves
 from pipeline_lib.data.profile import CategoryProfile, ColumnProfile
-from pipeline_lib.data.sketches import N_BUCKETS, Floats, Leaves, Noise, UInts
+from pipeline_lib.data.sketches import Floats, UInts
+from pipeline_lib.data.word_sketch import N_BUCKETS
 
 MAX_GROUPS = 32
 
 _MIN_EXPECTED = 10
 _LARGE_SHARE = 1 / 32
+_STILL_GROWING = 2.0
 _KOLMOGOROV_MEAN = math.sqrt(math.pi / 2) * math.log(2)
 
 
@@ -85,12 +89,16 @@ def noise_factors(before: ColumnProfile, now: ColumnProfile, *, of_nulls: bool) 
     """Return the factors that both profiles give together.
 
     A sample too small to show how its rows hang together is taken to be as the other one is at
-    lengths up to its size.
+    lengths up to its size. Where rows hang together for longer than a profile can tell, its
+    greatest length is taken to be followed by one more that grows as much.
     """
 
     def factor(own: Sequence[Noise], other: Sequence[Noise], n_rows: int) -> float:
         lent = [noise for i, noise in enumerate(other) if i == 0 or noise.block_rows <= n_rows]
-        return max([1.0, *(n.nulls if of_nulls else n.rows for n in (*own, *lent))])
+        seen = [1.0, *(noise.nulls if of_nulls else noise.rows for noise in own)]
+        growth = seen[-1] / max(seen[-2], 1.0) if own else 1.0
+        seen.append(seen[-1] * growth if growth >= _STILL_GROWING else 1.0)
+        return max(*seen, *(noise.nulls if of_nulls else noise.rows for noise in lent))
 
     return NoiseFactors(
         factor(before.noise, now.noise, before.n_rows),

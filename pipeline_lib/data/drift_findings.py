@@ -21,6 +21,7 @@ from pipeline_lib.data.distances import (
     word_bins,
 )
 from pipeline_lib.data.drift_report import Aspect
+from pipeline_lib.data.number_sketch import keys_of, numbers_of
 from pipeline_lib.data.profile import (
     EPOCH,
     CategoryProfile,
@@ -28,7 +29,8 @@ from pipeline_lib.data.profile import (
     NumberProfile,
     expected_unseen,
 )
-from pipeline_lib.data.sketches import N_BUCKETS, Floats, keys_of, numbers_of
+from pipeline_lib.data.sketches import Floats
+from pipeline_lib.data.word_sketch import N_BUCKETS
 
 _NAMED_ALPHA = 0.01
 _ALMOST_NONE, _MANY_NULLS = 0.005, 0.05
