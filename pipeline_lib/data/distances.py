@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_lib.data.block_noise import Noise
+from pipeline_lib.data.number_sketch import Leaves
 from pipeline_lib.data.profile import CategoryProfile, ColumnProfile
-from pipeline_lib.data.sketches import N_BUCKETS, Floats, Leaves, Noise, UInts
+from pipeline_lib.data.sketches import Floats, UInts
+from pipeline_lib.data.word_sketch import N_BUCKETS
 
 MAX_GROUPS = 32
 
 _MIN_EXPECTED = 10
 _LARGE_SHARE = 1 / 32
+_STILL_GROWING = 2.0
 _KOLMOGOROV_MEAN = math.sqrt(math.pi / 2) * math.log(2)
 
 
@@ -51,10 +55,10 @@ def kolmogorov_tail(x: float) -> float:
 
 
 def shares_tail(before: float, n_before: float, now: float, n_now: float) -> float:
-    """Return a bound on the chance that two samples of one share differ as much, on one side.
+    """Return the chance that two samples of one share differ as much, on one side, or more.
 
-    Chernoff's exponent of both samples against their common share: right at small counts too,
-    where a normal approximation alarms too soon, and about ten times too large at great ones.
+    Chernoff's exponent of both samples against their common share: near Fisher's exact chance at
+    small counts, where a normal approximation alarms too soon, and several times it at great ones.
     """
     if not (n_before > 0 and n_now > 0):
         return 1.0
@@ -85,12 +89,16 @@ def noise_factors(before: ColumnProfile, now: ColumnProfile, *, of_nulls: bool) 
     """Return the factors that both profiles give together.
 
     A sample too small to show how its rows hang together is taken to be as the other one is at
-    lengths up to its size.
+    lengths up to its size. Where rows hang together for longer than a profile can tell, its
+    greatest length is taken to be followed by one more that grows as much.
     """
 
     def factor(own: Sequence[Noise], other: Sequence[Noise], n_rows: int) -> float:
         lent = [noise for i, noise in enumerate(other) if i == 0 or noise.block_rows <= n_rows]
-        return max([1.0, *(n.nulls if of_nulls else n.rows for n in (*own, *lent))])
+        seen = [1.0, *(noise.nulls if of_nulls else noise.rows for noise in own)]
+        growth = seen[-1] / max(seen[-2], 1.0) if own else 1.0
+        seen.append(seen[-1] * growth if growth >= _STILL_GROWING else 1.0)
+        return max(*seen, *(noise.nulls if of_nulls else noise.rows for noise in lent))
 
     return NoiseFactors(
         factor(before.noise, now.noise, before.n_rows),
@@ -240,7 +248,10 @@ def summed(group: npt.NDArray[np.intp], share: Floats) -> Floats:
 
 
 def _less(moved: float, noise: float) -> float:
-    """Return a distance less its noise: they add up like the sides of a right angle."""
+    """Return a distance less its noise, as if they added up like the sides of a right angle.
+
+    That is between the cases: drift of few bins adds its noise whole, drift of all hardly any.
+    """
     return math.sqrt(max(0.0, moved**2 - noise**2))
 
 

@@ -2,7 +2,8 @@
 
 A row of the report is `noticed` when chance explains it less than once in a hundred nights (over
 all columns and aspects of a night together), it moved at least a tenth of `min_effect`, and past
-nights did not wobble as much; it `matters` when it moved `min_effect` or more as well.
+nights did not wobble as much; it `matters` when it moved `min_effect` or more as well, and chance
+would do so less than once in a thousand nights.
 """
 
 import itertools
@@ -29,6 +30,7 @@ FAMILY_ALPHA = 0.01
 MIN_HISTORY = 4
 
 _LEAST_SHARE = 0.1
+_SURER = 10
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def _judged(
         if usual is not None and finding.effect <= usual:
             ending = f"past nights did so up to {percent(usual)}"
         else:
-            verdict = "matters" if finding.effect >= finding.limit else "noticed"
+            sure = finding.p_value <= alpha / _SURER and finding.effect >= finding.limit
+            verdict = "matters" if sure else "noticed"
     return DriftRow(
         column=pair.column,
         is_target=pair.is_target,

@@ -19,18 +19,10 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from pipeline_lib.config import Column, NumberColumn, Task
 from pipeline_lib.config.columns import DatetimeColumn
-from pipeline_lib.data.sketches import (
-    N_BUCKETS,
-    N_RARE,
-    N_TOP,
-    PAGE_ROWS,
-    BlockNoise,
-    Leaves,
-    Noise,
-    NumberCounter,
-    TopWord,
-    WordCounter,
-)
+from pipeline_lib.data.block_noise import BlockNoise, Noise
+from pipeline_lib.data.number_sketch import Leaves, NumberCounter
+from pipeline_lib.data.sketches import PAGE_ROWS
+from pipeline_lib.data.word_sketch import N_BUCKETS, N_RARE, N_TOP, TopWord, WordCounter
 from pipeline_lib.errors import StorageError, first_line
 from pipeline_lib.storage import Json, digest_json
 
@@ -257,7 +249,7 @@ class Profiler:
         """Return the profile of all rows so far."""
         if self._n_waiting:
             self._count_page()
-        newest = None if self._newest is None else EPOCH + timedelta(microseconds=self._newest)
+        newest = None if self._newest is None else _time_of(self._newest)
         return Profile(
             version=1,
             n_rows=self._n_rows,
@@ -279,6 +271,14 @@ class Profiler:
             newest = pc.max(_chunk(page, self._time).cast(pa.timestamp("us"))).cast(pa.int64())
             if newest.is_valid:
                 self._newest = max(newest.as_py(), self._newest or newest.as_py())
+
+
+def _time_of(microseconds: int) -> datetime:
+    """Return a time, the last one that Python knows if Arrow's is later."""
+    try:
+        return EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return datetime.max if microseconds > 0 else datetime.min  # noqa: DTZ901
 
 
 def _chunk(page: pa.Table, name: str) -> pa.Array:
