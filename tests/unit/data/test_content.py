@@ -8,9 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline_lib.data import content
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.content import ContentDigest, content_digest
+from pipeline_lib.data.content import content_digest
 
 words = st.lists(st.none() | st.text(max_size=5), min_size=1, max_size=12)
 
