@@ -91,19 +91,22 @@ def check_snapshot(
         DataError: see `data.contract.ContractChecker.finish`.
         StorageError: the quarantine cannot be written.
     """
-    checker = contract_checker(config, source=snapshot.source)
+    checker, first_row = contract_checker(config, source=snapshot.source), 0
     # Which rows repeat a key is known at the end only: then they are shown in a second pass.
     is_late = bool(config.data.key) and config.validation.unique_key == "quarantine"
     for batch in snapshot.batches():
         checked = checker.check(batch)
         if on_batch is not None and not is_late:
-            kept = pa.array(~checked.quarantined)
-            on_batch(checked.typed.filter(kept) if checked.quarantined.any() else checked.typed)
+            kept = np.flatnonzero(~checked.quarantined)
+            is_whole = len(kept) == batch.num_rows
+            on_batch(checked.typed if is_whole else checked.typed.take(kept), kept + first_row)
+        first_row += batch.num_rows
     report = checker.finish(snapshot.batches)
     if on_batch is not None and is_late:
         columns, first_row = declared_columns(config.columns, config.data), 0
         for batch in snapshot.batches():
-            on_batch(read_columns(report.kept(batch, first_row), columns))
+            kept = np.flatnonzero(~report.mask(first_row, batch.num_rows))
+            on_batch(read_columns(batch.take(kept), columns), kept + first_row)
             first_row += batch.num_rows
     if not report.n_quarantined:
         return CheckedRows(snapshot, report)

@@ -202,7 +202,7 @@ def escape(text: str) -> str:
     'a\\|b &lt;b&gt;'
     """
     text = html.escape(text, quote=False)
-    for sign in "\\|`*_[]~":
+    for sign in "\\|`*[]~":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.split())
 

@@ -15,7 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import CategoryColumn, PipelineConfig, StratifiedSplit, TimeSplit
+from pipeline_lib.config import (
+    CategoryColumn,
+    HashSplit,
+    PipelineConfig,
+    StratifiedSplit,
+    TimeSplit,
+)
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.checked import CheckedRows, split_source_columns
 from pipeline_lib.data.contract import declared_columns, typed_rows

@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -62,7 +62,7 @@ class EncodedData:
     folder: Path
     digest: str
     changes: tuple[LedgerChange, ...]
-    is_new: bool = True
+    is_new: bool = field(default=True, compare=False)
 
     def read_encoder(self) -> Encoder:
         """Return the encoder that made the splits."""

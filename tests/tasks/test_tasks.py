@@ -1,6 +1,7 @@
 """Tasks as plain functions: what they hand on, without a flow around them."""
 
 from collections.abc import Iterator
+from datetime import date
 
 import pyarrow.compute as pc
 import pytest
@@ -16,6 +17,8 @@ from tasks.ingest import ingest
 from tasks.split import split
 from tasks.validate import validate
 
+DAY = date(2026, 1, 1)
+
 
 @pytest.fixture
 def config() -> Iterator[PipelineConfig]:
@@ -25,8 +28,8 @@ def config() -> Iterator[PipelineConfig]:
 
 
 def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -> None:
-    snapshot = ingest.fn(config)
-    rows = split.fn(config, validate.fn(config, snapshot))
+    snapshot = ingest.fn(config, DAY)
+    rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
 
     encoded = encode.fn(config, rows)
 
@@ -37,10 +40,10 @@ def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -
 
 
 def test_ingesting_the_same_rows_twice_keeps_one_snapshot(config: PipelineConfig) -> None:
-    first = ingest.fn(config)
+    first = ingest.fn(config, DAY)
     written = (first.folder / "rows.parquet").stat().st_mtime_ns
 
-    second = ingest.fn(config)
+    second = ingest.fn(config, DAY)
 
     assert second == first
     assert (second.folder / "rows.parquet").stat().st_mtime_ns == written
@@ -50,10 +53,10 @@ def test_codes_keep_their_meaning_when_a_category_comes_late(config: PipelineCon
     table = car_evaluation()
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
     first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
-    rows = split.fn(config, validate.fn(config, first))
+    rows = split.fn(config, validate.fn(config, first, DAY).rows)
     before = encode.fn(config, rows).read_encoder().vocabularies["safety"]
 
-    again = split.fn(config, validate.fn(config, ingest.fn(config)))
+    again = split.fn(config, validate.fn(config, ingest.fn(config, DAY), DAY).rows)
     after = encode.fn(config, again).read_encoder().vocabularies["safety"]
 
     assert before.categories.to_pylist() == ["low", "med"]
@@ -65,4 +68,4 @@ def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> N
     broken = config.model_copy(update={"columns": {**config.columns, "safety": strict}})
 
     with pytest.raises(ContractError, match="1152 rows hold"):
-        validate.fn(broken, ingest.fn(broken))
+        validate.fn(broken, ingest.fn(broken, DAY), DAY)

@@ -1,5 +1,6 @@
 """One page that says what happened; names from data are shown, never obeyed."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_lib.data.drift_report import DriftReport, NightRecord, escape
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
-from pipeline_lib.evaluation.report import DecisionRecord, escape
+from pipeline_lib.evaluation.report import DecisionRecord
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
+
+
+def _quiet() -> DriftReport:
+    """Return the report of a first night."""
+    record = NightRecord(date(2026, 1, 1), 1728, "", {}, ())
+    return DriftReport(has_reference=False, n_rows_before=0, n_rows=1728, rows=(), record=record)
 
 
 def _record(**changes: Any) -> DecisionRecord:
@@ -34,6 +42,9 @@ def _record(**changes: Any) -> DecisionRecord:
         "source": "toy.csv",
         "n_rows": {"train": 1200, "val": 260, "test": 268},
         "changes": (LedgerChange("color", Words(2, ("teal", "blue")), n_rare=3, n_rare_rows=1204),),
+        "notes": (),
+        "drift": _quiet(),
+        "drift_of_new": None,
         "training": {"device": "cpu (1 threads)", "epochs": "3"},
         "data_digest": "ab" * 32,
         "links": {"run": "http://127.0.0.1:5000/#/x"},
