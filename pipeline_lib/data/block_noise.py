@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.data.sketches import N_CLASSES, Floats, Ints
+from pipeline_lib.data.sketches import N_CLASSES, NO_CLASS, Floats, Ints
 
 _BLOCK_ROWS = tuple(16 * 4**power for power in range(7))
 _MIN_PAIRS = 5
@@ -34,8 +34,9 @@ class BlockNoise:
 
     Neighboring blocks of each length are held against each other, pair after pair, in 12 classes
     of the column. Independent rows give counts that differ as a multinomial's do; hourly values,
-    runs and clusters of rows give more. A trend and the order of a sorted table hardly count:
-    neighbors are alike there. (Two halves of alternating blocks would be more alike than
+    runs and clusters of rows give more. Of a column that is sorted nothing can be told, so it
+    counts as 0: each class stands in one run, which says how the table was written, not how its
+    rows came to be. (Two halves of alternating blocks would be more alike than
     independent samples as soon as rows hang together for longer than a block.)
 
     Takes 8 KB, however many rows there are.
@@ -46,6 +47,8 @@ class BlockNoise:
         self._n_pairs = [0] * len(_BLOCK_ROWS)
         self._totals = np.zeros(N_CLASSES + 1, np.int64)
         self._waiting: Ints | None = None
+        self._changes = _Changes()
+        self._null_changes = _Changes()
 
     def add_page(self, classes: npt.NDArray[np.uint8]) -> None:
         """Count a page; all but the last one have `PAGE_ROWS` rows."""
@@ -56,6 +59,9 @@ class BlockNoise:
         flat = np.bincount(cells.ravel(), minlength=n_blocks * width)
         counts = flat.reshape(n_blocks, width)[:, :N_CLASSES]
         self._totals += np.bincount(classes, minlength=width)
+        is_null = classes == NO_CLASS
+        self._null_changes.add(is_null)
+        self._changes.add(classes[~is_null] if is_null.any() else classes)
         for scale in range(len(_BLOCK_ROWS) - 1):
             self._add_pairs(scale, counts)
             n_wider = len(counts) // 4
@@ -81,17 +87,36 @@ class BlockNoise:
         held = self._totals[:N_CLASSES] > 0
         share = self._totals[:N_CLASSES][held] / n_valid
         valid = n_valid / n_rows
+        sorted_rows = self._changes.n < len(share)
+        sorted_nulls = self._null_changes.n < 2
         found: list[Noise] = []
         for rows, n_pairs, products in zip(_BLOCK_ROWS, self._n_pairs, self._products, strict=True):
             if n_pairs < _MIN_PAIRS:
                 continue
-            inner = products[np.ix_(held, held)]
             per_pair = 2.0 * rows * n_pairs
-            nulls = _certain(
-                inner.sum() / (per_pair * valid * (1 - valid)) if valid < 1 else 1.0, n_pairs
-            )
-            found.append(Noise(rows, _of_rows(inner / (per_pair * valid), share, n_pairs), nulls))
+            inner = products[np.ix_(held, held)]
+            ratio, nulls = 0.0, 0.0
+            if not sorted_rows:
+                ratio = _of_rows(inner / (per_pair * valid), share, n_pairs)
+            if not sorted_nulls:
+                nulls = _certain(inner.sum() / (per_pair * valid * (1 - valid)), n_pairs)
+            found.append(Noise(rows, ratio, nulls))
         return tuple(found)
+
+
+class _Changes:
+    """Counts how often a value differs from the one before."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._last: int | None = None
+
+    def add(self, values: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
+        if not len(values):
+            return
+        self.n += int(np.count_nonzero(values[1:] != values[:-1]))
+        self.n += self._last is not None and self._last != int(values[0])
+        self._last = int(values[-1])
 
 
 def _of_rows(products: Floats, share: Floats, n_pairs: int) -> float:
@@ -101,8 +126,6 @@ def _of_rows(products: Floats, share: Floats, n_pairs: int) -> float:
     is 1 for independent rows and near the greatest eigenvalue where one slow contrast rules; of
     tr(M²) the part that few pairs alone give is taken off.
     """
-    if len(share) < 2:
-        return 1.0
     center = np.eye(len(share)) - np.outer(np.ones(len(share)), share)
     scale = 1 / np.sqrt(share)
     spread = scale[:, None] * (center.T @ products @ center) * scale

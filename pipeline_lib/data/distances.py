@@ -55,10 +55,10 @@ def kolmogorov_tail(x: float) -> float:
 
 
 def shares_tail(before: float, n_before: float, now: float, n_now: float) -> float:
-    """Return a bound on the chance that two samples of one share differ as much, on one side.
+    """Return the chance that two samples of one share differ as much, on one side, or more.
 
-    Chernoff's exponent of both samples against their common share: right at small counts too,
-    where a normal approximation alarms too soon, and about ten times too large at great ones.
+    Chernoff's exponent of both samples against their common share: near Fisher's exact chance at
+    small counts, where a normal approximation alarms too soon, and several times it at great ones.
     """
     if not (n_before > 0 and n_now > 0):
         return 1.0
@@ -248,7 +248,10 @@ def summed(group: npt.NDArray[np.intp], share: Floats) -> Floats:
 
 
 def _less(moved: float, noise: float) -> float:
-    """Return a distance less its noise: they add up like the sides of a right angle."""
+    """Return a distance less its noise, as if they added up like the sides of a right angle.
+
+    That is between the cases: drift of few bins adds its noise whole, drift of all hardly any.
+    """
     return math.sqrt(max(0.0, moved**2 - noise**2))
 
 

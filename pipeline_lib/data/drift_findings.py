@@ -146,7 +146,7 @@ def _numbers(
     means = ""
     if before.mean is not None and now.mean is not None:
         means = f" (mean {shown(before.mean)} → {shown(now.mean)})"
-    where = _from_and_to(bins, shown)
+    where = _from_and_to(bins, before, now, shown)
     return Finding(
         aspect="distribution",
         story=f"{percent(apart.effect)} of rows moved, mostly {where}{means}",
@@ -158,14 +158,20 @@ def _numbers(
     )
 
 
-def _from_and_to(bins: Bins, shown: Callable[[float], str]) -> str:
+def _from_and_to(
+    bins: Bins, was: NumberProfile, is_now: NumberProfile, shown: Callable[[float], str]
+) -> str:
     """Return "from 0.4–0.6 to above 0.8": the ranges that lost and gained the most."""
     before, now = bins.before / bins.before.sum(), bins.now / bins.now.sum()
     group = group_bins((before + now) / 2, 0, bins)
     before, now = summed(group, before), summed(group, now)
     first = np.searchsorted(group, np.arange(len(before)))
     last = np.searchsorted(group, np.arange(len(before)), side="right") - 1
-    low, high = numbers_of(bins.low[first]), numbers_of(bins.high[last])
+    ends = [e for e in (was.minimum, was.maximum, is_now.minimum, is_now.maximum) if e is not None]
+    low, high = (
+        np.clip(numbers_of(keys), min(ends), max(ends))
+        for keys in (bins.low[first], bins.high[last])
+    )
 
     def span(gains: Floats) -> str:
         start, end = _greatest_sum(gains.tolist())

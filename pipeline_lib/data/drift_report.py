@@ -3,6 +3,7 @@
 import functools
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -200,10 +201,16 @@ def escape(text: str) -> str:
 
     >>> escape("a|b <b>")
     'a\\|b &lt;b&gt;'
+
+    Inside a word an underscore means nothing to markdown:
+
+    >>> escape("macro_f1 of _x")
+    'macro_f1 of \\_x'
     """
     text = html.escape(text, quote=False)
     for sign in "\\|`*[]~":
         text = text.replace(sign, f"\\{sign}")
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
     return " ".join(text.split())
 
 

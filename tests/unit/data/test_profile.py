@@ -353,8 +353,17 @@ def test_an_autoregression_shows_the_noise_that_its_theory_gives() -> None:
     assert 0.7 * theory < worst < 1.6 * theory
 
 
-def test_a_sorted_table_shows_no_noise_at_lengths_far_below_its_runs() -> None:
-    assert max(_noise(np.sort(np.random.default_rng(0).integers(0, 3, 100_000)))[:2]) < 1
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_sorted_column_shows_no_noise(step: int) -> None:
+    classes = np.sort(np.random.default_rng(0).integers(0, 12, 100_000))
+
+    assert set(_noise(classes[::step])) == {0.0}
+
+
+def test_runs_of_a_hundred_rows_show_the_noise_of_a_hundredth_of_the_rows() -> None:
+    runs = np.repeat(np.random.default_rng(0).integers(0, 12, 5000), 100)
+
+    assert max(_noise(runs)) == pytest.approx(100, rel=0.3)
 
 
 # The whole
