@@ -109,10 +109,16 @@ def code_digest() -> str:
     return digest_tree(Path(__file__).resolve().parent, "*.py")
 
 
-def write_json(path: Path, value: Json) -> None:
-    """Replace a JSON file atomically: a reader sees the old text or the new one, whole."""
+def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
+    """Replace a JSON file atomically: a reader sees the old text or the new one, whole.
+
+    Args:
+        path: the file.
+        value: what it shall hold.
+        indent: blanks per level; None for files of numbers that nobody reads.
+    """
     with replacing(path) as scratch, scratch.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
+        json.dump(value, file, indent=indent, ensure_ascii=False, sort_keys=True)
         file.write("\n")
 
 

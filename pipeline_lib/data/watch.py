@@ -115,7 +115,7 @@ class Watch:
             )
         sample = pa.concat_tables(self._sample)
         leaks = leaks_in(sample, config.columns, config.data.target, config.data.task)
-        write_json(folder / _PROFILE, profile.to_json())
+        write_json(folder / _PROFILE, profile.to_json(), indent=None)
         told = {"rows": whole.to_json(), "arrivals": arrivals.to_json() if arrivals else None}
         write_json(folder / _DRIFT, told)
         return Watched(whole, arrivals, leaks)
