@@ -12,7 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, Column, EncodingSettings, NumberColumn
+from pipeline_lib.config import (
+    BooleanColumn,
+    CategoryColumn,
+    Column,
+    DatetimeColumn,
+    EncodingSettings,
+    HashColumn,
+    NumberColumn,
+    QuantileScaling,
+    RobustScaling,
+)
 from pipeline_lib.data.splits import SPLITS
 from pipeline_lib.encoding import (
     ClassTarget,
@@ -324,3 +334,46 @@ def test_numbers_keep_their_meaning_when_words_are_merged_in_the_middle_of_a_seg
     expected = _in_memory(drawn, _fitted(drawn, columns), target)
     assert encoder.cardinalities[0] > 256
     assert [_bits(streamed[n]) for n in SPLITS] == [_bits(expected[n]) for n in SPLITS]
+
+
+@pytest.mark.parametrize("as_dictionaries", [True, False])
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), max_size=4).map(sorted))
+def test_columns_of_every_kind_are_streamed_as_whole_tables_are(
+    tmp_path: Path, as_dictionaries: bool, seed: int, cuts: list[int]
+) -> None:
+    columns: dict[str, Column] = {
+        "hashed": HashColumn(n_buckets=300, nullable=True),
+        "yes": BooleanColumn(nullable=True),
+        "when": DatetimeColumn(nullable=True),
+        "robust": NumberColumn(nullable=True, scaling=RobustScaling()),
+        "ranked": NumberColumn(scaling=QuantileScaling(n_quantiles=10)),
+        "color": CategoryColumn(nullable=True),
+        "label": NumberColumn(),
+    }
+    random = np.random.default_rng(seed)
+    is_null = random.random((4, 60)) < 0.2
+    hashed = random.integers(0, 20, 60).astype(str)
+    rows = pa.table(
+        {
+            "hashed": pa.array(hashed.tolist(), pa.string(), mask=is_null[0]),
+            "yes": pa.array(random.random(60) < 0.5, mask=is_null[1]),
+            "when": pa.array(
+                random.integers(0, 2**50, 60), pa.timestamp("us", "UTC"), mask=is_null[2]
+            ),
+            "robust": pa.array(random.normal(size=60), mask=is_null[3]),
+            "ranked": random.normal(size=60),
+            "color": pa.array(hashed[::-1].tolist()),
+            "label": random.normal(size=60),
+        }
+    )
+    splits = random.choice(4, 60, p=[0.1, 0.7, 0.1, 0.1]).astype(np.int8) - np.int8(1)
+    drawn = Drawn(rows, tuple(cuts), tuple(cuts[:2]), splits, as_dictionaries)
+
+    encoder, target, streamed = _streamed(tmp_path, drawn, columns)
+
+    expected = _in_memory(drawn, encoder, target)
+    assert [_bits(streamed[n]) for n in SPLITS] == [_bits(expected[n]) for n in SPLITS]
+    whole = _in_memory(drawn, _fitted(drawn, columns), target)
+    for name in SPLITS:
+        np.testing.assert_array_equal(streamed[name].x_cat, whole[name].x_cat)
+        np.testing.assert_allclose(streamed[name].x_num, whole[name].x_num, rtol=1e-5, atol=1e-5)
