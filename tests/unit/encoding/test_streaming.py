@@ -33,6 +33,7 @@ from pipeline_lib.encoding import (
     Target,
     read_split,
 )
+from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.segments import Segment, read_segment, write_segment
 from pipeline_lib.encoding.streaming import Counted, NumberedRows
 from pipeline_lib.errors import UnknownCategoryError
@@ -294,6 +295,20 @@ def test_a_segment_can_be_read_more_than_once_and_by_two_at_a_time(tmp_path: Pat
         assert [known[n - 1].as_py() if n else None for n in numbers.tolist()] == batch[
             "a"
         ].to_pylist()
+
+
+def test_hashed_words_may_come_in_any_dictionary(tmp_path: Path) -> None:
+    columns: dict[str, Column] = {"hashed": HashColumn(n_buckets=100, nullable=True)}
+    known = [f"w{i}" for i in range(255)]
+    full = pa.DictionaryArray.from_arrays(
+        pa.array([255, None, 0, 254], pa.uint8()), pa.array([*known, None])
+    )
+
+    segment = write_segment(tmp_path, [pa.table({"hashed": full})], columns)
+
+    (batch,) = segment.batches()
+    expected = HashInput("hashed", 100).encode(pa.array([None, None, "w0", "w254"]))
+    assert batch.rows.column(0).to_pylist() == expected.tolist()
 
 
 def test_a_segment_without_rows_and_one_without_words_are_read(tmp_path: Path) -> None:
