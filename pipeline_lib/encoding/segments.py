@@ -123,7 +123,9 @@ def _numbered(values: pa.ChunkedArray, table: WordTable | None, column: Column) 
     if table is not None:
         return pa.array(table.add(values))
     if isinstance(column, HashColumn):
-        return pa.array(HashInput("", column.n_buckets).encode(values))
+        # As plain strings: a dictionary by whoever wrote the file may have nulls inside, or
+        # indices too narrow for one word more.
+        return pa.array(HashInput("", column.n_buckets).encode(values.cast(pa.string())))
     return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
 
 

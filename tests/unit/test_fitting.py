@@ -180,3 +180,28 @@ def test_a_fitted_model_treats_an_unseen_word_as_an_average_one(
     weight = model.network.get_parameter("embeddings.0.weight")
     torch.testing.assert_close(weight[0], weight[x_cat].mean(dim=0))
     torch.testing.assert_close(weight[1], weight[0])
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a word too rare for a code counts as unseen, and `on_unknown: error` stops at it, "
+    "though training rows hold it; the streaming way lets it pass",
+)
+def test_a_training_word_too_rare_for_a_code_does_not_stop_the_fit(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(
+        columns={
+            "color": {"kind": "category", "on_unknown": "error", "min_count": 2},
+            "size": {"kind": "number"},
+        }
+    )
+    train, _, _ = split_rows(toy_table(200), config)
+    colors = ["unique", *train["color"].to_pylist()[1:]]
+
+    encoder = Encoder.fit(
+        train.set_column(0, "color", pa.array(colors)), config.columns, today="2026-01-01"
+    )
+
+    codes = encoder.encode_categories(train.set_column(0, "color", pa.array(colors)))
+    assert codes[0, 0] == 0
