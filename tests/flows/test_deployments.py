@@ -201,7 +201,7 @@ def test_a_form_may_not_read_files_from_outside_the_project(servers: Servers) ->
     state = _final_state(servers, flow_run["id"])
 
     assert state["type"] == "FAILED"
-    assert "is set in the config, not in a form" in state["message"]
+    assert "are set in the config, not in a form" in state["message"]
 
 
 def test_a_form_value_out_of_bounds_is_refused_by_the_server(servers: Servers) -> None:
