@@ -10,6 +10,12 @@ import pyarrow.compute as pc
 from pipeline_lib.storage import Json, digest_json
 
 _BLOCK_ROWS = 65_536
+_IS_BINARY = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
+)
 
 
 class _Hash(Protocol):
@@ -95,7 +101,7 @@ def _feed(hashes: "list[_Hash]", block: pa.Table) -> None:
         if pa.types.is_integer(plain) or pa.types.is_floating(plain):
             hash_.update(values.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
             continue
-        words = _as_text(values).fill_null("")
+        words = _as_bytes(values)
         hash_.update(pc.binary_length(words).to_numpy(zero_copy_only=False).tobytes())
         hash_.update(text_bytes(words))
 
@@ -109,9 +115,11 @@ def text_bytes(words: pa.Array) -> "memoryview[Any] | bytes":
     return memoryview(data)[int(bounds[0]) : int(bounds[-1])]
 
 
-def _as_text(values: pa.Array) -> pa.Array:
-    """Return each value as text; nested and binary ones, which Arrow cannot cast, as Python's."""
+def _as_bytes(values: pa.Array) -> pa.Array:
+    """Return each value as bytes, or as text: nested ones, which Arrow cannot cast, as Python's."""
+    if any(test(values.type) for test in _IS_BINARY):
+        return values.cast(pa.binary()).fill_null(b"")
     try:
-        return values.cast(pa.string())
+        return values.cast(pa.string()).fill_null("")
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return pa.array([None if v is None else repr(v) for v in values.to_pylist()], pa.string())
+        return pa.array(["" if v is None else repr(v) for v in values.to_pylist()], pa.string())

@@ -235,10 +235,13 @@ def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew
         return replace(snapshot, news=_missing_days(stream))
     if snapshot.digest == last.digest:
         return replace(snapshot, arrivals=(), news=_missing_days(stream))
-    if len(snapshot.parts) == 1 and len(last.parts) <= 1:
-        arrivals = ((last.n_rows, snapshot.n_rows),) if grew else None
-        return replace(snapshot, arrivals=arrivals)
     before = {part.name: part for part in last.parts}
+    if len(snapshot.parts) == 1 and len(last.parts) <= 1:
+        (part,) = snapshot.parts
+        is_another = bool(part.fingerprint and last.parts) and part.name not in before
+        if grew or not is_another:
+            arrivals = ((last.n_rows, snapshot.n_rows),) if grew else None
+            return replace(snapshot, arrivals=arrivals, news=_missing_days(stream))
     new = [part for part in snapshot.parts if part.name not in before]
     rewritten = [
         part

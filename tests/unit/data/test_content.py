@@ -1,5 +1,6 @@
 """What rows are known by: their content, and nothing of how it is stored."""
 
+import itertools
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pipeline_lib.data import content
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.content import content_digest
+from pipeline_lib.data.content import ContentDigest, content_digest
 
 words = st.lists(st.none() | st.text(max_size=5), min_size=1, max_size=12)
 
@@ -155,3 +157,91 @@ def test_the_index_that_pandas_hangs_on_a_table_does_not_count() -> None:
     from_pandas = pa.Table.from_pandas(table.to_pandas())
 
     assert content_digest(from_pandas) == content_digest(table)
+
+
+tables = st.lists(
+    st.tuples(st.none() | st.text(max_size=3), st.none() | st.integers(-5, 5)), max_size=30
+).map(
+    lambda rows: pa.table(
+        {
+            "word": pa.array([word for word, _ in rows], pa.string()),
+            "size": pa.array([size for _, size in rows], pa.int64()),
+        }
+    )
+)
+cuts = st.lists(st.integers(0, 30), max_size=6).map(sorted)
+
+
+def _batches(table: pa.Table, cuts: list[int]) -> list[pa.Table]:
+    bounds = [0, *(min(cut, table.num_rows) for cut in cuts), table.num_rows]
+    return [table.slice(start, stop - start) for start, stop in itertools.pairwise(bounds)]
+
+
+@pytest.mark.parametrize("block_rows", [1, 4, 7])
+@given(tables, cuts, cuts)
+def test_where_batches_end_does_not_count(
+    block_rows: int, table: pa.Table, one: list[int], other: list[int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "_BLOCK_ROWS", block_rows)
+        digests: set[str] = set()
+        for bounds in (one, other):
+            digest = ContentDigest(table.schema)
+            for batch in _batches(table, bounds):
+                digest.add(batch)
+            digests.add(digest.finish())
+
+        assert digests == {content_digest(table)}
+
+
+@pytest.mark.parametrize("block_rows", [1, 4, 7])
+@given(tables, cuts, st.integers(0, 32))
+def test_the_prefix_has_the_digest_of_its_rows_alone(
+    block_rows: int, table: pa.Table, bounds: list[int], prefix_rows: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "_BLOCK_ROWS", block_rows)
+        digest = ContentDigest(table.schema, prefix_rows=prefix_rows)
+        for batch in _batches(table, bounds):
+            digest.add(batch)
+        whole = digest.finish()
+
+        # No rows are the beginning of any table; more rows than there are, of none.
+        is_there = 0 < prefix_rows <= table.num_rows
+        assert digest.prefix == (content_digest(table.slice(0, prefix_rows)) if is_there else None)
+        assert whole == content_digest(table)
+
+
+@given(tables, tables)
+def test_tables_with_one_digest_have_equal_rows(one: pa.Table, other: pa.Table) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "_BLOCK_ROWS", 4)
+
+        assert (content_digest(one) == content_digest(other)) is one.equals(other)
+
+
+def test_bytes_that_look_like_the_text_of_other_bytes_have_a_digest_of_their_own() -> None:
+    odd, alike = pa.array([b"\xff"]), pa.array([rb"b'\xff'"])
+
+    assert content_digest(pa.table({"x": odd})) != content_digest(pa.table({"x": alike}))
+
+
+def test_a_table_without_rows_has_a_digest_that_its_columns_decide() -> None:
+    empty = pa.table({"a": pa.array([], pa.string())})
+
+    assert content_digest(empty) == content_digest(pa.table({"a": pa.array([], pa.string())}))
+    assert content_digest(empty) != content_digest(pa.table({"b": pa.array([], pa.string())}))
+    assert content_digest(empty) != content_digest(pa.table({"a": pa.array([], pa.int8())}))
+
+
+def test_memory_for_the_digest_is_bounded_by_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_BLOCK_ROWS", 64)
+    digest = ContentDigest(pa.schema([("x", pa.int64())]))
+
+    before, most = pa.total_allocated_bytes(), 0
+    for start in range(0, 20_000, 10):
+        digest.add(pa.table({"x": pa.array(range(start, start + 10), pa.int64())}))
+        most = max(most, pa.total_allocated_bytes() - before)
+
+    # Each small array takes 64 bytes or 128; 20,000 numbers would take 160,000.
+    assert most < 20_000

@@ -1,11 +1,16 @@
 """Encoded splits on disk: narrow, compressed, and of one encoder."""
 
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline_lib.config import CategoryColumn, Column, NumberColumn
 from pipeline_lib.encoding import (
@@ -15,8 +20,10 @@ from pipeline_lib.encoding import (
     NumberTarget,
     Target,
     read_split,
+    tensors,
     write_split,
 )
+from pipeline_lib.encoding.tensors import SplitWriter, row_groups, shuffled_batches
 from pipeline_lib.errors import StorageError
 
 
@@ -128,3 +135,215 @@ def test_a_parquet_file_without_a_fingerprint_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(StorageError, match="encoded by another encoder"):
         read_split(tmp_path / "x.parquet", encoder)
+
+
+def _ordered(n_rows: int) -> tuple[Encoder, Target, EncodedSplit]:
+    """Return a split whose rows are told apart by their label, and by their float."""
+    rows = _rows(n_rows, 3)
+    encoder = Encoder.fit(rows, COLUMNS, today="2026-01-01")
+    target = NumberTarget("y", 0.0, 1.0)
+    split = EncodedSplit.of(rows, encoder, target)
+    return encoder, target, replace(split, y=np.arange(n_rows, dtype=np.float32))
+
+
+def _write_groups(path: Path, sizes: Sequence[int]) -> tuple[Encoder, EncodedSplit]:
+    """Write row groups of any sizes, as no `SplitWriter` would."""
+    encoder, target, split = _ordered(max(sum(sizes), 1))
+    with SplitWriter(path, encoder, target) as writer:
+        writer.write(_columns(split.slice(0, 0)))
+    schema, start = pq.read_schema(path), 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        for size in sizes:
+            part = _columns(split.slice(start, start + size))
+            arrays = [
+                pa.array(column).cast(field.type)
+                for column, field in zip(part, schema, strict=True)
+            ]
+            file.write_table(pa.table(arrays, schema))
+            start += size
+    return encoder, split.slice(0, sum(sizes))
+
+
+def _columns(split: EncodedSplit) -> list[np.ndarray]:
+    return [*split.x_cat.T, *split.x_num.T, split.y]
+
+
+def _order(batches: Iterable[EncodedSplit]) -> list[int]:
+    return [int(label) for batch in batches for label in batch.y]
+
+
+def _group_sizes(path: Path) -> list[int]:
+    metadata = pq.read_metadata(path)
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+@given(st.lists(st.integers(0, 25), max_size=12))
+def test_row_groups_are_full_but_the_last_however_many_rows_come_at_a_time(
+    tmp_path: Path, sizes: list[int]
+) -> None:
+    n_rows, start = sum(sizes), 0
+    encoder, target, split = _ordered(max(n_rows, 1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors, "ROW_GROUP_ROWS", 8)
+        with SplitWriter(tmp_path / "x.parquet", encoder, target) as writer:
+            for size in sizes:
+                writer.write(_columns(split.slice(start, start + size)))
+                start += size
+
+    full, rest = divmod(n_rows, 8)
+    assert _group_sizes(tmp_path / "x.parquet") == [8] * full + ([rest] if rest else [])
+    assert _order([read_split(tmp_path / "x.parquet", encoder)]) == list(range(n_rows))
+
+
+def test_a_writer_that_is_left_by_an_error_writes_no_more(tmp_path: Path) -> None:
+    encoder, target, split = _ordered(20)
+
+    def write() -> None:
+        with SplitWriter(tmp_path / "x.parquet", encoder, target) as writer:
+            writer.write(_columns(split))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+
+    assert _group_sizes(tmp_path / "x.parquet") == []
+
+
+@pytest.mark.parametrize("n_bytes", [0, 4, 100, -1, -8, -500])
+def test_a_split_that_was_cut_is_refused(tmp_path: Path, n_bytes: int) -> None:
+    encoder, target, split = _ordered(1000)
+    write_split(tmp_path / "x.parquet", split, encoder, target)
+    data = (tmp_path / "x.parquet").read_bytes()
+
+    (tmp_path / "x.parquet").write_bytes(data[:n_bytes])
+
+    with pytest.raises(StorageError, match="encode again"):
+        read_split(tmp_path / "x.parquet", encoder)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, data: st.DataObject) -> None:
+    encoder, target, split = _ordered(400)
+    path = tmp_path / "x.parquet"
+    write_split(path, split, encoder, target)
+    damaged = bytearray(path.read_bytes())
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(damaged)
+
+    message, read = "", split
+    try:
+        read = read_split(path, encoder)
+    except StorageError as error:
+        message = str(error)
+
+    assert message == "" or "encode again" in message
+    for ours, theirs in zip(_columns(split), _columns(read), strict=True):
+        assert ours.dtype == theirs.dtype
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_row_groups_come_in_the_order_asked_for_and_as_often(tmp_path: Path) -> None:
+    encoder, _ = _write_groups(tmp_path / "x.parquet", [2, 3, 1])
+
+    parts = row_groups(tmp_path / "x.parquet", encoder, [2, 0, 2])
+
+    assert [part.y.tolist() for part in parts] == [[5.0], [0.0, 1.0], [5.0]]
+
+
+@given(
+    st.lists(st.integers(0, 40), max_size=9),
+    st.integers(1, 50),
+    st.integers(1, 10),
+    st.integers(0, 2**31 - 1),
+)
+def test_every_row_comes_once_an_epoch_in_full_batches_but_the_last(
+    tmp_path: Path, sizes: list[int], batch_rows: int, n_pooled: int, seed: int
+) -> None:
+    encoder, split = _write_groups(tmp_path / "x.parquet", sizes)
+
+    batches = list(
+        shuffled_batches(
+            tmp_path / "x.parquet",
+            encoder,
+            batch_rows=batch_rows,
+            seed=seed,
+            epoch=1,
+            n_pooled=n_pooled,
+        )
+    )
+
+    assert sorted(_order(batches)) == list(range(split.n_rows))
+    full, rest = divmod(split.n_rows, batch_rows)
+    assert [batch.n_rows for batch in batches] == [batch_rows] * full + ([rest] if rest else [])
+    for batch in batches:
+        rows = batch.y.astype(int)
+        assert batch.x_cat.tobytes() == split.x_cat[rows].tobytes()
+        assert batch.x_num.tobytes() == split.x_num[rows].tobytes()
+
+
+def test_order_follows_from_seed_and_epoch_alone(tmp_path: Path) -> None:
+    encoder, _ = _write_groups(tmp_path / "x.parquet", [100, 30, 70, 100])
+
+    def order(seed: int, epoch: int) -> list[int]:
+        return _order(
+            shuffled_batches(
+                tmp_path / "x.parquet", encoder, batch_rows=16, seed=seed, epoch=epoch, n_pooled=2
+            )
+        )
+
+    assert order(3, 1) == order(3, 1)
+    assert len({tuple(order(seed, epoch)) for seed in (3, 4) for epoch in (1, 2)}) == 4
+
+
+def test_rows_of_pooled_row_groups_are_mixed(tmp_path: Path) -> None:
+    encoder, _ = _write_groups(tmp_path / "x.parquet", [1000, 1000])
+
+    first = next(
+        shuffled_batches(tmp_path / "x.parquet", encoder, batch_rows=1000, seed=0, epoch=1)
+    )
+
+    n_of_one = int((first.y < 1000).sum())
+    # A hypergeometric number: 500 ± 11.
+    assert 430 < n_of_one < 570
+
+
+def test_no_more_than_the_pooled_row_groups_are_in_memory(tmp_path: Path) -> None:
+    n_groups, rows_per_group, n_pooled = 24, 5_000, 3
+    encoder, split = _write_groups(tmp_path / "x.parquet", [rows_per_group] * n_groups)
+    row_bytes = sum(column.dtype.itemsize for column in _columns(split))
+    batches = shuffled_batches(
+        tmp_path / "x.parquet", encoder, batch_rows=512, seed=0, epoch=1, n_pooled=n_pooled
+    )
+
+    tracemalloc.start()
+    try:
+        n_rows = sum(batch.n_rows for batch in batches)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert n_rows == split.n_rows
+    # The pool, and 8 bytes a row for its order; 2 batches and a row group on their way.
+    of_pool = n_pooled * rows_per_group * (row_bytes + 8)
+    assert peak < 1.5 * of_pool + rows_per_group * row_bytes
+
+
+@pytest.mark.parametrize("name", ["..", "cat:x", "y", "num:0", "a/b", "é", "a.b"])
+def test_columns_may_be_called_as_the_files_own(tmp_path: Path, name: str) -> None:
+    rows = _rows(50, 3).rename_columns(["few", name, "size", "label"])
+    columns: dict[str, Column] = {
+        name: CategoryColumn(),
+        "few": CategoryColumn(),
+        "size": NumberColumn(),
+    }
+    encoder = Encoder.fit(rows, columns, today="2026-01-01")
+    target = ClassTarget("label", ("w000000", "w000001", "w000002"))
+    split = EncodedSplit.of(rows, encoder, target)
+
+    write_split(tmp_path / "x.parquet", split, encoder, target)
+    encoder.save(tmp_path)
+
+    read = read_split(tmp_path / "x.parquet", Encoder.load(tmp_path))
+    assert [c.tobytes() for c in _columns(read)] == [c.tobytes() for c in _columns(split)]
