@@ -19,7 +19,7 @@ from pipeline_lib.errors import examples
 from pipeline_lib.storage import Json, believed, dataset_folder, staged
 
 _ROW_GROUP_ROWS = 131_072
-_BATCH_ROWS = 1 * _ROW_GROUP_ROWS
+_BATCH_ROWS = _ROW_GROUP_ROWS
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Snapshot:
         rows: tuple[int, int] | None = None,
         dictionaries: Sequence[str] = (),
     ) -> Iterator[pa.Table]:
-        """Yield the rows, at most 262,144 at a time.
+        """Yield the rows, at most 131,072 at a time.
 
         Args:
             rows: from where to where; all without it.
