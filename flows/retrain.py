@@ -54,7 +54,7 @@ def retrain(
             return _ended(skipped(past))
         validated = validate(settings, snapshot, today)
         rows = split(settings, validated.rows)
-        encoded = encode(settings, rows)
+        encoded = encode(settings, rows, today)
         with tracked_run(settings, snapshot) as run:
             trained = train(settings, encoded, run)
             result = evaluate(settings, rows, encoded, trained, run)

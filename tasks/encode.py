@@ -1,6 +1,6 @@
 """Turn words and numbers into parquet tensors."""
 
-from datetime import UTC, datetime
+from datetime import date
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,9 +12,9 @@ from pipeline_lib.encoding.prepared import EncodedData, encode_splits
 
 
 @task(cache_policy=NO_CACHE)
-def encode(config: PipelineConfig, rows: SplitRows) -> EncodedData:
+def encode(config: PipelineConfig, rows: SplitRows, run_date: date) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, let the ledger grow."""
-    encoded = encode_splits(config, rows, today=datetime.now(UTC).date().isoformat())
+    encoded = encode_splits(config, rows, today=run_date.isoformat())
     logger = get_run_logger()
     if not encoded.is_new:
         logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))

@@ -252,12 +252,12 @@ def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew
     late = [part for part in new if part.day and part.day < newest]
     gone = sorted(before.keys() - {part.name for part in snapshot.parts})
     news = [
-        f"{len(names)} {what}: {examples(names)}"
-        for what, names in (
-            ("new parts", [part.name for part in new if part not in late]),
-            ("late parts, of days before the last night's newest", [part.name for part in late]),
-            ("rewritten parts", [part.name for part in rewritten]),
-            ("parts no longer there", gone),
+        f"{_parts(len(names), kind)} {rest}".strip() + f": {examples(names)}"
+        for kind, rest, names in (
+            ("new", "", [part.name for part in new if part not in late]),
+            ("late", "from before the last night's newest", [part.name for part in late]),
+            ("rewritten", "", [part.name for part in rewritten]),
+            ("", "no longer there", gone),
         )
         if names
     ]
@@ -272,6 +272,11 @@ def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew
     )
 
 
+def _parts(n: int, kind: str) -> str:
+    return " ".join([str(n), *([kind] if kind else []), "part" if n == 1 else "parts"])
+
+
 def _missing_days(stream: RowStream) -> tuple[str, ...]:
     days = [day.isoformat() for day in stream.missing_days]
-    return (f"{len(days)} days without a part: {examples(days)}",) if days else ()
+    noun = "day" if len(days) == 1 else "days"
+    return (f"{len(days)} {noun} without a part: {examples(days)}",) if days else ()

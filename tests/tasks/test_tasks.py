@@ -31,7 +31,7 @@ def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -
     snapshot = ingest.fn(config, DAY)
     rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
 
-    encoded = encode.fn(config, rows)
+    encoded = encode.fn(config, rows, DAY)
 
     assert (snapshot.folder / "rows.parquet").is_file()
     assert sum(rows.n_rows.values()) == snapshot.n_rows == 1728
@@ -54,10 +54,10 @@ def test_codes_keep_their_meaning_when_a_category_comes_late(config: PipelineCon
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
     first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
     rows = split.fn(config, validate.fn(config, first, DAY).rows)
-    before = encode.fn(config, rows).read_encoder().vocabularies["safety"]
+    before = encode.fn(config, rows, DAY).read_encoder().vocabularies["safety"]
 
     again = split.fn(config, validate.fn(config, ingest.fn(config, DAY), DAY).rows)
-    after = encode.fn(config, again).read_encoder().vocabularies["safety"]
+    after = encode.fn(config, again, DAY).read_encoder().vocabularies["safety"]
 
     assert before.categories.to_pylist() == ["low", "med"]
     assert after.categories.to_pylist() == ["low", "med", "high"]

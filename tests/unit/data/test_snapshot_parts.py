@@ -259,10 +259,10 @@ def test_new_late_rewritten_and_gone_parts_are_told_with_their_rows() -> None:
     assert second.arrivals == ((0, 1), (3, 6), (8, 9))
     assert second.read().slice(3, 3).equals(_rows(40, 41, 42))
     assert second.news == (
-        "1 new parts: '2026-01-06'",
-        "1 late parts, of days before the last night's newest: '2026-01-02'",
-        "1 rewritten parts: '2026-01-04'",
-        "1 parts no longer there: '2026-01-01'",
+        "1 new part: '2026-01-06'",
+        "1 late part from before the last night's newest: '2026-01-02'",
+        "1 rewritten part: '2026-01-04'",
+        "1 part no longer there: '2026-01-01'",
     )
 
 
@@ -284,8 +284,8 @@ def test_a_window_of_one_day_has_all_its_rows_as_arrivals() -> None:
 
     assert second.arrivals == ((0, 2),)
     assert second.news == (
-        "1 new parts: '2026-01-02'",
-        "1 parts no longer there: '2026-01-01'",
+        "1 new part: '2026-01-02'",
+        "1 part no longer there: '2026-01-01'",
     )
 
 
@@ -338,7 +338,7 @@ def test_missing_days_are_told_where_the_only_part_has_grown() -> None:
     first = _night(source)
     source.tables, source.fingerprints["a"] = {"a": _rows(1, 2)}, "grown"
 
-    assert _night(source, first).news == ("1 days without a part: '2026-01-02'",)
+    assert _night(source, first).news == ("1 day without a part: '2026-01-02'",)
 
 
 @given(
