@@ -13,7 +13,7 @@ from pipeline_lib.data import snapshot as snapshot_module
 from pipeline_lib.data.checked import CheckedRows, check_snapshot, run_key
 from pipeline_lib.data.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.stream import RowStream
-from pipeline_lib.errors import QuarantineBudgetError
+from pipeline_lib.errors import QuarantineBudgetError, SourceError
 from pipeline_lib.storage import evergreen_home
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -198,3 +198,15 @@ def test_another_contract_has_a_file_of_its_own(
     files = [check_snapshot(each, snapshot).quarantine for each in (config, other)]
 
     assert [pq.read_metadata(file).num_rows for file in files if file] == [3, 2]
+
+
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_a_snapshot_of_hardly_any_rows_is_refused_with_their_number(
+    config: PipelineConfig, toy_table: MakeTable, n_rows: int
+) -> None:
+    snapshot = _snapshot(config, toy_table(20).slice(0, n_rows))
+
+    with pytest.raises(SourceError, match=f"toy.csv has {n_rows} rows, fewer than"):
+        check_snapshot(config, snapshot)
+
+    assert snapshot.read().num_rows == n_rows
