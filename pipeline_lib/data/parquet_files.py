@@ -7,11 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.data.files import DataFile
+from pipeline_lib.data.formats import other_format
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.schemas import Head, fitted
 from pipeline_lib.errors import SourceError, first_line
 
 _MAGIC = b"PAR1"
+_HEAD_BYTES = 1024
 _BATCH_ROWS = 131_072
 # Column chunks are read through a window of this size: of 180 MB in one row group 25 MB were held
 # instead of 193.
@@ -19,6 +21,8 @@ _BUFFER_BYTES = 1 << 20
 # A damaged or hostile footer can declare anything: 4 kB on disk were seen to declare 4 GB.
 _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_RATIO = 1000
+# What pyarrow raises of it: names that are no UTF-8 are told by Python.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def parquet_head(file: DataFile) -> Head:
@@ -54,8 +58,9 @@ def parquet_batches(file: DataFile, schema: pa.Schema) -> Iterator[pa.RecordBatc
 
 
 def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
-    if handle.read(len(_MAGIC)) != _MAGIC:
-        raise SourceError(f"{file.name} is not a Parquet file: it does not begin with PAR1")
+    if not (head := bytes(handle.read(_HEAD_BYTES))).startswith(_MAGIC):
+        what, way_out = other_format(head) or ("it does not begin with PAR1", "write it anew")
+        raise SourceError(f"{file.name} is not a Parquet file: {what}; {way_out}")
     handle.seek(0)
     try:
         opened = pq.ParquetFile(
@@ -65,7 +70,7 @@ def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
             buffer_size=_BUFFER_BYTES,
         )
         names = opened.schema_arrow.names
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGE as error:
         raise SourceError(f"{file.name}: its footer cannot be read: {first_line(error)}") from None
     check_names(names, file.name)
     _check_size(file, opened.metadata)
@@ -85,7 +90,6 @@ def _check_size(file: DataFile, metadata: pq.FileMetaData) -> None:
 def _group(
     name: str, opened: pq.ParquetFile, number: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    declared = _declared_rows(name, opened.metadata, number)
     held = 0
     batches = opened.iter_batches(_BATCH_ROWS, row_groups=[number], use_threads=False)
     while True:
@@ -96,9 +100,12 @@ def _group(
             batch.validate(full=True)
             held += batch.num_rows
             ready = fitted(batch, schema)
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             raise SourceError(f"{name}: row group {number}: {first_line(error)}") from None
         yield ready
+    # Not before: pyarrow 25.0.1 ends the process where it is asked for a column of a damaged footer
+    # that it has not read before.
+    declared = _declared_rows(name, opened.metadata, number)
     if held != declared:
         raise SourceError(
             f"{name}: row group {number}: its footer says {declared} rows, it holds {held}"

@@ -2,6 +2,8 @@
 
 import itertools
 import struct
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +18,30 @@ from pipeline_lib.data.stream import RowStream
 from pipeline_lib.errors import SourceError
 
 _N_ROWS = 12_345
+# Reads a file again and again, each time with another byte of its footer flipped.
+_FLIP_EACH = """
+import sys
+from pathlib import Path
+from pipeline_lib.config import ParquetFile
+from pipeline_lib.data.sources import read_source
+from pipeline_lib.errors import SourceError
+
+folder = Path(sys.argv[1])
+good = (folder / "good.parquet").read_bytes()
+footer_bytes = int.from_bytes(good[-8:-4], "little")
+n_read = n_refused = 0
+for position in range(len(good) - 8 - footer_bytes, len(good) - 8):
+    for flip in (1, 255):
+        damaged = bytearray(good)
+        damaged[position] ^= flip
+        (folder / "bad.parquet").write_bytes(damaged)
+        try:
+            read_source(ParquetFile(path="bad.parquet"), root=folder)
+            n_read += 1
+        except SourceError:
+            n_refused += 1
+print(n_read, n_refused)
+"""
 
 
 def _open(folder: Path, path: str = "*.parquet") -> RowStream:
@@ -118,6 +144,32 @@ def test_a_file_that_declares_more_than_it_can_hold_is_refused(
     pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
 
     assert "unpacked; it is damaged or made to fill the memory" in _refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"a,b\n1,2\n", "it does not begin with PAR1"),
+        (b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
+        (b"\x1f\x8b\x08\0rest", "a gzip archive"),
+        (b'{"a": 1}\n', "JSON"),
+    ],
+)
+def test_another_format_is_told_by_its_name(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "a.parquet").write_bytes(content)
+
+    message = _refused(tmp_path)
+
+    assert "a.parquet is not a Parquet file: " in message
+    assert what in message
+
+
+def test_a_name_that_is_no_utf8_is_told(tmp_path: Path) -> None:
+    _write(tmp_path, a=pa.table({"xé": [1]}))
+    file = tmp_path / "a.parquet"
+    file.write_bytes(file.read_bytes().replace("xé".encode(), b"x\xff\xff"))
+
+    assert "a.parquet: " in _refused(tmp_path)
 
 
 def test_nested_and_binary_columns_pass_unread(tmp_path: Path) -> None:
@@ -227,3 +279,21 @@ def test_what_pandas_writes_into_a_schema_is_no_part_of_it(tmp_path: Path) -> No
     assert all(
         batch.schema.equals(stream.schema, check_metadata=True) for batch in stream.batches()
     )
+
+
+def test_no_flipped_byte_of_a_footer_ends_the_process(tmp_path: Path) -> None:
+    table = pa.table({"a": pa.array([None, "x", "y"]), "b": pa.array([[1], [2], []])})
+    pq.write_table(table, tmp_path / "good.parquet")
+
+    # In a process of its own: what ends it cannot be caught.
+    ended = subprocess.run(
+        [sys.executable, "-c", _FLIP_EACH, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    n_read, n_refused = map(int, ended.stdout.split())
+    assert n_read > 100
+    assert n_refused > 100
