@@ -7,8 +7,9 @@ its line, found by a second, slow reading of its piece.
 
 import csv
 import io
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -24,22 +25,21 @@ from pipeline_lib.data.csv_rows import (
     wrong_encoding,
 )
 from pipeline_lib.data.files import DataFile
+from pipeline_lib.data.formats import (
+    MAX_LINES,
+    NO_FIT,
+    delimiter_fit,
+    first_lines,
+    other_format,
+    wide_encoding,
+)
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.schemas import Head
 from pipeline_lib.errors import SourceError, first_line
 
-_MAGIC = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ": "an xz archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"PAR1": "a Parquet file",
-    b"%PDF": "a PDF",
-    b"\xd0\xcf\x11\xe0": "an old Office file",
-}
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_HEAD_BYTES = 64 * 1024
 _DELIMITERS = ",;\t|:"
+_MOST, _ALL = 0.5, 1.0
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|$)")
 _BOM = "\ufeff".encode()
 
@@ -79,15 +79,36 @@ def _pieces(handle: BinaryIO, settings: CsvFile, *, name: str) -> Iterator[Piece
             f"{name}: {settings.delimiter!r} cannot separate fields; set `data.source.delimiter`"
         )
     check_encoding(settings.encoding, name=name)
-    start = handle.read(8)
-    handle.seek(0)
-    known = dict(_MAGIC)
-    if len("a".encode(settings.encoding.removesuffix("-sig"))) == 1:
-        known |= dict.fromkeys(_UTF_16_MARKS, "UTF-16 text")
-    for magic, what in known.items():
-        if start.startswith(magic):
-            raise SourceError(f"{name} is {what}, not CSV")
+    _check_format(handle, settings, name=name)
     return whole_rows(handle, name=name, delimiter=settings.delimiter, encoding=settings.encoding)
+
+
+def _check_format(handle: BinaryIO, settings: CsvFile, *, name: str) -> None:
+    """Refuse what its first bytes show to be no CSV, or one of another encoding or delimiter."""
+    head = handle.read(_HEAD_BYTES)
+    handle.seek(0)
+    if found := other_format(head):
+        raise SourceError(f"{name} is {found[0]}, not CSV: {found[1]}")
+    is_narrow = len("a".encode(settings.encoding.removesuffix("-sig"))) == 1
+    if is_narrow and (wide := wide_encoding(head)):
+        raise SourceError(
+            f"{name} is {wide[:6].upper()} text, not CSV in {settings.encoding}: save it so, or "
+            f"set `data.source.encoding: {wide}`"
+        )
+    lines = first_lines(head, settings.encoding, is_whole=len(head) < _HEAD_BYTES)
+    is_one_column = delimiter_fit(lines, settings.delimiter) == NO_FIT
+    if is_one_column and (other := _fitting_delimiter(lines, settings, least=_MOST)):
+        raise SourceError(
+            f"{name}:1: one column only with the delimiter {settings.delimiter!r}; "
+            f"{other!r} fits the header. Set `data.source.delimiter`"
+        )
+
+
+def _fitting_delimiter(lines: Sequence[str], settings: CsvFile, *, least: float) -> str | None:
+    """Return another delimiter by which at least a share of the rows is as wide as the first."""
+    others = _DELIMITERS.replace(settings.delimiter, "")
+    fit, best = max((delimiter_fit(lines, other), other) for other in others)
+    return best if fit[0] >= least and fit != NO_FIT else None
 
 
 def _split_header(
@@ -111,21 +132,10 @@ def _split_header(
         except csv.Error as error:
             raise SourceError(f"{name}:{line}: the header cannot be read: {error}") from None
         if header is not None:
-            _check_delimiter(header, settings, name=name)
-            line += line_ends(piece.data[:end])
-            return header, Piece(piece.data[end:], line)
+            rest = piece.data[end:]
+            line += line_ends(piece.data[:end], rest[0] if rest else 0)
+            return header, Piece(rest, line)
     raise SourceError(f"{name} holds nothing but blank lines")
-
-
-def _check_delimiter(header: list[str], settings: CsvFile, *, name: str) -> None:
-    if len(header) > 1:
-        return
-    fitting = [d for d in _DELIMITERS if d != settings.delimiter and d in header[0]]
-    if fitting:
-        raise SourceError(
-            f"{name}:1: one column only with the delimiter {settings.delimiter!r}; "
-            f"{fitting[0]!r} fits the header. Set `data.source.delimiter`"
-        )
 
 
 def _parsed(
@@ -165,7 +175,7 @@ def _explained(
     try:
         text = piece.data.decode()
     except UnicodeDecodeError as wrong:
-        line = piece.line + line_ends(piece.data[: wrong.start])
+        line = piece.line + line_ends(piece.data[: wrong.start], piece.data[wrong.start])
         return wrong_encoding(name, line, settings.encoding, wrong)
     limit = csv.field_size_limit(len(text))
     try:
@@ -176,11 +186,19 @@ def _explained(
                 kind = "short" if len(row) < n_columns else "long"
                 return SourceError(
                     f"{name}:{line}: a {kind} row: {n_columns} fields expected, {len(row)} found"
+                    f"{_way_out(text, settings)}"
                 )
             line = piece.line + reader.line_num
     finally:
         csv.field_size_limit(limit)
     return SourceError(f"{name}:{piece.line}: from here on: {first_line(error)[:200]}")
+
+
+def _way_out(text: str, settings: CsvFile) -> str:
+    lines = list(itertools.islice(io.StringIO(text, newline=""), MAX_LINES))
+    if other := _fitting_delimiter(lines, settings, least=_ALL):
+        return f"; {other!r} would fit. Set `data.source.delimiter`"
+    return f". A field that holds {settings.delimiter!r} or a line end goes in quotes"
 
 
 def _trimmed(table: pa.Table, null_values: tuple[str, ...]) -> pa.Table:

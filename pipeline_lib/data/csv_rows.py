@@ -62,8 +62,8 @@ def whole_rows(file: BinaryIO, *, name: str, delimiter: str, encoding: str) -> I
         yield Piece(begun, line)
 
 
-def line_ends(data: bytes, following: int = _NEWLINE) -> int:
-    """Count line ends: LF, CRLF or CR; `following` is the byte after the data."""
+def line_ends(data: bytes, following: int = 0) -> int:
+    """Count line ends: LF, CRLF or CR; `following` is the byte after the data, 0 for none."""
     n_ends = data.count(b"\n")
     if b"\r" in data:
         n_ends += data.count(b"\r") - data.count(b"\r\n")
@@ -106,7 +106,10 @@ class _Scan:
     def check(self, block: bytes, following: int) -> int:
         """Check the next block, and return where its last whole row ends; 0 where none does."""
         if (nul := block.find(0)) >= 0:
-            raise SourceError(f"{self.name}:{self._line_of(block, nul)}: holds a NUL byte")
+            raise SourceError(
+                f"{self.name}:{self._line_of(block, nul)}: holds a NUL byte, which no text does: "
+                "the file is damaged or no CSV; write it anew"
+            )
         values = np.frombuffer(block, np.uint8)
         at = np.flatnonzero(values == _QUOTE)
         if at.size:
@@ -178,17 +181,19 @@ def _as_utf8(file: BinaryIO, name: str, encoding: str) -> Iterator[bytes]:
 def _recoded(file: BinaryIO, name: str, encoding: str) -> Iterator[bytes]:
     """Yield text of another encoding as UTF-8."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    n_ends = 0
+    n_ends, is_returned = 0, False
     for block in itertools.chain(_blocks(file), [b""]):
         try:
             text = decoder.decode(block, final=not block).encode()
         except UnicodeError as wrong:
             if isinstance(wrong, UnicodeDecodeError):
                 good = wrong.object[: wrong.start].decode(encoding, errors="replace")
-                n_ends += line_ends(good.encode())
+                n_ends += line_ends(good.encode()) - (is_returned and good.startswith("\n"))
             raise wrong_encoding(name, 1 + n_ends, encoding, wrong) from None
-        n_ends += line_ends(text)
         if text:
+            # A CRLF that two blocks share ends one line.
+            n_ends += line_ends(text) - (is_returned and text.startswith(b"\n"))
+            is_returned = text.endswith(b"\r")
             yield text
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from pipeline_lib.errors import SourceError, examples
 
+_WAY_OUT = "give every column a name of its own in the source"
+
 
 def check_names(names: Sequence[str], where: str) -> None:
     """Refuse names that are blank, stand twice, or differ by blanks or case alone.
@@ -16,13 +18,14 @@ def check_names(names: Sequence[str], where: str) -> None:
         SourceError: naming the columns.
     """
     if blank := [position for position, name in enumerate(names, start=1) if not name.strip()]:
-        raise SourceError(f"{where}: columns without a name at {examples(blank)}")
+        raise SourceError(f"{where}: columns without a name at {examples(blank)}; {_WAY_OUT}")
     if double := sorted({name for name in names if names.count(name) > 1}):
-        raise SourceError(f"{where}: column names that stand twice: {examples(double)}")
+        raise SourceError(f"{where}: column names that stand twice: {examples(double)}; {_WAY_OUT}")
     by_folded: dict[str, list[str]] = {}
     for name in names:
         by_folded.setdefault(name.strip().casefold(), []).append(name)
     if alike := [name for group in by_folded.values() if len(group) > 1 for name in group]:
         raise SourceError(
-            f"{where}: column names that differ by blanks or case alone: {examples(alike)}"
+            f"{where}: column names that differ by blanks or case alone: {examples(alike)}; "
+            f"{_WAY_OUT}"
         )

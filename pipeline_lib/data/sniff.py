@@ -8,7 +8,6 @@ import codecs
 import csv
 import glob
 import io
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -17,26 +16,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.data.formats import delimiter_fit, first_lines, other_format, wide_encoding
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
 
 _HEAD_BYTES = 256 * 1024
 _BLOCK_BYTES = 8 * 1024 * 1024
-_MAX_LINES = 500
 _DELIMITERS = (",", ";", "\t", "|")
 _REMOTE = "s3://"
-_MAGIC = {
-    b"PK\x03\x04": "an Excel workbook or another zip archive; save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel or Office file; save the sheet as CSV",
-    b"SQLite format 3\x00": "a SQLite database; name it as sqlite:///PATH and give --query",
-    b"ARROW1": "an Arrow file; write it as Parquet",
-    b"ORC": "an ORC file; write it as Parquet",
-    b"\x89HDF": "an HDF5 file; write it as Parquet",
-    b"\x1f\x8b": "a gzip archive; unpack it",
-    b"BZh": "a bzip2 archive; unpack it",
-    b"\xfd7zXZ": "an xz archive; unpack it",
-    b"\x28\xb5\x2f\xfd": "a zstd archive; unpack it",
-    b"%PDF": "a PDF",
-}
 
 
 @dataclass(frozen=True)
@@ -89,12 +75,10 @@ def _guess(table: str, root: Path, query: str | None) -> GuessedSource:
         raise SourceError(f"{file}: cannot be read: {error.strerror}") from None
     if head.startswith(b"PAR1"):
         return GuessedSource(ParquetFile(path=path))
-    _refuse_other_formats(file, head)
+    if found := other_format(head):
+        raise SourceError(f"{file} is {found[0]}, not CSV: {found[1]}")
     encoding, notes = _encoding(file, head)
-    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
-    lines = text.removeprefix("\ufeff").splitlines(keepends=True)[:_MAX_LINES]
-    if len(head) == _HEAD_BYTES and len(lines) > 2:
-        lines.pop()  # cut in the middle
+    lines = first_lines(head, encoding, is_whole=len(head) < _HEAD_BYTES)
     delimiter = _delimiter(lines)
     notes += _of_header(lines, delimiter)
     given: dict[str, str] = {}
@@ -134,37 +118,9 @@ def _written(table: str, root: Path) -> str:
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
 
 
-def _refuse_other_formats(file: Path, head: bytes) -> None:
-    for magic, what in _MAGIC.items():
-        if head.startswith(magic):
-            raise SourceError(f"{file} is {what}")
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return
-    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    text = start.decode("latin-1")
-    if re.search(r"^\s*@relation\b", text, flags=re.IGNORECASE | re.MULTILINE):
-        raise SourceError(
-            f"{file} is an ARFF file, not CSV: write the names of its @attribute lines as a "
-            "header, and only the rows after @data below it"
-        )
-    if re.match(r"<(!doctype|html|\?xml|table|svg)\b", text, flags=re.IGNORECASE):
-        raise SourceError(f"{file} is HTML or XML, not CSV: perhaps an error page was saved")
-    if text.startswith(("{", "[")) and _is_json(text):
-        raise SourceError(f"{file} is JSON, not CSV: write its records as CSV or Parquet")
-
-
-def _is_json(text: str) -> bool:
-    first = text.splitlines()[0].rstrip()
-    try:
-        json.loads(first)
-    except ValueError:
-        return re.match(r"[\[{]\s*([\[{]|\"[^\"]*\"\s*:)", text) is not None
-    return True
-
-
 def _encoding(file: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16", ()
+    if wide := wide_encoding(head):
+        return wide, ()
     strict = codecs.getincrementaldecoder("utf-8")()
     undefined = False
     is_utf8 = True
@@ -184,19 +140,9 @@ def _encoding(file: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """Return the delimiter by which most lines are as wide as the header; the widest of equals."""
-    best, best_score = ",", (0.0, 1)
-    for delimiter in _DELIMITERS:
-        try:
-            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-        except csv.Error:
-            continue
-        if not rows or len(rows[0]) < 2:
-            continue
-        fitting = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
-        if (score := (round(fitting, 2), len(rows[0]))) > best_score:
-            best, best_score = delimiter, score
-    return best
+    """Return the delimiter that fits most lines; of equals the one of the widest header."""
+    fits = {delimiter: delimiter_fit(lines, delimiter) for delimiter in _DELIMITERS}
+    return max(fits, key=lambda delimiter: fits[delimiter])
 
 
 def _of_header(lines: list[str], delimiter: str) -> tuple[str, ...]:

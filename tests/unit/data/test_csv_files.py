@@ -216,6 +216,26 @@ def test_a_byte_that_the_encoding_does_not_have_is_told_with_its_line_and_the_se
     assert "`data.source.encoding`" in message
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("fault", ["é,2", "1,2,3", "1", '1,2"', "1,\0"])
+@pytest.mark.parametrize("block_bytes", [4, 5, 64, 8 * 1024 * 1024])
+def test_a_line_is_told_by_its_number_however_lines_end(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    encoding: str,
+    fault: str,
+    block_bytes: int,
+) -> None:
+    _set_blocks(monkeypatch, block_bytes)
+    text = ending.join(["a,b", "", "1,2", '"x', 'y",2', "1,2", fault, "3,4", ""])
+
+    message = _refused(tmp_path, text.encode("latin-1"), encoding=encoding)
+
+    assert "rows.csv:7: " in message
+
+
 def test_half_a_character_at_the_end_is_told(tmp_path: Path) -> None:
     content = "a,b\nx,y\n".encode("utf-16")[:-1]
 

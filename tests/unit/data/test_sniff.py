@@ -44,7 +44,13 @@ def test_decimal_commas_do_not_pass_for_delimiters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "name"),
-    [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("cp1252", "windows-1252"), ("utf-16", "utf-16")],
+    [
+        ("utf-8", "utf-8"),
+        ("utf-8-sig", "utf-8"),
+        ("cp1252", "windows-1252"),
+        ("utf-16", "utf-16"),
+        ("utf-16-be", "utf-16-be"),
+    ],
 )
 def test_an_encoding_is_found_that_reads_the_words(
     tmp_path: Path, encoding: str, name: str
@@ -70,7 +76,7 @@ def test_a_letter_far_down_in_the_file_tells_the_encoding_too(tmp_path: Path) ->
         (b'{"a": 1, "y": 2}\n{"a": 2, "y": 1}\n', "is JSON"),
         (b'[\n  {"a": 1}\n]', "is JSON"),
         (b"<!DOCTYPE html><html></html>", "is HTML or XML"),
-        (b"PK\x03\x04anything", "is an Excel workbook or another zip archive"),
+        (b"PK\x03\x04anything", "is a zip archive or a spreadsheet"),
         (b"SQLite format 3\x00", "is a SQLite database"),
         (b"% comment\n@RELATION cars\n@DATA\n1,2\n", "is an ARFF file"),
         (b"", "is empty"),

@@ -256,6 +256,36 @@ def test_a_delimiter_that_does_not_fit_is_told_with_the_one_that_does(tmp_path: 
     assert "';' fits the header. Set `data.source.delimiter`" in message
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    "text", ['"a"D"b"\n"1"D"2"\n', "aDb, in mDc\n1D2D3\n4D5D6\n", "aDb\n1,5D2\n3,5D4\n"]
+)
+def test_the_delimiter_that_fits_is_told_whatever_breaks_first(
+    tmp_path: Path, text: str, delimiter: str
+) -> None:
+    message = _refused(tmp_path, text.replace("D", delimiter))
+
+    assert f"{delimiter!r}" in message
+    assert "Set `data.source.delimiter`" in message
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["time (hh:mm)", "early", "late"],
+        ["price; in EUR", "1.50", "2.00"],
+        ['"city; state"', '"Boston; MA"', '"Austin; TX"'],
+        ["notes | remarks", "a", "b"],
+    ],
+)
+def test_another_delimiter_in_the_header_of_one_column_is_a_part_of_its_name(
+    tmp_path: Path, lines: list[str]
+) -> None:
+    name, *values = [line.strip('"') for line in lines]
+
+    assert _csv(tmp_path, "\n".join(lines)).to_pydict() == {name: values}
+
+
 def test_names_that_differ_by_case_or_blanks_alone_are_refused(tmp_path: Path) -> None:
     assert "differ by blanks or case alone: 'a', ' A'" in _refused(tmp_path, "a, A\n1,2\n")
 
@@ -266,12 +296,26 @@ def test_names_that_differ_by_case_or_blanks_alone_are_refused(tmp_path: Path) -
         (gzip.compress(b"a,b\n1,2\n"), "a gzip archive"),
         (b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-16 text"),
-        (b"PAR1rest", "a Parquet file"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16 text"),
+        ("a,b\n日本,大阪\n".encode("utf-16-be"), "UTF-16 text"),
+        ("a,b\n1,2\n".encode("utf-32"), "UTF-32 text"),
+        (b"PAR1\x15\x04rest\0", "a Parquet file"),
+        (b"a.csv".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"),
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
+        (b"SQLite format 3\0", "a SQLite database"),
+        (b"<!DOCTYPE html>\n<html><body>Not found</body></html>\n", "HTML or XML"),
+        (b'[{"a": 1, "b": 2},\n {"a": 3, "b": 4}]\n', "JSON"),
+        (b"@relation cars\n@attribute a numeric\n@data\n1\n", "an ARFF file"),
     ],
-    ids=["gzip", "zip", "utf-16", "parquet"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_another_format_is_told_by_its_name(tmp_path: Path, content: bytes, what: str) -> None:
     assert f"rows.csv is {what}, not CSV" in _refused(tmp_path, content)
+
+
+@pytest.mark.parametrize("name", ["ORC", "PAR1", "BZh", "[a]", "<b>", "@relation_id"])
+def test_a_column_may_be_called_as_another_format_begins(tmp_path: Path, name: str) -> None:
+    assert _csv(tmp_path, f"{name},b\n1,2\n").to_pylist() == [{name: "1", "b": "2"}]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
