@@ -32,11 +32,22 @@ from pipeline_lib.encoding.numeric import (
 )
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
 from pipeline_lib.encoding.words import count_words, digest_of_words
-from pipeline_lib.errors import ModelError
+from pipeline_lib.errors import ModelError, first_line
 from pipeline_lib.storage import Json, digest_json, write_json
 
 ENCODER_VERSION = 2
 CodeInput = Vocabulary | HashInput
+
+# What parts raise that no encoder has written.
+_FOREIGN = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    pa.ArrowException,
+)
 
 _CATEGORIES = pa.schema(
     [
@@ -224,13 +235,17 @@ class Encoder:
             table = pq.read_table(folder / "categories.parquet")
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder}: the encoder cannot be read: {error}") from None
-        if spec.get("version") != ENCODER_VERSION:
-            raise ModelError(
-                f"{folder}/encoder.json has version {spec.get('version')!r}, "
-                f"this code reads {ENCODER_VERSION}"
-            )
-        encoder = cls._from_parts(cast("list[dict[str, Any]]", spec["columns"]), table)
-        if encoder.fingerprint() != spec["fingerprint"]:
+        try:
+            if (version := spec.get("version")) != ENCODER_VERSION:
+                raise ModelError(
+                    f"{folder}/encoder.json has version {version!r}, "
+                    f"this code reads {ENCODER_VERSION}"
+                )
+            encoder = cls._from_parts(cast("list[dict[str, Any]]", spec["columns"]), table)
+            is_one = encoder.fingerprint() == spec.get("fingerprint")
+        except _FOREIGN as error:
+            raise ModelError(f"{folder}: the encoder is damaged: {first_line(error)}") from None
+        if not is_one:
             raise ModelError(
                 f"{folder}: encoder.json and categories.parquet are not of one encoder"
             )

@@ -1,8 +1,10 @@
 """All columns together: arrays out, files without pickle, counts of what was never seen."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -166,6 +168,41 @@ def test_an_encoder_that_was_tampered_with_is_refused(tmp_path: Path, damage: st
 
     with pytest.raises(ModelError, match="99" if damage == "version" else str(tmp_path)):
         Encoder.load(tmp_path)
+
+
+@pytest.mark.parametrize("new", [None, [], {}, "x", -1, float("inf")])
+def test_whatever_stands_where_a_part_stood_is_refused_as_a_models_error(
+    tmp_path: Path, new: object
+) -> None:
+    _encoder().save(tmp_path)
+    path = tmp_path / "encoder.json"
+    good = path.read_text()
+
+    for keys in _places({"spec": json.loads(good)}):
+        document = {"spec": json.loads(good)}
+        place: Any = document
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = new
+        path.write_text(json.dumps(document["spec"]))
+
+        with suppress(ModelError):
+            assert Encoder.load(tmp_path).fingerprint() == json.loads(good)["fingerprint"]
+
+
+def _places(part: object, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys that lead to every part of a JSON document, the whole of it aside."""
+    keys: list[Any] = []
+    match part:
+        case dict():
+            keys = list(part)
+        case list():
+            keys = list(range(len(part)))
+        case _:
+            pass
+    for key in keys:
+        yield (*above, key)
+        yield from _places(cast("Any", part)[key], (*above, key))
 
 
 def test_an_unseen_word_stops_only_the_column_that_asks_for_it() -> None:
