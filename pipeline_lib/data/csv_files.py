@@ -30,6 +30,7 @@ from pipeline_lib.data.formats import (
     NO_FIT,
     delimiter_fit,
     first_lines,
+    is_parted_by_blanks,
     other_format,
     wide_encoding,
 )
@@ -108,6 +109,8 @@ def _fitting_delimiter(lines: Sequence[str], settings: CsvFile, *, least: float)
     """Return another delimiter by which at least a share of the rows is as wide as the first."""
     others = _DELIMITERS.replace(settings.delimiter, "")
     fit, best = max((delimiter_fit(lines, other), other) for other in others)
+    if fit == NO_FIT and is_parted_by_blanks(lines):
+        return " "
     return best if fit[0] >= least and fit != NO_FIT else None
 
 

@@ -132,6 +132,12 @@ def delimiter_fit(lines: Sequence[str], delimiter: str) -> tuple[float, int]:
     return round(sum(len(row) == len(rows[0]) for row in rows) / len(rows), 2), len(rows[0])
 
 
+def is_parted_by_blanks(lines: Sequence[str]) -> bool:
+    """Return whether every line has as many words as the first, three or more."""
+    share, width = delimiter_fit(lines, " ")
+    return share == 1 and width > 2
+
+
 def _is_binary(head: bytes) -> bool:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)

@@ -214,11 +214,16 @@ def _nothing_left(columns: Sequence[ProposedColumn], target: str) -> str:
 
 
 def _alike(facts: dict[str, ColumnFacts], columns: Sequence[ProposedColumn]) -> list[str]:
-    """Tell features of few values that are each other's words."""
+    """Tell features of few values that are each other's words.
+
+    Values that hardly come twice say nothing: of any two such columns one names the other.
+    """
     few = [
         facts[c.name]
         for c in columns
-        if c.is_feature and 2 <= facts[c.name].n_different <= _MAX_ALIKE and c.dates is None
+        if c.is_feature
+        and 2 <= facts[c.name].n_different <= min(_MAX_ALIKE, facts[c.name].n_known // 2)
+        and c.dates is None
     ]
     notes: list[str] = []
     codes = {f.name: _codes(f) for f in few}

@@ -72,7 +72,8 @@ class ContractReport:
         if self.extra_columns:
             n = len(self.extra_columns)
             lines.append(
-                f"{n} columns that the config does not name: {examples(self.extra_columns)}"
+                f"{n} {'column' if n == 1 else 'columns'} that the config does not name: "
+                f"{examples(self.extra_columns)}"
             )
         return lines
 

@@ -16,7 +16,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
-from pipeline_lib.data.formats import delimiter_fit, first_lines, other_format, wide_encoding
+from pipeline_lib.data.formats import (
+    NO_FIT,
+    delimiter_fit,
+    first_lines,
+    is_parted_by_blanks,
+    other_format,
+    wide_encoding,
+)
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
 
 _HEAD_BYTES = 256 * 1024
@@ -142,7 +149,9 @@ def _encoding(file: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
 def _delimiter(lines: list[str]) -> str:
     """Return the delimiter that fits most lines; of equals the one of the widest header."""
     fits = {delimiter: delimiter_fit(lines, delimiter) for delimiter in _DELIMITERS}
-    return max(fits, key=lambda delimiter: fits[delimiter])
+    best = max(fits, key=lambda delimiter: fits[delimiter])
+    # Words have blanks between them anyway: only where nothing else could be a delimiter.
+    return " " if fits[best] == NO_FIT and is_parted_by_blanks(lines) else best
 
 
 def _of_header(lines: list[str], delimiter: str) -> tuple[str, ...]:

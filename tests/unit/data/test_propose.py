@@ -194,6 +194,16 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert "list<" in found.left_out["many"]
 
 
+def test_two_columns_whose_every_value_stands_once_are_not_told_to_say_the_same(
+    tmp_path: Path,
+) -> None:
+    other = [f"{v:.4f}" for v in np.random.default_rng(1).normal(size=N)]
+
+    found = of(tmp_path, other=other, word=cycled("a", "b", "c"), WORD2=cycled("x", "y", "z"))
+
+    assert found.proposal.notes == ("word and WORD2 say the same in other words",)
+
+
 class TestNullWords:
     def test_a_word_among_numbers_is_no_value(self, tmp_path: Path) -> None:
         found = of(tmp_path, a=["NA" if i % 9 == 0 else str(i * 3.5) for i in range(N)])

@@ -38,6 +38,13 @@ def test_a_delimiter_is_found_though_others_stand_in_the_words(
     assert read_source(source, root=tmp_path).column_names == ["name", "size"]
 
 
+def test_blanks_part_fields_only_where_nothing_else_could(tmp_path: Path) -> None:
+    spaced = guessed(file(tmp_path, "a b c\n" + "1 2 3\n" * 30))[0]
+    worded = guessed(file(tmp_path, "a b c,d\n" + "1 2 3,4\n" * 30))[0]
+
+    assert (spaced.delimiter, worded.delimiter) == (" ", ",")
+
+
 def test_decimal_commas_do_not_pass_for_delimiters(tmp_path: Path) -> None:
     assert guessed(file(tmp_path, "a;b;c\n" + "1,5;2,5;3,5\n" * 30))[0].delimiter == ";"
 

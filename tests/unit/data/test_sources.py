@@ -269,6 +269,13 @@ def test_the_delimiter_that_fits_is_told_whatever_breaks_first(
     assert "Set `data.source.delimiter`" in message
 
 
+def test_blanks_are_told_where_nothing_else_could_be_a_delimiter(tmp_path: Path) -> None:
+    text = "Chins Situps Jumps\n5 162 60\n2 110 60\n"
+
+    assert "' ' fits the header. Set `data.source.delimiter`" in _refused(tmp_path, text)
+    assert _csv(tmp_path, text, delimiter=" ").num_columns == 3
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -276,6 +283,7 @@ def test_the_delimiter_that_fits_is_told_whatever_breaks_first(
         ["price; in EUR", "1.50", "2.00"],
         ['"city; state"', '"Boston; MA"', '"Austin; TX"'],
         ["notes | remarks", "a", "b"],
+        ["full name", "Ada Lovelace", "Kurt Gödel"],
     ],
 )
 def test_another_delimiter_in_the_header_of_one_column_is_a_part_of_its_name(
