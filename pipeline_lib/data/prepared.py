@@ -24,7 +24,7 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.checked import CheckedRows, split_source_columns
-from pipeline_lib.data.contract import declared_columns, typed_rows
+from pipeline_lib.data.contract import conform, declared_columns, typed_rows
 from pipeline_lib.data.leakage import shared_rows
 from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.snapshot import Snapshot
@@ -151,10 +151,18 @@ def _split(
 
 
 def typed_to_split(rows: pa.Table, config: PipelineConfig) -> pa.Table:
-    """Return the columns of the contract and those that the split goes by, typed."""
+    """Return the columns of the contract and those that the split goes by, typed.
+
+    Raises:
+        ContractError: a column that only the split goes by holds what is no word.
+    """
     columns = declared_columns(config.columns, config.data)
+    typed = read_columns(rows, columns)
     extra = {name: CategoryColumn() for name in split_source_columns(config) if name not in columns}
-    return read_columns(rows, {**columns, **extra})
+    words = conform(rows, extra, source="the column that `split` names")
+    for name in extra:
+        typed = typed.append_column(name, words[name])
+    return typed
 
 
 def _goes_by_features(config: PipelineConfig) -> bool:

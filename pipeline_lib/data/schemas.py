@@ -79,8 +79,23 @@ def _check_columns(head: Head, first: Head) -> None:
 
 
 def _plain(arrow_type: pa.DataType) -> pa.DataType:
-    # Every batch of a dictionary column may bring other words, every file may use another width.
-    return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
+    """Return the type that values are read as: one without a form or zone of their own.
+
+    Every batch of a dictionary column may bring other words, every file may use another width. For
+    views and narrow decimals Arrow has few kernels. An instant is the same one in whatever zone
+    its file shows it, known to this machine or not.
+    """
+    if pa.types.is_dictionary(arrow_type):
+        return _plain(arrow_type.value_type)
+    if pa.types.is_string_view(arrow_type):
+        return pa.string()
+    if pa.types.is_binary_view(arrow_type):
+        return pa.binary()
+    if pa.types.is_decimal(arrow_type) and arrow_type.bit_width < 128:
+        return pa.decimal128(arrow_type.precision, arrow_type.scale)
+    if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
+        return pa.timestamp(arrow_type.unit, "UTC")
+    return arrow_type
 
 
 def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

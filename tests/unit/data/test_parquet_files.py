@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +248,43 @@ def test_a_number_that_the_common_type_cannot_hold_is_told_with_row_group_and_co
     _write(tmp_path, a=[0.5], b=[2**53 + 1])
 
     assert "b.parquet: row group 0: column 'x': " in _refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "plain"),
+    [
+        (pa.array(["a", None], pa.string_view()), pa.string()),
+        (pa.array([Decimal("1.5"), None], pa.decimal32(5, 1)), pa.decimal128(5, 1)),
+        (pa.array([b"a", None], pa.binary_view()), pa.binary()),
+    ],
+    ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
+)
+def test_values_come_in_types_that_everything_after_can_read(
+    tmp_path: Path, values: pa.Array, plain: pa.DataType
+) -> None:
+    _write(tmp_path, a=values)
+
+    column = _open(tmp_path).read()["x"]
+
+    assert column.type == plain
+    assert column.to_pylist() == values.to_pylist()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "+05:30", "Mars/Phobos"])
+def test_an_instant_is_the_same_in_whatever_zone_its_file_shows_it(
+    tmp_path: Path, zone: str
+) -> None:
+    instants = pa.array([0, 86_400_000_000], pa.int64())
+    _write(
+        tmp_path,
+        a=instants.view(pa.timestamp("us", zone)),
+        b=instants.view(pa.timestamp("us", "UTC")),
+    )
+
+    column = _open(tmp_path).read()["x"]
+
+    assert column.type == pa.timestamp("us", "UTC")
+    assert column.cast(pa.int64()).to_pylist() == instants.to_pylist() * 2
 
 
 def test_columns_may_stand_in_another_order(tmp_path: Path) -> None:

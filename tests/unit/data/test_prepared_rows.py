@@ -16,6 +16,7 @@ from pipeline_lib.data.prepared import SplitRows, split_checked
 from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.data.splits import SPLITS, UNUSED
 from pipeline_lib.data.stream import RowStream
+from pipeline_lib.errors import ContractError
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -151,6 +152,20 @@ def test_a_column_to_split_by_need_not_be_a_feature(
     assert not of_split[0] & of_split[2]
     assert not of_split[1] & of_split[2]
     assert column not in rows.read_typed("train", config).column_names
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([n + 0.5 for n in range(300)], "not whole, such as 0.5"), ([b"x"] * 300, "type binary")],
+    ids=["floats", "bytes"],
+)
+def test_a_column_to_split_by_that_holds_no_words_is_refused_not_one_group(
+    table_config: MakeConfig, toy_table: MakeTable, values: list[Any], told: str
+) -> None:
+    config = table_config(split={"kind": "group", "columns": ["part"]})
+
+    with pytest.raises(ContractError, match=told):
+        _split(config, _with(toy_table(300), part=values))
 
 
 def test_rows_in_the_gaps_of_a_time_split_are_nobodys(
