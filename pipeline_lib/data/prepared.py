@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 
 from pipeline_lib.config import (
     CategoryColumn,
+    GroupSplit,
     HashSplit,
     PipelineConfig,
     StratifiedSplit,
     TimeSplit,
 )
-from pipeline_lib.data.casts import read_columns
+from pipeline_lib.data.casts import arrow_type, read_columns
 from pipeline_lib.data.checked import CheckedRows, split_source_columns
 from pipeline_lib.data.contract import conform, declared_columns, typed_rows
 from pipeline_lib.data.leakage import shared_rows
@@ -106,9 +107,19 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
 
 
 def _rule_digest(config: PipelineConfig) -> str:
-    """Return what tells two ways to split apart, whatever the rows."""
+    """Return what tells two ways to split apart, whatever the rows.
+
+    The types of hashed columns are a part of it: as a word `1` has another hash than as a number.
+    """
     split, data = config.split, config.data
-    parts: list[Json] = [split_columns(config), split.model_dump(mode="json")]
+    declared = declared_columns(config.columns, data)
+    hashed: Sequence[str] = ()
+    if isinstance(split, GroupSplit):
+        hashed = split.columns
+    elif isinstance(split, HashSplit | StratifiedSplit):
+        hashed = split_columns(config)
+    types = {name: str(arrow_type(declared.get(name, CategoryColumn()))) for name in hashed}
+    parts: list[Json] = [cast("Json", types), split.model_dump(mode="json")]
     if isinstance(split, TimeSplit):
         parts += [data.time, data.time_format]
     if isinstance(split, StratifiedSplit):

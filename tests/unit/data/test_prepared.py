@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import check_snapshot
-from pipeline_lib.data.prepared import split_checked
+from pipeline_lib.data.prepared import SplitRows, split_checked
 from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.data.splits import SPLITS
 from pipeline_lib.data.stream import RowStream
@@ -90,6 +91,28 @@ def test_digests_change_with_what_decides_the_split_and_with_nothing_else(
 
     assert (split[0].rule == split[1].rule) is same_rule
     assert (split[0].digest == split[1].digest) is same_split
+
+
+@pytest.mark.parametrize("split", ["hash", "stratified", "group"])
+def test_a_column_that_counts_as_another_type_is_another_rule_where_it_is_hashed(
+    table_config: MakeConfig, toy_table: MakeTable, split: str
+) -> None:
+    table = toy_table().append_column("n", pa.array([i % 50 for i in range(200)]))
+    snapshot = take_snapshot("toy", RowStream.of(table, source="toy.csv"))
+    settings = {"kind": split, **({"columns": ["n"]} if split == "group" else {})}
+
+    def splits(kind: str, **others: dict[str, str]) -> SplitRows:
+        columns = {"n": {"kind": kind}, **others}
+        config = table_config(columns=columns, split=settings)
+        return split_checked(config, check_snapshot(config, snapshot))
+
+    as_words, as_numbers = splits("category"), splits("number")
+    wider = splits("category", color={"kind": "category"})
+
+    assert not np.array_equal(as_words.assignment(), as_numbers.assignment())
+    assert as_words.rule != as_numbers.rule
+    is_same = np.array_equal(as_words.assignment(), wider.assignment())
+    assert is_same == (split == "group") == (as_words.rule == wider.rule)
 
 
 def test_rows_of_one_key_land_in_one_split(table_config: MakeConfig, toy_table: MakeTable) -> None:
