@@ -30,6 +30,7 @@ def check(
     """
     settings = load_config(config, assignments=set_)
     from pipeline_lib.data.checked import contract_checker
+    from pipeline_lib.data.snapshot import missing_days
     from pipeline_lib.data.sources import open_source
 
     today = run_date or datetime.now(UTC).date()
@@ -42,6 +43,7 @@ def check(
         "config": str(config),
         "name": settings.name,
         **report.to_json(),
+        "missing_days": [day.isoformat() for day in stream.missing_days],
         "categories": len(settings.categories),
         "numbers": len(settings.columns) - len(settings.categories),
         "target": settings.data.target,
@@ -56,7 +58,7 @@ def check(
     print(f"  {stream.source}: {kept:,} rows keep the contract")
     if report.n_quarantined:
         print(f"  {report.n_quarantined:,} rows would go into quarantine")
-    for line in report.lines():
+    for line in (*missing_days(stream), *report.lines()):
         print(f"  {line}")
     print(
         f"  {facts['categories']} category and {facts['numbers']} number columns → "

@@ -14,6 +14,7 @@ from pipeline_lib.errors import SourceError, first_line
 
 _MAGIC = b"PAR1"
 _HEAD_BYTES = 1024
+_NO_PARQUET = "it does not begin with PAR1", "if it is CSV, set `kind: csv`"
 _BATCH_ROWS = 131_072
 # Column chunks are read through a window of this size: of 180 MB in one row group 25 MB were held
 # instead of 193.
@@ -59,7 +60,7 @@ def parquet_batches(file: DataFile, schema: pa.Schema) -> Iterator[pa.RecordBatc
 
 def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
     if not (head := bytes(handle.read(_HEAD_BYTES))).startswith(_MAGIC):
-        what, way_out = other_format(head) or ("it does not begin with PAR1", "write it anew")
+        what, way_out = other_format(head) or _NO_PARQUET
         raise SourceError(f"{file.name} is not a Parquet file: {what}; {way_out}")
     handle.seek(0)
     try:

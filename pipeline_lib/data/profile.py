@@ -154,17 +154,13 @@ class Profile:
         version = value.get("version") if isinstance(value, Mapping) else None
         if version != 1:
             raise StorageError(
-                f"a data profile of version {version!r:.20} cannot be read; this code reads 1. "
-                "Remove it, and the next night makes a new one"
+                f"a data profile of version {version!r:.20} cannot be read; this code reads 1"
             )
         try:
             return _adapter().validate_json(json.dumps(value), strict=True)
         except ValueError as error:
             reason = " ".join(str(error).split()[:40])[:200] or first_line(error)
-            raise StorageError(
-                f"a data profile is damaged: {reason}. "
-                "Remove it, and the next night makes a new one"
-            ) from None
+            raise StorageError(f"a data profile is damaged: {reason}") from None
 
     @property
     def digest(self) -> str:

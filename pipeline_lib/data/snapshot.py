@@ -232,16 +232,16 @@ class _Earlier:
 def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew: bool) -> Snapshot:
     """Return the snapshot with what is new about it."""
     if last is None:
-        return replace(snapshot, news=_missing_days(stream))
+        return replace(snapshot, news=missing_days(stream))
     if snapshot.digest == last.digest:
-        return replace(snapshot, arrivals=(), news=_missing_days(stream))
+        return replace(snapshot, arrivals=(), news=missing_days(stream))
     before = {part.name: part for part in last.parts}
     if len(snapshot.parts) == 1 and len(last.parts) <= 1:
         (part,) = snapshot.parts
         is_another = bool(part.fingerprint and last.parts) and part.name not in before
         if grew or not is_another:
             arrivals = ((last.n_rows, snapshot.n_rows),) if grew else None
-            return replace(snapshot, arrivals=arrivals, news=_missing_days(stream))
+            return replace(snapshot, arrivals=arrivals, news=missing_days(stream))
     new = [part for part in snapshot.parts if part.name not in before]
     rewritten = [
         part
@@ -268,7 +268,7 @@ def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew
         (part.first_row, part.stop) for part in snapshot.parts if part in (*new, *rewritten)
     )
     return replace(
-        snapshot, arrivals=arrivals if is_known else None, news=(*news, *_missing_days(stream))
+        snapshot, arrivals=arrivals if is_known else None, news=(*news, *missing_days(stream))
     )
 
 
@@ -276,7 +276,8 @@ def _parts(n: int, kind: str) -> str:
     return " ".join([str(n), *([kind] if kind else []), "part" if n == 1 else "parts"])
 
 
-def _missing_days(stream: RowStream) -> tuple[str, ...]:
+def missing_days(stream: RowStream) -> tuple[str, ...]:
+    """Return a sentence about the days of the window without a part, if there are any."""
     days = [day.isoformat() for day in stream.missing_days]
     noun = "day" if len(days) == 1 else "days"
     return (f"{len(days)} {noun} without a part: {examples(days)}",) if days else ()

@@ -21,6 +21,7 @@ from pipeline_lib.data.leakage import MAX_ROWS, Leak, leaks_in
 from pipeline_lib.data.nights import read_nights
 from pipeline_lib.data.profile import Profile, Profiler
 from pipeline_lib.data.snapshot import Snapshot, snapshots_folder
+from pipeline_lib.errors import StorageError, first_line
 from pipeline_lib.storage import write_json
 
 _PROFILE, _DRIFT = "profile.json", "drift.json"
@@ -128,4 +129,12 @@ def read_profile(name: str, digest: str) -> Profile | None:
         StorageError: the file is damaged.
     """
     path: Path = snapshots_folder(name) / digest[:16] / _PROFILE
-    return Profile.from_json(json.loads(path.read_text("utf-8"))) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return Profile.from_json(json.loads(path.read_text("utf-8")))
+    except (StorageError, ValueError) as error:
+        raise StorageError(
+            f"{path} is damaged: {first_line(error)}. Remove it: then drift is told again from "
+            "the next champion on"
+        ) from None

@@ -7,7 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.csv as pa_csv
 import pytest
+
+from pipeline_lib.data.car_evaluation import car_evaluation
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIG = PROJECT / "configs" / "car_evaluation.yaml"
@@ -76,6 +79,20 @@ def test_check_prints_facts_as_json() -> None:
     _, out, _ = evergreen("check", str(CONFIG), "--json")
 
     assert json.loads(out)["n_rows"] == 1728
+
+
+def test_check_tells_days_of_the_window_without_a_file(tmp_path: Path) -> None:
+    source = '{kind: csv, path: "{YYYY}-{MM}-{DD}.csv", window_days: 3}'
+    path = write_config(tmp_path, a=("{kind: builtin, table: car_evaluation}", source))
+    rows = car_evaluation()
+    for day in ("2026-05-01", "2026-05-03"):
+        pa_csv.write_csv(rows, tmp_path / f"{day}.csv")
+
+    code, out, _ = evergreen("check", str(path), "--run-date", "2026-05-03")
+
+    assert code == 0
+    assert "3,456 rows keep the contract" in out
+    assert "1 day without a part: '2026-05-02'" in out
 
 
 def test_an_unknown_key_is_told_with_file_line_key_and_the_nearest_one(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from pipeline_lib.data.prepared import SplitRows, split_checked
 from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.data.sources import read_source
 from pipeline_lib.data.stream import RowStream
-from pipeline_lib.data.watch import Watch, Watched
+from pipeline_lib.data.watch import Watch, Watched, read_profile
 from pipeline_lib.encoding.prepared import EncodedData, encode_splits, read_ledger
+from pipeline_lib.errors import StorageError
 
 BIKE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "bike_hour.csv"
 FIRST = date(2026, 1, 1)
@@ -148,3 +149,16 @@ def test_the_report_speaks_of_a_shifted_night_and_names_the_column(bike: pa.Tabl
     mattering = {row.column for row in watched.arrivals.rows if row.verdict == "matters"}
     assert mattering == {"hum"}
     assert any("hum" in text for text in watched.sentences())
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 9}', '{"version": 1}'])
+def test_a_damaged_profile_is_told_with_its_file_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
+    folder = tmp_path / "datasets" / "bike" / "snapshots" / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "profile.json").write_text(damage)
+
+    with pytest.raises(StorageError, match=r"profile\.json is damaged: .*\. Remove it"):
+        read_profile("bike", "0123456789abcdef" * 4)
