@@ -8,7 +8,7 @@ _WAY_OUT = "give every column a name of its own in the source"
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse names that are blank, stand twice, or differ by blanks or case alone.
+    """Refuse names that are blank, stand twice, or differ by blanks or case alone, and none.
 
     Args:
         names: of the columns, in their order.
@@ -17,6 +17,8 @@ def check_names(names: Sequence[str], where: str) -> None:
     Raises:
         SourceError: naming the columns.
     """
+    if not names:
+        raise SourceError(f"{where} has no columns")
     if blank := [position for position, name in enumerate(names, start=1) if not name.strip()]:
         raise SourceError(f"{where}: columns without a name at {examples(blank)}; {_WAY_OUT}")
     if double := sorted({name for name in names if names.count(name) > 1}):

@@ -67,6 +67,8 @@ def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
         opened = pq.ParquetFile(
             handle,
             page_checksum_verification=True,
+            # In nanoseconds, the default, the year 9999 of a file of Spark's wraps to 1816.
+            coerce_int96_timestamp_unit="us",
             pre_buffer=False,
             buffer_size=_BUFFER_BYTES,
         )

@@ -287,6 +287,22 @@ def test_an_instant_is_the_same_in_whatever_zone_its_file_shows_it(
     assert column.cast(pa.int64()).to_pylist() == instants.to_pylist() * 2
 
 
+def test_times_in_96_bits_keep_their_year(tmp_path: Path) -> None:
+    written = ["9999-12-31 23:59:00", "0001-01-01 00:00:00", "2026-05-01 08:30:00"]
+    times = pa.array(written).cast(pa.timestamp("us"))
+    pq.write_table(
+        pa.table({"x": times}), tmp_path / "a.parquet", use_deprecated_int96_timestamps=True
+    )
+
+    assert _open(tmp_path).read()["x"].combine_chunks().equals(times)
+
+
+def test_a_file_without_columns_is_refused_as_such(tmp_path: Path) -> None:
+    pq.write_table(pa.table({}), tmp_path / "a.parquet")
+
+    assert "a.parquet has no columns" in _refused(tmp_path)
+
+
 def test_columns_may_stand_in_another_order(tmp_path: Path) -> None:
     _write(tmp_path, a=pa.table({"x": [1], "y": ["a"]}), b=pa.table({"y": ["b"], "x": [2]}))
 
