@@ -36,14 +36,16 @@ class TidyTable:
 def tidied(table: pa.Table, target: str) -> TidyTable:
     """Find blanks around values, and words that mean nothing, in a table of text.
 
-    A word that could be a class of the target is none of them.
+    A word that could be a class of the target is none of them. An empty word is one that stands
+    in quotes: only with `trim` does it mean that nothing is there.
     """
     trimmed = pa.table(
         [pc.utf8_trim_whitespace(column) for column in table.columns],
         names=[name.strip() for name in table.column_names],
     )
-    trim = trimmed.column_names != table.column_names or not trimmed.equals(table)
-    if trim:
+    has_blanks = trimmed.column_names != table.column_names or not trimmed.equals(table)
+    trim = has_blanks or any(pc.any(pc.equal(column, "")).as_py() for column in table.columns)
+    if has_blanks:
         table = trimmed
     where: dict[str, list[str]] = {}
     for name in table.column_names:

@@ -79,7 +79,7 @@ def check_encoding(encoding: str, *, name: str) -> None:
     """
     try:
         b"a".decode(encoding, errors="replace")  # of no bytes at all Python asks no codec
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):
         raise SourceError(
             f"{name}: there is no text encoding {encoding!r}; set `data.source.encoding`"
         ) from None

@@ -111,7 +111,10 @@ def first_lines(head: bytes, encoding: str, *, is_whole: bool) -> list[str]:
         encoding: of the text; what it does not have is replaced.
         is_whole: whether there are no more; otherwise the last line is cut, and left out.
     """
-    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    try:
+        text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    except UnicodeError:  # some codecs replace nothing; whoever reads on tells what is wrong
+        return []
     text = io.StringIO(text.removeprefix("\ufeff"), newline="")
     lines = list(itertools.islice(text, MAX_LINES + 1))
     return lines if is_whole and len(lines) <= MAX_LINES else lines[:-1] or lines

@@ -194,6 +194,29 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert "list<" in found.left_out["many"]
 
 
+def test_empty_fields_in_quotes_are_no_values(tmp_path: Path) -> None:
+    text = io.StringIO()
+    rows = csv.writer(text, quoting=csv.QUOTE_ALL)
+    rows.writerow(["size", "day", "word", "y"])
+    rows.writerows(
+        zip(
+            cycled("", "1.5", "2", "3"),
+            cycled("", "2026-05-01", "2026-05-02"),
+            cycled("", "a", "b"),
+            LABELS,
+            strict=True,
+        )
+    )
+    path = tmp_path / "toy.csv"
+    path.write_text(text.getvalue())
+
+    found = proposed(path, "y", tmp_path)
+
+    assert all(column.nullable for column in found.config.columns.values())
+    assert found.kinds["day"] == "datetime"
+    assert found.kinds["word"] == "category"
+
+
 def test_two_columns_whose_every_value_stands_once_are_not_told_to_say_the_same(
     tmp_path: Path,
 ) -> None:
