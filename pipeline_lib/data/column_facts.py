@@ -36,8 +36,8 @@ class TidyTable:
 def tidied(table: pa.Table, target: str) -> TidyTable:
     """Find blanks around values, and words that mean nothing, in a table of text.
 
-    A word that could be a class of the target is none of them. An empty word is one that stands
-    in quotes: only with `trim` does it mean that nothing is there.
+    A word that could be a class of the target is none of them. In quotes a word means that nothing
+    is there only with `trim`, and an empty one stands in quotes; of others nobody can tell.
     """
     trimmed = pa.table(
         [pc.utf8_trim_whitespace(column) for column in table.columns],
@@ -63,7 +63,9 @@ def tidied(table: pa.Table, target: str) -> TidyTable:
             for name in table.column_names
         }
     )
-    return TidyTable(cleared, trim, tuple(where), {w: tuple(n) for w, n in where.items()})
+    return TidyTable(
+        cleared, trim or bool(where), tuple(where), {w: tuple(n) for w, n in where.items()}
+    )
 
 
 def _null_words(words: pa.Array, *, is_target: bool) -> list[str]:

@@ -194,15 +194,16 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert "list<" in found.left_out["many"]
 
 
-def test_empty_fields_in_quotes_are_no_values(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nothing", ["", "NA", "?"])
+def test_fields_in_quotes_can_hold_no_values(tmp_path: Path, nothing: str) -> None:
     text = io.StringIO()
     rows = csv.writer(text, quoting=csv.QUOTE_ALL)
     rows.writerow(["size", "day", "word", "y"])
     rows.writerows(
         zip(
-            cycled("", "1.5", "2", "3"),
-            cycled("", "2026-05-01", "2026-05-02"),
-            cycled("", "a", "b"),
+            cycled(nothing, "1.5", "2", "3"),
+            cycled(nothing, "2026-05-01", "2026-05-02"),
+            cycled(nothing, "a", "b"),
             LABELS,
             strict=True,
         )
