@@ -29,6 +29,7 @@ def retrain(
     assignments: tuple[str, ...] = (),
     force: bool = False,
     run_date: date | None = None,
+    resume: bool = True,
 ) -> State[Outcome]:
     """Retrain a dataset's model, and promote it if it is not worse than the one in use.
 
@@ -41,6 +42,7 @@ def retrain(
         force: train even if rows and config are those of the last decision.
         run_date: the night's date, for sources with a file per day or a query by date; the day
             on which the run was due (UTC) without it.
+        resume: go on with an interrupted training of the same rows, config and code.
     """
     refuse_strange_paths(config, assignments)
     settings = load_config(config, overrides, assignments=assignments)
@@ -56,7 +58,7 @@ def retrain(
         rows = split(settings, validated.rows)
         encoded = encode(settings, rows, today)
         with tracked_run(settings, snapshot) as run:
-            trained = train(settings, encoded, run)
+            trained = train(settings, encoded, run, resume)
             result = evaluate(settings, rows, encoded, trained, run)
             verdict = decide(settings, rows, result, run)
             version = register(settings, rows, trained, verdict.decision, run)

@@ -14,7 +14,8 @@ EvergreenError                 exit code of the command
 │   ├── DriftError             3   rows drifted, and the config says to stop then
 │   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
 ├── TrainingError              1   training cannot go on
-│   └── NonFiniteLossError     1   the loss is not a number any more
+│   ├── NonFiniteLossError     1   the loss is not a number any more
+│   └── DeviceMemoryError      1   a step does not fit into the device's memory
 ├── ModelError                 1   a saved model is damaged, foreign or of another version
 ├── StorageError               1   a place cannot be written or read
 └── ServerError                1   a server is absent or refuses
@@ -247,14 +248,40 @@ class TrainingError(EvergreenError):
 
 
 class NonFiniteLossError(TrainingError):
-    """The loss became NaN or infinite at `epoch`, `step` (both count from 1)."""
+    """The loss or a gradient became NaN or infinite at `epoch`, `step` (both count from 1).
 
-    def __init__(self, epoch: int, step: int, learning_rate: float, *, split: str) -> None:
+    `extremes` are the inputs of that step's rows that stand out, with their largest magnitude.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        step: int,
+        learning_rate: float,
+        *,
+        split: str,
+        extremes: Sequence[tuple[str, float]] = (),
+    ) -> None:
         self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
+        self.extremes = tuple(extremes)
+        named = ", ".join(f"{name[:_MAX_QUOTE]!r} up to {size:.3g}" for name, size in extremes)
+        inputs = f" Extreme inputs, scaled: {named}." if named else ""
         super().__init__(
             f"{split} loss is not finite at epoch {epoch}, step {step} "
-            f"(learning rate {learning_rate:.3g}). Nothing was registered. "
+            f"(learning rate {learning_rate:.3g}).{inputs} Nothing was registered. "
             "Lower `training.optimizer.learning_rate`, or look for extreme numbers in the data."
+        )
+
+
+class DeviceMemoryError(TrainingError):
+    """The device has too little memory for a step, in however many parts."""
+
+    def __init__(self, batch_rows: int, accumulation: int) -> None:
+        self.batch_rows, self.accumulation = batch_rows, accumulation
+        super().__init__(
+            f"the GPU's memory is too small for a step of {batch_rows} rows even in "
+            f"{accumulation} parts. Lower `training.batch_size` or `model.d_embedding_max`, "
+            "or set `training.precision: bf16`"
         )
 
 

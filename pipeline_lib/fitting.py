@@ -4,14 +4,15 @@
 model with the best epoch's weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import torch
 
-from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config import CrossEntropy, PipelineConfig
 from pipeline_lib.data.checked import contract_checker
 from pipeline_lib.data.prepared import split_columns, typed_to_split
 from pipeline_lib.data.splits import assign_splits
@@ -26,7 +27,16 @@ from pipeline_lib.encoding import (
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.devices import choose_device, describe_device, suitable_threads
-from pipeline_lib.training.loop import EpochRecord, TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import EpochRecord, Progress, TrainingLoop
+from pipeline_lib.training.losses import class_weights
+from pipeline_lib.training.rows import (
+    Rows,
+    TensorSplit,
+    count_classes,
+    count_codes,
+    memory_budget,
+    open_split,
+)
 
 
 def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
@@ -76,7 +86,7 @@ class TrainingSession:
     config: PipelineConfig
     encoder: Encoder
     target: Target
-    train: TensorSplit
+    train: Rows
     network: EmbeddingMLP
     loop: TrainingLoop
     device: torch.device
@@ -87,14 +97,21 @@ class TrainingSession:
         config: PipelineConfig,
         encoder: Encoder,
         target: Target,
-        train: EncodedSplit,
-        val: EncodedSplit,
+        train: EncodedSplit | Path,
+        val: EncodedSplit | Path,
     ) -> "TrainingSession":
         """Put splits and a network with seeded weights on the device.
 
+        Args:
+            config: of the dataset.
+            encoder: the one that made the splits.
+            target: how it is encoded.
+            train: the split, or its parquet file; a file larger than the budget is streamed.
+            val: likewise.
+
         Raises:
             DeviceError: the device asked for is not there.
-            TrainingError: a split is too small.
+            TrainingError: a split is too small, or a weight is of a class that does not exist.
         """
         device = choose_device(config.training.device)
         with torch.random.fork_rng(devices=[]):
@@ -105,33 +122,58 @@ class TrainingSession:
                 n_numeric=encoder.n_numeric,
                 d_out=target.d_out,
             ).to(device)
-        on_device = TensorSplit.of(train, device)
+        budget = (config.training.memory_budget_mb or 0) * 2**20 or memory_budget(device)
+
+        def rows_of(split: EncodedSplit | Path) -> Rows:
+            if isinstance(split, Path):
+                return open_split(split, encoder, device, budget_bytes=budget)
+            return TensorSplit.of(split, device)
+
+        on_device = rows_of(train)
+        classes = target.classes if isinstance(target, ClassTarget) else ()
+        loss = config.training.loss
+        weights = None
+        if isinstance(loss, CrossEntropy) and loss.class_weights is not None:
+            weights = class_weights(loss, classes, count_classes(on_device, len(classes)))
         loop = TrainingLoop(
             network,
             on_device,
-            TensorSplit.of(val, device),
+            rows_of(val),
             task=config.data.task,
             primary=config.primary,
             training=config.training,
-            n_classes=len(target.classes) if isinstance(target, ClassTarget) else 0,
+            n_classes=len(classes),
             target_scale=target.deviation if isinstance(target, NumberTarget) else 1.0,
+            class_weights=weights,
+            numeric_names=encoder.numeric_names,
         )
         return cls(config, encoder, target, on_device, network, loop, device)
 
-    def epochs(self) -> Iterator[EpochRecord]:
-        """Train; yields one record per epoch."""
+    def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
+        """Train; yields one record per epoch. See `TrainingLoop.epochs`."""
         with suitable_threads(self.loop.batch_rows * self.n_weights, self.device):
-            yield from self.loop.epochs()
+            yield from self.loop.epochs(on_pulse)
 
     @property
     def n_weights(self) -> int:
-        """The number of trained weights."""
-        return sum(weight.numel() for weight in self.network.parameters())
+        """The number of weights that a row is multiplied with: tables of embeddings left out."""
+        every = sum(weight.numel() for weight in self.network.parameters())
+        tables = sum(weight.numel() for weight in self.network.embeddings.parameters())
+        return every - tables
 
     @property
     def device_name(self) -> str:
         """What a person calls the device."""
         return describe_device(self.device)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the training rows stay on the disk."""
+        return not isinstance(self.train, TensorSplit)
+
+    def sample(self) -> TensorSplit:
+        """Return the first two training rows."""
+        return next(iter(self.train.in_order(2)))
 
     def progress(self, record: EpochRecord) -> str:
         """Return one line about an epoch."""
@@ -141,9 +183,10 @@ class TrainingSession:
             f"val {self.config.primary} {record.primary:.4f}"
         )
 
-    def best_metrics(self, history: Sequence[EpochRecord]) -> dict[str, float]:
+    def best_metrics(self) -> dict[str, float]:
         """Return the best epoch's figures and the throughput, named as MLflow shows them."""
-        best, seconds = self.loop.best, sum(record.epoch_s for record in history)
+        best, history = self.loop.best, self.loop.history
+        seconds = sum(record.epoch_s for record in history)
         figures = {
             "best/epoch": best.epoch,
             "best/train_loss": best.train_loss,
@@ -154,19 +197,21 @@ class TrainingSession:
             figures[f"best/{self.config.primary}"] = best.primary
         return figures
 
-    def facts(self, history: Sequence[EpochRecord]) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
         """Return what a report says of the training."""
-        best, seconds = self.loop.best, sum(record.epoch_s for record in history)
+        best, history = self.loop.best, self.loop.history
+        seconds = sum(record.epoch_s for record in history)
+        n_weights = sum(weight.numel() for weight in self.network.parameters())
         return {
-            "model": f"{self.config.model.kind}, {self.n_weights:,} weights",
-            "device": self.device_name,
+            "model": f"{self.config.model.kind}, {n_weights:,} weights",
+            "device": self.device_name + (", rows streamed" if self.is_streamed else ""),
             "epochs": f"{len(history)} in {seconds:.1f} s, the best was {best.epoch}",
             "validation": f"loss {best.val_loss:.4f}, {self.config.primary} {best.primary:.4f}",
         }
 
     def fitted(self) -> FittedModel:
         """Return the model with the best epoch's weights."""
-        self.network.fill_untrained(self.train.x_cat)
+        self.network.fill_untrained(count_codes(self.train, self.encoder.cardinalities))
         return FittedModel(
             self.config.name,
             self.config.data.task,

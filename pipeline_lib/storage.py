@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -137,6 +137,12 @@ def replacing(path: Path) -> Generator[Path]:
 
 def append_json_line(path: Path, value: Json) -> None:
     """Append one line of JSON and sync it; a last line that a kill has cut is dropped first."""
+    append_json_lines(path, [value])
+
+
+def append_json_lines(path: Path, values: Iterable[Json]) -> None:
+    """Append lines of JSON and sync them; a last line that a kill has cut is dropped first."""
+    text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if file.tell():
@@ -144,7 +150,7 @@ def append_json_line(path: Path, value: Json) -> None:
             if file.read(1) != b"\n":
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -19,6 +19,7 @@ def report(config: PipelineConfig, record: DecisionRecord, run: RunReference) ->
     """Publish the decision record and write the decision into the journal."""
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.views import share_leaderboard
+    from pipeline_lib.training.checkpoint import discard_checkpoints
 
     tracked, page = TrackedRun.of(run), record.to_markdown()
     path = run_folder(run.run_key) / "report.md"
@@ -44,4 +45,5 @@ def report(config: PipelineConfig, record: DecisionRecord, run: RunReference) ->
             config_digest=config.digest(),
         ),
     )
+    discard_checkpoints(path.parent)  # the night is over; forced, it trains again
     return path

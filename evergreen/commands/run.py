@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 from cyclopts import Parameter
 
@@ -16,6 +16,8 @@ from pipeline_lib.config import load_config
 
 if TYPE_CHECKING:
     from flows.outcome import Outcome
+
+_BAR_WIDTH = 30
 
 
 def run(
@@ -26,6 +28,7 @@ def run(
         Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
     ] = (),
     force: Annotated[bool, Parameter(negative=())] = False,
+    resume: bool = True,
     run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
@@ -35,6 +38,7 @@ def run(
         config: the dataset's YAML file.
         set_: a value that this run sets differently; may be given several times.
         force: train even if rows and config are those of the last decision.
+        resume: go on with an interrupted training of the same rows, config and code.
         run_date: the night's date, as 2026-11-24; today (UTC) without it.
         json_: print the outcome as JSON, and nothing else.
     """
@@ -50,7 +54,12 @@ def run(
     if not json_:
         _tell_progress()
     state = retrain(
-        str(config), assignments=set_, force=force, run_date=run_date, return_state=True
+        str(config),
+        assignments=set_,
+        force=force,
+        run_date=run_date,
+        resume=resume,
+        return_state=True,
     )
     outcome = cast("Outcome", state.result())
     if json_:
@@ -60,14 +69,34 @@ def run(
     return 0
 
 
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Prints lines and, on a terminal, a bar below the last one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line, or draw the bar again."""
+        share = getattr(record, "share", None)
+        if self.stream.isatty():
+            self.stream.write("\r\033[K")
+            if share is not None:
+                full = round(share * _BAR_WIDTH)
+                bar = "━" * full + " " * (_BAR_WIDTH - full)
+                self.stream.write(f"          {bar} {share:4.0%}  {record.getMessage()}")
+                self.flush()
+        if share is None:
+            super().emit(record)
+
+
 def _tell_progress() -> None:
     """Print what tasks say, and none of what Prefect's engine says around it."""
     project = str(Path(__file__).resolve().parents[2])
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Terminal(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     handler.addFilter(lambda record: _is_ours(record, project))
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
+    for name in ("prefect.flow_runs", "prefect.task_runs", "evergreen.progress"):
         logging.getLogger(name).addHandler(handler)
+    bar = logging.getLogger("evergreen.progress")
+    bar.setLevel(logging.INFO)
+    bar.propagate = False
 
 
 def _is_ours(record: logging.LogRecord, project: str) -> bool:

@@ -1,5 +1,6 @@
 """The whole config of one dataset, and the few values a single run may override."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pipeline_lib.config.data import DataSettings, Task
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.splits import HashSplit, Split, TimeSplit
 from pipeline_lib.config.training import (
+    CrossEntropy,
     EmbeddingMLPSettings,
     ModelSettings,
     OptimizerSettings,
@@ -22,6 +24,7 @@ from pipeline_lib.config.training import (
     TrainingSettings,
 )
 from pipeline_lib.config.validation import ValidationSettings
+from pipeline_lib.errors import did_you_mean, examples
 from pipeline_lib.storage import NAME_PATTERN, digest_json
 
 Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
@@ -58,6 +61,18 @@ class TrackingSettings(Settings):
     """What MLflow is told."""
 
     tags: dict[str, str] = Field(default={}, description="own tags for each run")
+
+
+def refuse_unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> None:
+    """Refuse a weight of a class that does not exist.
+
+    Raises:
+        ValueError: names the first such class, and the nearest that exists.
+    """
+    for name in weights:
+        if name not in known:
+            listed = did_you_mean(name, known) or f"; the classes are {examples(known)}"
+            raise ValueError(f"training.loss.class_weights: {name!r} is no class{listed}")
 
 
 class PipelineConfig(Settings):
@@ -129,6 +144,19 @@ class PipelineConfig(Settings):
     def _time_is_there_to_split_by(self) -> "PipelineConfig":
         if isinstance(self.split, TimeSplit) and self.data.time is None:
             raise ValueError("data.time: name the column that `split` of kind `time` goes by")
+        return self
+
+    @model_validator(mode="after")
+    def _loss_fits_the_task(self) -> "PipelineConfig":
+        loss, task = self.training.loss, self.data.task
+        if loss is None:
+            return self
+        if isinstance(loss, CrossEntropy) is (task == "regression"):
+            fitting = "mse or huber" if task == "regression" else "cross_entropy"
+            raise ValueError(f"training.loss: {loss.kind} is not for a {task} task; take {fitting}")
+        known = self.data.classes
+        if isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, dict) and known:
+            refuse_unknown_classes(loss.class_weights, known)
         return self
 
     @model_validator(mode="after")

@@ -32,7 +32,12 @@ ModelSettings = EmbeddingMLPSettings
 
 class _Optimizer(Settings):
     learning_rate: float = Field(default=1e-3, gt=0, le=10, description="step size, its peak")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="pull of weights to zero")
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1, description="pull of linear weights to zero; biases have none"
+    )
+    weight_decay_embeddings: float = Field(
+        default=0.0, ge=0, le=1, description="pull of embeddings to zero, of all rows each step"
+    )
 
 
 class Adam(_Optimizer):
@@ -45,7 +50,9 @@ class AdamW(_Optimizer):
     """torch.optim.AdamW: Adam with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
-    weight_decay: float = Field(default=1e-2, ge=0, le=1, description="pull of weights to zero")
+    weight_decay: float = Field(
+        default=1e-2, ge=0, le=1, description="pull of linear weights to zero; biases have none"
+    )
 
 
 class SGD(_Optimizer):
@@ -167,6 +174,37 @@ SchedulerSettings = Annotated[
 ]
 
 
+class CrossEntropy(Settings):
+    """Cross entropy of classes."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the target spread over all classes"
+    )
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description="weight per class name, others 1; `balanced` makes all classes count alike",
+    )
+
+
+class SquaredError(Settings):
+    """Mean squared error of standardized numbers."""
+
+    kind: Literal["mse"] = "mse"
+
+
+class Huber(Settings):
+    """Squared error of small deviations, absolute error of large ones."""
+
+    kind: Literal["huber"] = "huber"
+    delta: float = Field(
+        default=1.0, gt=0, description="where it turns, in deviations of the target"
+    )
+
+
+LossSettings = Annotated[CrossEntropy | SquaredError | Huber, Field(discriminator="kind")]
+
+
 class EarlyStopping(Settings):
     """Stop when validation has not improved for a while."""
 
@@ -184,6 +222,41 @@ class TrainingSettings(Settings):
     optimizer: OptimizerSettings = Field(default=Adam(), description="who moves the weights")
     scheduler: SchedulerSettings = Field(
         default=ConstantSchedule(), description="how the learning rate changes"
+    )
+    loss: LossSettings | None = Field(
+        default=None,
+        description="what a step lowers; without it cross_entropy, for a regression mse. "
+        "Validation is always told without smoothing and weights",
+    )
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="longest gradient of all weights together; null: any"
+    )
+    accumulation: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="parts in which a step's rows are computed, to need less memory",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32", description="of activations; weights are float32"
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile the network: a minute at the start, faster steps"
+    )
+    sparse_above: int | None = Field(
+        default=100_000,
+        ge=2,
+        description="categories above which an embedding moves only the rows of a step (adam and "
+        "adamw without weight_decay_embeddings); null: never",
+    )
+    memory_budget_mb: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows above this size stay on the disk and are streamed, with the same "
+        "result; without it 40 % of the device's memory",
+    )
+    checkpoint_s: float = Field(
+        default=2.0, gt=0, le=3600, description="seconds between two checkpoints, at least"
     )
     early_stopping: EarlyStopping | None = Field(
         default=None, description="when to stop before the last epoch; null trains them all"

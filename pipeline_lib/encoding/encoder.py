@@ -155,6 +155,12 @@ class Encoder:
         """The width of `x_num`."""
         return sum(inputs.width for inputs in self.float_inputs.values())
 
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """The column that each position of `x_num` comes from."""
+        widths = {name: inputs.width for name, inputs in self.float_inputs.items()}
+        return tuple(name for name, width in widths.items() for _ in range(width))
+
     def encode_categories(self, table: pa.Table) -> npt.NDArray[np.int32]:
         """Return codes, shape ``(n_rows, n_code_columns)``.
 

@@ -73,9 +73,13 @@ class EncodedData:
         text = (self.folder / "target.json").read_text("utf-8")
         return target_from_json(cast("dict[str, Any]", json.loads(text)))
 
+    def path(self, split: SplitName) -> Path:
+        """Return the file of one encoded split."""
+        return self.folder / f"{split}.parquet"
+
     def read(self, split: SplitName) -> EncodedSplit:
         """Return one encoded split."""
-        return read_split(self.folder / f"{split}.parquet", self.read_encoder())
+        return read_split(self.path(split), self.read_encoder())
 
 
 def ledger_folder(name: str) -> Path:

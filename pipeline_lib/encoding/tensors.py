@@ -5,7 +5,7 @@ in the schema's metadata, and a file of another encoder is refused. Files are wr
 row group by row group, and can be iterated over where a split does not fit into memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,42 +149,36 @@ def read_split(path: Path, encoder: Encoder) -> EncodedSplit:
     return _read(file, range(file.num_row_groups), encoder, path)
 
 
-def row_groups(path: Path, encoder: Encoder, order: Sequence[int]) -> Iterator[EncodedSplit]:
-    """Yield row groups by number, one in memory at a time; errors as of `read_split`."""
-    file = _open(path, encoder)
-    for number in order:
-        yield _read(file, [number], encoder, path)
+class SplitFile:
+    """An encoded split that stays in its file; row groups are read by number.
 
-
-def shuffled_batches(
-    path: Path, encoder: Encoder, *, batch_rows: int, seed: int, epoch: int, n_pooled: int = 8
-) -> Iterator[EncodedSplit]:
-    """Yield every row of a file once, in random batches, with a few row groups in memory.
-
-    Row groups come in random order; `n_pooled` of them at a time are shuffled together, and what
-    does not fill a batch waits for the next pool. Order depends on nothing but seed and epoch.
-
-    Args:
-        path: an encoded split.
-        encoder: the one that wrote it.
-        batch_rows: rows of each batch; the last may have fewer.
-        seed: of the training.
-        epoch: counts from 1.
-        n_pooled: row groups in memory at once.
+    Raises:
+        StorageError: the file is damaged, or was written by another encoder.
     """
-    random = np.random.default_rng([seed, epoch])
-    file = _open(path, encoder)
-    order = random.permutation(file.num_row_groups)
-    rest: EncodedSplit | None = None
-    for start in range(0, len(order), n_pooled):
-        mixed = _read(file, order[start : start + n_pooled].tolist(), encoder, path, after=rest)
-        rows = random.permutation(mixed.n_rows)
-        is_last = start + n_pooled >= len(order)
-        n_whole = mixed.n_rows if is_last else mixed.n_rows - mixed.n_rows % batch_rows
-        for first in range(0, n_whole, batch_rows):
-            yield mixed.take(rows[first : min(first + batch_rows, n_whole)])
-        rest = mixed.take(rows[n_whole:])
-        del mixed  # before the next pool is read
+
+    def __init__(self, path: Path, encoder: Encoder) -> None:
+        self._path, self._encoder = path, encoder
+        self._file = _open(path, encoder)
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def n_groups(self) -> int:
+        """The number of row groups."""
+        return int(self._file.num_row_groups)
+
+    @property
+    def size_bytes(self) -> int:
+        """What all rows take in memory, as `EncodedSplit` holds them."""
+        empty = EncodedSplit.empty(1, self._encoder, y_type=_y_type(self._file))
+        return self.n_rows * (empty.x_cat.nbytes + empty.x_num.nbytes + empty.y.nbytes)
+
+    def read(self, groups: Sequence[int]) -> EncodedSplit:
+        """Return row groups, one after the other; errors as of the class."""
+        return _read(self._file, groups, self._encoder, self._path)
 
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError)
@@ -206,20 +200,13 @@ def _y_type(file: pq.ParquetFile) -> npt.DTypeLike:
 
 
 def _read(
-    file: pq.ParquetFile,
-    numbers: Sequence[int],
-    encoder: Encoder,
-    path: Path,
-    *,
-    after: EncodedSplit | None = None,
+    file: pq.ParquetFile, numbers: Sequence[int], encoder: Encoder, path: Path
 ) -> EncodedSplit:
-    """Return row groups, and before them the rows of `after`, in arrays allocated once."""
+    """Return row groups in arrays allocated once."""
     try:
         sizes: list[int] = [file.metadata.row_group(number).num_rows for number in numbers]
-        start = after.n_rows if after is not None else 0
-        split = EncodedSplit.empty(start + sum(sizes), encoder, y_type=_y_type(file))
-        if after is not None:
-            _put(split.slice(0, start), [*after.x_cat.T, *after.x_num.T, after.y])
+        split = EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
+        start = 0
         for number, n_rows in zip(numbers, sizes, strict=True):
             table = file.read_row_group(number, use_threads=False)
             _put(split.slice(start, start + n_rows), [c.to_numpy() for c in table.columns])

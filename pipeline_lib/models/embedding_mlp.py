@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib.encoding import N_RESERVED
+from pipeline_lib.models.dropout import Dropout
 
 
 def embedding_width(cardinality: int, d_max: int = 50) -> int:
@@ -47,7 +48,7 @@ class EmbeddingMLP(nn.Module):
         self.embeddings = nn.ModuleList(
             nn.Embedding(n, width) for n, width in zip(cardinalities, widths, strict=True)
         )
-        self.dropout_embedding = nn.Dropout(dropout_embedding)
+        self.dropout_embedding = Dropout(dropout_embedding)
         d_in = sum(widths) + n_numeric
         blocks: list[nn.Module] = []
         for d_block in d_hidden:
@@ -55,7 +56,7 @@ class EmbeddingMLP(nn.Module):
                 nn.Linear(d_in, d_block),
                 nn.ReLU(),
                 nn.BatchNorm1d(d_block),
-                nn.Dropout(dropout),
+                Dropout(dropout),
             ]
             d_in = d_block
         self.blocks = nn.Sequential(*blocks)
@@ -70,18 +71,17 @@ class EmbeddingMLP(nn.Module):
         return self.head(self.blocks(x))
 
     @torch.no_grad()
-    def fill_untrained(self, x_cat: Tensor) -> None:
+    def fill_untrained(self, counts: Sequence[Tensor]) -> None:
         """Give every code that no training row holds the mean vector of those rows.
 
         An embedding that no gradient reached is noise; the mean makes an unseen or missing
         category count as an average one.
 
         Args:
-            x_cat: the training rows' codes.
+            counts: training rows per code, for each column of `x_cat`; shape ``(cardinality,)``.
         """
-        for position, embed in enumerate(self.embeddings):
+        for embed, held in zip(self.embeddings, counts, strict=True):
             weight = embed.weight
             assert isinstance(weight, Tensor)
-            counts = torch.bincount(x_cat[:, position].long(), minlength=weight.shape[0])
-            mean = (counts.to(weight.dtype) @ weight) / counts.sum()
-            weight[counts == 0] = mean
+            n_rows = held.to(weight)
+            weight[n_rows == 0] = (n_rows @ weight) / n_rows.sum()

@@ -7,6 +7,7 @@ twice changes nothing. MLflow going away does not stop the training: records wai
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import Metric
 from pipeline_lib.errors import first_line
-from pipeline_lib.storage import append_json_line
+from pipeline_lib.storage import append_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.training.loop import EpochRecord
 
@@ -28,13 +29,24 @@ _logger = logging.getLogger(__name__)
 
 
 class EpochLog:
-    """Takes epoch records; as a context it sends what is left when the training has ended."""
+    """Takes epoch records; as a context it sends what is left when the training has ended.
 
-    def __init__(self, path: Path, run: TrackedRun, *, primary: Metric) -> None:
+    Args:
+        path: the local file; what it held is replaced.
+        run: the MLflow run.
+        primary: the validation metric's name.
+        history: epochs that an interrupted training has behind it.
+    """
+
+    def __init__(
+        self, path: Path, run: TrackedRun, *, primary: Metric, history: Sequence[EpochRecord] = ()
+    ) -> None:
         self._path, self._run, self._primary = path, run, primary
-        self._pending: list[EpochRecord] = []
+        self._pending: list[EpochRecord] = list(history)
+        self._unwritten: list[EpochRecord] = list(history)
         self._flushed_at = time.monotonic()
         path.unlink(missing_ok=True)
+        self._try_to_write()
 
     def __enter__(self) -> "EpochLog":
         return self
@@ -49,11 +61,20 @@ class EpochLog:
 
     def append(self, record: EpochRecord) -> None:
         """Write a record to the file, and to MLflow when it is time."""
-        append_json_line(self._path, record.to_json())
         self._pending.append(record)
+        self._unwritten.append(record)
+        self._try_to_write()
         due = time.monotonic() - self._flushed_at >= FLUSH_S
         if due or len(self._pending) >= FLUSH_EPOCHS:
             self._try_to_flush()
+
+    def _try_to_write(self) -> None:
+        try:
+            append_json_lines(self._path, [record.to_json() for record in self._unwritten])
+        except OSError as error:
+            _logger.warning("%s cannot be written (%s); epochs wait", self._path.name, error)
+        else:
+            self._unwritten.clear()
 
     def _try_to_flush(self) -> None:
         try:

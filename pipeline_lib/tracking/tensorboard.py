@@ -1,6 +1,7 @@
 """TensorBoard event files: scalars per epoch and the network's graph."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,9 +16,13 @@ from pipeline_lib.training.loop import EpochRecord, TensorSplit
 class TensorBoardLog:
     """Writes event files into a folder, readable by `tensorboard --logdir`."""
 
-    def __init__(self, folder: Path, *, primary: Metric) -> None:
+    def __init__(
+        self, folder: Path, *, primary: Metric, history: Sequence[EpochRecord] = ()
+    ) -> None:
         self._writer = SummaryWriter(str(folder))
         self._primary = primary
+        for record in history:
+            self.append(record)
 
     def __enter__(self) -> "TensorBoardLog":
         return self

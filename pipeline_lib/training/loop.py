@@ -1,27 +1,40 @@
 """The training loop: a generator of one `EpochRecord` per epoch.
 
-See `losses`, `optimizers`, `schedulers` and `metrics` for the parts. The order of rows and the
-dropout of an epoch follow from (seed, epoch) alone, so nothing depends on when a training began.
-Splits lie on the device as whole tensors and batches are slices of a permutation.
+See `rows`, `step`, `losses`, `optimizers`, `schedulers`, `metrics` and `checkpoint` for the
+parts. The order of rows follows from (seed, epoch), the dropout of a step from (seed, epoch,
+step): nothing depends on when a training began, was interrupted or went on, nor on where its rows
+lie. `state()` between two steps and `resume()` give the same weights to the bit on one CPU.
 """
 
 import copy
+import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric, Task, TrainingSettings
-from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
-from pipeline_lib.training.losses import build_loss
+from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
-from pipeline_lib.training.optimizers import build_optimizer
+from pipeline_lib.training.optimizers import build_optimizers
+from pipeline_lib.training.rows import Rows, TensorSplit
 from pipeline_lib.training.schedulers import build_schedule
+from pipeline_lib.training.signals import StepGuard
+from pipeline_lib.training.step import Stepper
+
+# On a GPU a look at the losses waits for it: once in so many steps.
+_LOOK_EVERY = 64
+_PULSE_S = 0.25
+# Scaled inputs beyond this are named when a loss is not finite any more.
+_EXTREME = 100.0
+
+__all__ = ["EpochRecord", "Progress", "TensorSplit", "TrainingLoop"]
 
 
 @dataclass(frozen=True)
@@ -42,33 +55,27 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
-class TensorSplit:
-    """One split as tensors on a device; shapes as in `EncodedSplit`."""
+class Progress:
+    """Where a training is: `done` of `n_steps` steps of `epoch`; all times in seconds."""
 
-    x_cat: Tensor
-    x_num: Tensor
-    y: Tensor
-
-    @classmethod
-    def of(cls, split: EncodedSplit, device: torch.device) -> "TensorSplit":
-        """Put an encoded split on a device."""
-        return cls(
-            torch.from_numpy(split.x_cat).to(device),
-            torch.from_numpy(split.x_num).to(device),
-            torch.from_numpy(split.y).to(device),
-        )
+    epoch: int
+    n_epochs: int
+    done: int
+    n_steps: int
+    rows_per_s: float
+    left_s: float
 
     @property
-    def n_rows(self) -> int:
-        """The number of rows."""
-        return len(self.y)
+    def share(self) -> float:
+        """Return the share of all epochs' steps, 0 to 1."""
+        return (self.epoch - 1 + self.done / self.n_steps) / self.n_epochs
 
 
 class TrainingLoop:
     """Trains a model; when `epochs()` is exhausted the model holds the best epoch's weights.
 
     Args:
-        model: on the device that the splits are on.
+        model: on the device that batches lie on.
         train: rows to learn from.
         val: rows that tell the best epoch.
         task: decides the loss.
@@ -76,6 +83,8 @@ class TrainingLoop:
         training: everything a user may set.
         n_classes: of a classification; 0 for a regression.
         target_scale: deviation of the target, to report errors in its own unit.
+        class_weights: of the training loss, shape ``(n_classes,)``.
+        numeric_names: of the columns of `x_num`, to name extreme ones.
 
     Raises:
         TrainingError: a split is too small.
@@ -84,14 +93,16 @@ class TrainingLoop:
     def __init__(
         self,
         model: nn.Module,
-        train: TensorSplit,
-        val: TensorSplit,
+        train: Rows,
+        val: Rows,
         *,
         task: Task,
         primary: Metric,
         training: TrainingSettings,
         n_classes: int,
         target_scale: float = 1.0,
+        class_weights: Tensor | None = None,
+        numeric_names: Sequence[str] = (),
     ) -> None:
         if train.n_rows < 2 or val.n_rows < 1:
             raise TrainingError(
@@ -101,20 +112,35 @@ class TrainingLoop:
         if primary == "r2" and val.n_rows < 2:
             raise TrainingError("r2 is not defined on 1 validation row; choose another primary")
         self.model, self._train, self._val = model, train, val
-        self._training = training
-        self._loss = build_loss(task)
+        self._training, self._names = training, numeric_names
+        self._val_loss = build_loss(task, training.loss)
         self._metric = EpochMetric(primary, n_classes=n_classes, scale=target_scale)
         self._bounds = batch_bounds(train.n_rows, training.batch_size)
-        self._optimizer = build_optimizer(training.optimizer, model.parameters())
-        self._schedule = build_schedule(
-            training.scheduler,
-            self._optimizer,
-            epochs=training.epochs,
-            steps_per_epoch=len(self._bounds),
+        self._optimizers = build_optimizers(
+            training.optimizer, model, sparse_above=training.sparse_above
         )
+        self._schedules = [
+            build_schedule(
+                training.scheduler,
+                optimizer,
+                epochs=training.epochs,
+                steps_per_epoch=len(self._bounds),
+            )
+            for optimizer in self._optimizers
+        ]
+        loss = TaskLoss(task, training.loss, class_weights).to(train.device)
+        self._stepper = Stepper(model, loss, self._optimizers, training, train.device)
         monitors_loss = training.monitor == "loss"
         self._sign = 1.0 if monitors_loss or primary in LOWER_IS_BETTER else -1.0
         self._best: EpochRecord | None = None
+        self._best_weights: dict[str, Tensor] = {}
+        self._progress: tuple[int, float] = (0, math.inf)
+        self._guard = StepGuard()
+        self.history: list[EpochRecord] = []
+        self._at_step, self._seconds = 0, 0.0
+        self._losses = torch.zeros(len(self._bounds), device=train.device)
+        self._masses = torch.zeros(len(self._bounds), device=train.device)
+        self._n_looked = 0
 
     @property
     def batch_rows(self) -> int:
@@ -127,103 +153,203 @@ class TrainingLoop:
         assert self._best is not None, "no epoch has ended yet"
         return self._best
 
-    def epochs(self) -> Iterator[EpochRecord]:
-        """Train, yielding a record after each epoch; restore the best weights at the end.
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being trained, or would be next; counts from 1."""
+        return len(self.history) + 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no step is half done, so that `state()` may be saved."""
+        return not self._guard.busy
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last epoch is over, or early stopping has stopped."""
+        stopping, done = self._training.early_stopping, len(self.history)
+        waited = stopping is not None and done - self._progress[0] >= stopping.patience
+        return done >= self._training.epochs or (done > 0 and waited)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides how the training goes on, as tensors and plain values.
 
         Raises:
-            NonFiniteLossError: a loss is NaN or infinite; names epoch and step.
+            NonFiniteLossError: the training is lost, and so is not worth keeping.
         """
-        best_weights = copy.deepcopy(self.model.state_dict())
-        stopping = self._training.early_stopping
-        progress_epoch, progress_level = 0, math.inf
-        for epoch in range(1, self._training.epochs + 1):
-            record = self._one_epoch(epoch)
-            if record.is_best:
-                self._best = record
-                best_weights = copy.deepcopy(self.model.state_dict())
-            level = self._level(record)
-            if stopping is not None and level < progress_level - stopping.min_delta:
-                progress_epoch, progress_level = epoch, level
-            yield record
-            if stopping is not None and epoch - progress_epoch >= stopping.patience:
-                break
-        self.model.load_state_dict(best_weights)
+        self._look()
+        return {
+            "history": [dict(record.to_json()) for record in self.history],
+            "step": self._at_step,
+            "seconds": self._seconds,
+            "losses": self._losses[: self._at_step].clone(),
+            "masses": self._masses[: self._at_step].clone(),
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in self._schedules],
+            "best": dict(self._best.to_json()) if self._best else None,
+            "best_weights": self._best_weights,
+            "progress": list(self._progress),
+            "accumulation": self._stepper.accumulation,
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state()` gave, before the first epoch is asked for."""
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        self._best = EpochRecord(**state["best"]) if state["best"] else None
+        device = self._train.device
+        self._best_weights = {k: v.to(device) for k, v in state["best_weights"].items()}
+        self._progress = (state["progress"][0], state["progress"][1])
+        self._at_step = self._n_looked = int(state["step"])
+        self._seconds = float(state["seconds"])
+        self._losses[: self._at_step] = state["losses"].to(device)
+        self._masses[: self._at_step] = state["masses"].to(device)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self._schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+        self._stepper.accumulation = int(state["accumulation"])
+
+    def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
+        """Train, yielding a record after each epoch; restore the best weights at the end.
+
+        While it trains in the main thread, Ctrl-C and SIGTERM wait for the end of a step.
+
+        Args:
+            on_pulse: called between steps, a few times a second.
+
+        Raises:
+            NonFiniteLossError: a loss or gradient is NaN or infinite; names epoch and step.
+            DeviceMemoryError: a step does not fit into the GPU's memory.
+        """
+        with self._guard.installed():
+            while not self.has_ended:
+                self._one_epoch(on_pulse)
+                yield self.history[-1]
+        self.model.load_state_dict(self._best_weights)
         self.model.eval()
 
-    def _one_epoch(self, epoch: int) -> EpochRecord:
+    def _one_epoch(self, on_pulse: Callable[[Progress], None] | None) -> None:
+        epoch = self.epoch
+        rate = self._learn(epoch, on_pulse)
         started = time.perf_counter()
-        train_loss = self._learn(epoch)
-        learning_rate = self._rate
-        val_loss, primary = self._validate(epoch)
-        self._schedule.after_epoch(val_loss)
+        self._guard.begin()  # an epoch's end is not whole before all of it is noted
+        val_loss, primary = self._validate(epoch, rate)
+        for schedule in self._schedules:
+            schedule.after_epoch(val_loss)
+        self._seconds += time.perf_counter() - started
+        train_loss = float((self._losses * self._masses).sum() / self._masses.sum())
         record = EpochRecord(
-            epoch,
-            train_loss,
-            val_loss,
-            primary,
-            learning_rate,
-            epoch_s=time.perf_counter() - started,
-            is_best=False,
+            epoch, train_loss, val_loss, primary, rate, epoch_s=self._seconds, is_best=False
         )
-        is_best = self._best is None or self._level(record) < self._level(self._best)
-        return EpochRecord(**{**asdict(record), "is_best": is_best})
+        if self._best is None or self._level(record) < self._level(self._best):
+            record = EpochRecord(**{**asdict(record), "is_best": True})
+            self._best, self._best_weights = record, copy.deepcopy(self.model.state_dict())
+        stopping, level = self._training.early_stopping, self._level(record)
+        if stopping is not None and level < self._progress[1] - stopping.min_delta:
+            self._progress = (epoch, level)
+        self.history.append(record)
+        self._at_step, self._seconds, self._n_looked = 0, 0.0, 0
+        self._guard.end()
 
-    def _learn(self, epoch: int) -> float:
-        """Return the mean training loss of an epoch, dropout included."""
-        device = self._train.y.device
-        order_seed, dropout_seed = _seeds(self._training.seed, epoch)
-        generator = torch.Generator().manual_seed(order_seed)
-        order = torch.randperm(self._train.n_rows, generator=generator).to(device)
-        losses = torch.empty(len(self._bounds), device=device)
-        rates: list[float] = []
+    def _learn(self, epoch: int, on_pulse: Callable[[Progress], None] | None) -> float:
+        """Train the steps of an epoch that are left; return the learning rate of the last."""
+        rate, first = self._rate, self._at_step
+        started = pulsed = time.perf_counter()
+        before = self._seconds
         self.model.train()
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(dropout_seed)
-            for step, (start, stop) in enumerate(self._bounds):
-                rows = order[start:stop]
-                logits = self.model(self._train.x_cat[rows], self._train.x_num[rows])
-                loss = self._loss(logits, self._train.y[rows])
-                self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self._optimizer.step()
-                rates.append(self._current_rate())
-                self._schedule.after_step()
-                losses[step] = loss.detach()
-        self._rate = rates[-1]
-        # One look at the losses per epoch: asking at every step would stall a GPU.
-        finite = torch.isfinite(losses)
+        batches = self._train.batches(
+            self._bounds, seed=_seed(self._training.seed, epoch), first_step=first
+        )
+        for batch in batches:
+            step, rate = self._at_step, self._rate
+            self._guard.begin()
+            seed = _seed(self._training.seed, epoch, step + 1)
+            loss, mass = self._stepper.step(batch, seed=seed, may_take=self._may_take(rate))
+            self._losses[step], self._masses[step] = loss, mass
+            for schedule in self._schedules:
+                schedule.after_step()
+            self._at_step = step + 1
+            now = time.perf_counter()
+            self._seconds = before + now - started
+            self._guard.end()
+            if self._at_step - self._n_looked >= _LOOK_EVERY:
+                self._look(rate)
+            if on_pulse is not None and now - pulsed >= _PULSE_S:
+                pulsed = now
+                on_pulse(self._progress_now(now - started, self._at_step - first))
+        self._look(rate)
+        return rate
+
+    def _may_take(self, rate: float) -> Callable[[Tensor], None] | None:
+        """Return who refuses a bad loss before weights move; on a GPU nobody: it would wait."""
+        if self._train.device.type != "cpu":
+            return None
+
+        def refuse(health: Tensor) -> None:
+            if not math.isfinite(float(health)):
+                self._refuse(self._at_step, rate)
+
+        return refuse
+
+    def _look(self, rate: float | None = None) -> None:
+        """Look at the losses since the last look."""
+        finite = torch.isfinite(self._losses[self._n_looked : self._at_step])
         if not bool(finite.all()):
-            step = int((~finite).nonzero()[0])
-            raise NonFiniteLossError(epoch, step + 1, rates[step], split="training")
-        sizes = torch.tensor([b - a for a, b in self._bounds], device=device, dtype=losses.dtype)
-        return float((losses * sizes).sum() / sizes.sum())
+            step = self._n_looked + int((~finite).nonzero()[0])
+            self._refuse(step, self._rate if rate is None else rate)
+        self._n_looked = self._at_step
+
+    def _refuse(self, step: int, rate: float) -> None:
+        epoch = self.epoch
+        seed = _seed(self._training.seed, epoch)
+        batch = next(self._train.batches(self._bounds, seed=seed, first_step=step))
+        extremes: list[tuple[str, float]] = []
+        for position in range(batch.x_num.shape[1]):
+            column = batch.x_num[:, position].abs()
+            largest = math.nan if bool(column.isnan().any()) else float(column.max())
+            if not largest <= _EXTREME:
+                known = position < len(self._names)
+                name = self._names[position] if known else f"x_num[{position}]"
+                extremes.append((name, largest))
+        raise NonFiniteLossError(epoch, step + 1, rate, split="training", extremes=extremes[:5])
+
+    def _progress_now(self, seconds: float, n_steps: int) -> Progress:
+        per_step, total = seconds / max(n_steps, 1), len(self._bounds)
+        left = total - self._at_step + (self._training.epochs - self.epoch) * total
+        rows_per_s = self.batch_rows / max(per_step, 1e-9)
+        return Progress(
+            self.epoch, self._training.epochs, self._at_step, total, rows_per_s, left * per_step
+        )
 
     @torch.no_grad()
-    def _validate(self, epoch: int) -> tuple[float, float]:
+    def _validate(self, epoch: int, rate: float) -> tuple[float, float]:
         """Return loss and primary metric on the validation rows."""
         self.model.eval()
         total = 0.0
-        for start in range(0, self._val.n_rows, EVAL_BATCH_ROWS):
-            rows = slice(start, start + EVAL_BATCH_ROWS)
-            logits = self.model(self._val.x_cat[rows], self._val.x_num[rows])
-            y = self._val.y[rows]
-            total += float(self._loss(logits, y)) * len(y)
-            self._metric.update(logits, y)
+        for batch in self._val.in_order(EVAL_BATCH_ROWS):
+            logits = self.model(batch.x_cat, batch.x_num)
+            total += float(self._val_loss.summed(logits, batch.y))
+            self._metric.update(logits, batch.y)
         val_loss = total / self._val.n_rows
         if not math.isfinite(val_loss):
-            raise NonFiniteLossError(epoch, len(self._bounds), self._rate, split="validation")
+            raise NonFiniteLossError(epoch, len(self._bounds), rate, split="validation")
         return val_loss, self._metric.compute(val_loss)
 
     def _level(self, record: EpochRecord) -> float:
-        """Return the monitored figure, turned so that lower is better."""
+        """Return the monitored figure, turned so that lower is better; NaN is the worst."""
         value = record.val_loss if self._training.monitor == "loss" else record.primary
-        return self._sign * value
+        return math.inf if math.isnan(value) else self._sign * value
 
-    def _current_rate(self) -> float:
-        return float(self._optimizer.param_groups[0]["lr"])
+    @property
+    def _rate(self) -> float:
+        return float(self._optimizers[0].param_groups[0]["lr"])
 
 
-def _seeds(seed: int, epoch: int) -> tuple[int, int]:
-    """Return seeds for the order of rows and for dropout, different for every (seed, epoch)."""
-    base = (seed * 1_000_003 + epoch) * 2
-    return base, base + 1
+def _seed(seed: int, epoch: int, step: int = 0) -> int:
+    """Return the seed of (seed, epoch, step); step 0 is the order's.
+
+    Torch's generator on the CPU looks at 32 bits of a seed, so they are mixed into that many.
+    """
+    digest = hashlib.blake2b(f"{seed} {epoch} {step}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")

@@ -1,15 +1,56 @@
-"""From settings to one of torch's optimizers."""
+"""From settings to torch's optimizers: which weights decay, and which tables move row by row.
 
-from collections.abc import Iterable
-from typing import assert_never
+An embedding of a million rows makes dense Adam touch all of them at each step, though a batch
+holds a thousand. Above a size its gradient is sparse and `SparseAdam` moves the batch's rows
+alone; moments of the other rows stand still instead of decaying.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
 
 from torch import nn, optim
 
 from pipeline_lib.config import SGD, Adam, AdamW, OptimizerSettings
 
 
+def build_optimizers(
+    settings: OptimizerSettings, network: nn.Module, *, sparse_above: int | None
+) -> list[optim.Optimizer]:
+    """Build the optimizer of all weights and, where tables are large, a second one for those.
+
+    Linear weights decay by `weight_decay`, embeddings by `weight_decay_embeddings`, biases and
+    norms never. Tables with sparse gradients are marked as such in the network.
+    """
+    tables = [module for module in network.modules() if isinstance(module, nn.Embedding)]
+    large = _sparse_tables(settings, tables, sparse_above)
+    for table in large:
+        table.sparse = True
+    sparse = [table.weight for table in large]
+    embedded = [table.weight for table in tables if table not in large]
+    linear = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+    taken = {id(weight) for weight in (*sparse, *embedded, *linear)}
+    rest = [weight for weight in network.parameters() if id(weight) not in taken]
+    groups = [
+        {"params": linear, "weight_decay": settings.weight_decay},
+        {"params": embedded, "weight_decay": settings.weight_decay_embeddings},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    optimizers = [build_optimizer(settings, [group for group in groups if group["params"]])]
+    if sparse:
+        optimizers.append(optim.SparseAdam(sparse, lr=settings.learning_rate))
+    return optimizers
+
+
+def _sparse_tables(
+    settings: OptimizerSettings, tables: Sequence[nn.Embedding], sparse_above: int | None
+) -> list[nn.Embedding]:
+    if sparse_above is None or isinstance(settings, SGD) or settings.weight_decay_embeddings:
+        return []
+    return [table for table in tables if table.num_embeddings > sparse_above]
+
+
 def build_optimizer(
-    settings: OptimizerSettings, parameters: Iterable[nn.Parameter]
+    settings: OptimizerSettings, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 ) -> optim.Optimizer:
     """Build an optimizer over parameters; fused kernels where torch has them for the device."""
     match settings:

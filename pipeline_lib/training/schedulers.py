@@ -1,7 +1,7 @@
 """From settings to torch's learning-rate schedulers, and when each of them steps."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
@@ -31,6 +31,15 @@ class Schedule:
         """Tell it that the optimizer has stepped."""
         if self.scheduler is not None and self.per_step:
             self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the schedule is, as numbers."""
+        return {} if self.scheduler is None else self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state)
 
     def after_epoch(self, val_loss: float) -> None:
         """Tell it that an epoch has ended; only `plateau` looks at the loss."""

@@ -155,7 +155,7 @@ def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTab
     session = _session(config, toy_table(200))
 
     history = list(session.epochs())
-    facts, figures = session.facts(history), session.best_metrics(history)
+    facts, figures = session.facts(), session.best_metrics()
 
     best = min(history, key=lambda record: record.val_loss)
     n_weights = sum(p.numel() for p in session.fitted().network.parameters())

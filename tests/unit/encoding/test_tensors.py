@@ -1,6 +1,5 @@
 """Encoded splits on disk: narrow, compressed, and of one encoder."""
 
-import tracemalloc
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from pipeline_lib.encoding import (
     tensors,
     write_split,
 )
-from pipeline_lib.encoding.tensors import SplitWriter, row_groups, shuffled_batches
+from pipeline_lib.encoding.tensors import SplitFile, SplitWriter
 from pipeline_lib.errors import StorageError
 
 
@@ -247,87 +246,10 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, data: st.Da
 def test_row_groups_come_in_the_order_asked_for_and_as_often(tmp_path: Path) -> None:
     encoder, _ = _write_groups(tmp_path / "x.parquet", [2, 3, 1])
 
-    parts = row_groups(tmp_path / "x.parquet", encoder, [2, 0, 2])
+    file = SplitFile(tmp_path / "x.parquet", encoder)
 
-    assert [part.y.tolist() for part in parts] == [[5.0], [0.0, 1.0], [5.0]]
-
-
-@given(
-    st.lists(st.integers(0, 40), max_size=9),
-    st.integers(1, 50),
-    st.integers(1, 10),
-    st.integers(0, 2**31 - 1),
-)
-def test_every_row_comes_once_an_epoch_in_full_batches_but_the_last(
-    tmp_path: Path, sizes: list[int], batch_rows: int, n_pooled: int, seed: int
-) -> None:
-    encoder, split = _write_groups(tmp_path / "x.parquet", sizes)
-
-    batches = list(
-        shuffled_batches(
-            tmp_path / "x.parquet",
-            encoder,
-            batch_rows=batch_rows,
-            seed=seed,
-            epoch=1,
-            n_pooled=n_pooled,
-        )
-    )
-
-    assert sorted(_order(batches)) == list(range(split.n_rows))
-    full, rest = divmod(split.n_rows, batch_rows)
-    assert [batch.n_rows for batch in batches] == [batch_rows] * full + ([rest] if rest else [])
-    for batch in batches:
-        rows = batch.y.astype(int)
-        assert batch.x_cat.tobytes() == split.x_cat[rows].tobytes()
-        assert batch.x_num.tobytes() == split.x_num[rows].tobytes()
-
-
-def test_order_follows_from_seed_and_epoch_alone(tmp_path: Path) -> None:
-    encoder, _ = _write_groups(tmp_path / "x.parquet", [100, 30, 70, 100])
-
-    def order(seed: int, epoch: int) -> list[int]:
-        return _order(
-            shuffled_batches(
-                tmp_path / "x.parquet", encoder, batch_rows=16, seed=seed, epoch=epoch, n_pooled=2
-            )
-        )
-
-    assert order(3, 1) == order(3, 1)
-    assert len({tuple(order(seed, epoch)) for seed in (3, 4) for epoch in (1, 2)}) == 4
-
-
-def test_rows_of_pooled_row_groups_are_mixed(tmp_path: Path) -> None:
-    encoder, _ = _write_groups(tmp_path / "x.parquet", [1000, 1000])
-
-    first = next(
-        shuffled_batches(tmp_path / "x.parquet", encoder, batch_rows=1000, seed=0, epoch=1)
-    )
-
-    n_of_one = int((first.y < 1000).sum())
-    # A hypergeometric number: 500 ± 11.
-    assert 430 < n_of_one < 570
-
-
-def test_no_more_than_the_pooled_row_groups_are_in_memory(tmp_path: Path) -> None:
-    n_groups, rows_per_group, n_pooled = 24, 5_000, 3
-    encoder, split = _write_groups(tmp_path / "x.parquet", [rows_per_group] * n_groups)
-    row_bytes = sum(column.dtype.itemsize for column in _columns(split))
-    batches = shuffled_batches(
-        tmp_path / "x.parquet", encoder, batch_rows=512, seed=0, epoch=1, n_pooled=n_pooled
-    )
-
-    tracemalloc.start()
-    try:
-        n_rows = sum(batch.n_rows for batch in batches)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-
-    assert n_rows == split.n_rows
-    # The pool, and 8 bytes a row for its order; 2 batches and a row group on their way.
-    of_pool = n_pooled * rows_per_group * (row_bytes + 8)
-    assert peak < 1.5 * of_pool + rows_per_group * row_bytes
+    assert file.read([2, 0, 2]).y.tolist() == [5.0, 0.0, 1.0, 5.0]
+    assert (file.n_rows, file.n_groups) == (6, 3)
 
 
 @pytest.mark.parametrize("name", ["..", "cat:x", "y", "num:0", "a/b", "é", "a.b"])

@@ -9,6 +9,7 @@ from torch import nn
 from pipeline_lib.config import EmbeddingMLPSettings
 from pipeline_lib.encoding import N_RESERVED
 from pipeline_lib.models import EmbeddingMLP, build_model, embedding_width
+from pipeline_lib.models.dropout import Dropout
 
 
 def _inputs(
@@ -46,8 +47,8 @@ def test_each_block_is_linear_relu_batchnorm_dropout_and_a_linear_head_follows()
 
     kinds = [type(layer) for layer in model.blocks]
     linears = [layer for layer in model.blocks if isinstance(layer, nn.Linear)]
-    dropouts = [layer.p for layer in model.blocks if isinstance(layer, nn.Dropout)]
-    assert kinds == [nn.Linear, nn.ReLU, nn.BatchNorm1d, nn.Dropout] * 3
+    dropouts = [layer.p for layer in model.blocks if isinstance(layer, Dropout)]
+    assert kinds == [nn.Linear, nn.ReLU, nn.BatchNorm1d, Dropout] * 3
     assert [(x.in_features, x.out_features) for x in linears] == [(7, 200), (200, 100), (100, 50)]
     assert dropouts == [0.3, 0.3, 0.3]
     assert model.dropout_embedding.p == 0.2
@@ -105,7 +106,7 @@ def test_codes_without_training_rows_get_the_mean_vector_of_the_training_rows() 
     x_cat = torch.tensor([[2], [2], [4]], dtype=torch.int32)
     before = table.weight.detach().clone()
 
-    model.fill_untrained(x_cat)
+    model.fill_untrained([torch.bincount(x_cat[:, 0], minlength=6)])
 
     mean = before[[2, 2, 4]].mean(dim=0)
     for code in (0, 1, 3, 5):
@@ -118,7 +119,9 @@ def test_filling_untrained_codes_changes_no_prediction_of_a_training_row() -> No
     x_cat, x_num = _inputs((5, 4), 40, 1)
     before = model(x_cat, x_num)
 
-    model.fill_untrained(x_cat)
+    model.fill_untrained(
+        [torch.bincount(x_cat[:, position], minlength=n) for position, n in enumerate((9, 7))]
+    )
 
     assert torch.equal(model(x_cat, x_num), before)
 
@@ -127,7 +130,7 @@ def test_a_model_without_category_columns_has_nothing_to_fill() -> None:
     model = EmbeddingMLP((), n_numeric=2, d_out=1, d_hidden=(4,))
     before = {k: v.clone() for k, v in model.state_dict().items()}
 
-    model.fill_untrained(torch.empty(3, 0, dtype=torch.int32))
+    model.fill_untrained([])
 
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 

@@ -84,7 +84,7 @@ def _loss(model: torch.nn.Module, split: TensorSplit, task: Task) -> float:
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_a_network_learns_what_can_be_learned(task: Task) -> None:
     train, val = _split(300, task=task), _split(100, task=task, seed=1)
-    loop = _loop(train, val, task=task, epochs=20)
+    loop = _loop(train, val, task=task, epochs=20, batch_size=64)
 
     records = list(loop.epochs())
 

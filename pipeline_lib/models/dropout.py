@@ -1,0 +1,48 @@
+"""Dropout whose mask is cheap to draw on a CPU."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# A mask is drawn with 16 random bits per value, four values to a 64-bit draw.
+_LEVELS = 65_536
+_LOWEST = -32_768
+
+
+class Dropout(nn.Module):
+    """Zero values with probability `p` while training, and scale the others by 1 / (1 - p).
+
+    On a CPU `bernoulli_` is half of a training step's cost beside its matrix products. Comparing
+    16 random bits with a threshold gives the same distribution, with `p` rounded to a multiple of
+    1 / 65,536 and the scale made for the rounded one, in a quarter of the time: 0.5 ms against
+    1.9 for 1,024 × 350 values on one thread (2026-11). Elsewhere torch's own does it.
+
+    Shape:
+        any; the output has the input's.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` with some values zeroed; `x` itself in eval mode."""
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return functional.dropout(x, self.p)
+        return x * keep_mask(x, self.p)
+
+    def extra_repr(self) -> str:
+        """Return what `print(network)` shows."""
+        return f"p={self.p}"
+
+
+def keep_mask(x: Tensor, p: float) -> Tensor:
+    """Draw from torch's default generator: 0 with probability p, else 1 / (1 - p), shaped as x."""
+    n_dropped = round(p * _LEVELS)
+    n = x.numel()
+    draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(_LOWEST * 2**48, None)
+    bits = draws.view(torch.int16)[:n].view(x.shape)
+    kept = bits.ge_(_LOWEST + n_dropped)  # in place: a comparison to bool is four times slower
+    return kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - n_dropped))

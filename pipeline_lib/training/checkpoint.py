@@ -1,0 +1,87 @@
+"""An interrupted training on disk: written aside, synced, renamed, and believed only when whole.
+
+`checkpoint.pt` is plain tensors and numbers, loadable with `weights_only=True`; every record in
+it has a checksum. The one before stays as `checkpoint.previous.pt` and is taken when the last one
+is damaged. Each names what it belongs to: the run key and what the weights started from.
+"""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from pipeline_lib.errors import first_line
+from pipeline_lib.storage import replacing
+
+CHECKPOINT_VERSION = 1
+_FILE, _PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an interrupted training left: its state, if one can be used, and what to tell."""
+
+    state: State | None
+    notes: tuple[str, ...] = ()
+
+
+def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint in a folder; the one before it stays beside it.
+
+    Raises:
+        OSError: the disk is full or refuses; both earlier checkpoints are as they were.
+    """
+    with replacing(folder / _FILE) as scratch:
+        try:
+            torch.save({"version": CHECKPOINT_VERSION, "key": key, "state": dict(state)}, scratch)
+        except RuntimeError as error:  # torch's writer tells a full disk in its own way
+            raise OSError(f"torch.save: {first_line(error)}") from error
+        if (folder / _FILE).exists():
+            (folder / _PREVIOUS).unlink(missing_ok=True)
+            os.link(folder / _FILE, folder / _PREVIOUS)
+
+
+def load_checkpoint(folder: Path, key: str) -> Found:
+    """Return the newest state in a folder that is whole and belongs to `key`."""
+    notes: list[str] = []
+    for name in (_FILE, _PREVIOUS):
+        if not (folder / name).exists():
+            continue
+        content = _read(folder / name)
+        if isinstance(content, str):
+            notes.append(f"{name} is damaged ({content})")
+        elif content.get("version") != CHECKPOINT_VERSION:
+            notes.append(f"{name} has version {content.get('version')!r}, not {CHECKPOINT_VERSION}")
+        elif content.get("key") != key:
+            notes.append(f"{name} belongs to other rows, config, code or starting weights")
+        else:
+            return Found(cast("State", content["state"]), tuple(notes))
+    return Found(None, tuple(notes))
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a training whose result is safe."""
+    for name in (_FILE, _PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> State | str:
+    """Return a checkpoint's content, or what is wrong with the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if broken := archive.testzip():
+                return f"the checksum of {broken} is wrong"
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, NotImplementedError) as error:
+        return first_line(error)
+    except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        return first_line(error)
+    whole = isinstance(content, dict) and isinstance(content.get("state"), dict)
+    return cast("State", content) if whole else "it holds no training"

@@ -1,0 +1,83 @@
+"""When a training is saved, and where it goes on after an interruption."""
+
+import logging
+import time
+from pathlib import Path
+from types import TracebackType
+
+from pipeline_lib.errors import TrainingError, first_line
+from pipeline_lib.training.checkpoint import discard_checkpoints, load_checkpoint, save_checkpoint
+from pipeline_lib.training.loop import TrainingLoop
+
+# A save that took a second is not repeated for twenty: at most 5 % of the time goes there.
+_PAUSE_PER_COST = 20
+
+_logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Keeps a training's checkpoints; as a context it saves what an interruption would lose.
+
+    Args:
+        loop: the training.
+        folder: where `checkpoint.pt` lies.
+        key: what a checkpoint must belong to.
+        every_s: seconds between two saves, at least.
+        resume: whether a checkpoint that is there is gone on from, or discarded.
+    """
+
+    def __init__(
+        self, loop: TrainingLoop, folder: Path, *, key: str, every_s: float, resume: bool = True
+    ) -> None:
+        self._loop, self._folder, self._key, self._every_s = loop, folder, key, every_s
+        self._due_at, self._has_warned = 0.0, False
+        self.notes: tuple[str, ...] = ()
+        self.resumed_at = ""
+        if resume:
+            self._resume()
+        else:
+            discard_checkpoints(folder)
+
+    def __enter__(self) -> "Keeper":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Save, unless the training itself went wrong or a step is half done."""
+        if not isinstance(error, TrainingError) and self._loop.is_whole:
+            self.save()
+
+    def save_if_due(self) -> None:
+        """Save when the last time is long enough ago."""
+        if time.monotonic() >= self._due_at:
+            self.save()
+
+    def save(self) -> None:
+        """Save now; a disk that refuses does not stop the training."""
+        started = time.monotonic()
+        try:
+            save_checkpoint(self._folder, self._key, self._loop.state())
+        except TrainingError:
+            return  # what is lost is not kept: the last good checkpoint stays
+        except OSError as error:
+            if not self._has_warned:
+                why = error.strerror or first_line(error)
+                _logger.warning("no checkpoint (%s); training goes on without", why)
+            self._has_warned = True
+        ended = time.monotonic()
+        self._due_at = ended + max(self._every_s, _PAUSE_PER_COST * (ended - started))
+
+    def _resume(self) -> None:
+        found = load_checkpoint(self._folder, self._key)
+        self.notes = found.notes
+        if found.state is None:
+            return
+        self._loop.resume(found.state)
+        done = int(found.state["step"])
+        self.resumed_at = f"epoch {self._loop.epoch}" + (f", step {done + 1}" if done else "")
+        if self._loop.has_ended:
+            self.resumed_at = f"the end, epoch {len(self._loop.history)}"

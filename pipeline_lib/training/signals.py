@@ -1,0 +1,62 @@
+"""Interruptions that wait for the end of a step, so that what is saved is whole.
+
+Ctrl-C, SIGTERM and Prefect's cancellation arrive as signals whose handlers raise. Raised in the
+middle of a step they would leave half of the weights moved.
+"""
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StepGuard:
+    """Between `begin` and `end` signals wait; a second one of a kind does not."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self._waiting: list[tuple[int, FrameType | None]] = []
+        self._handlers: dict[int, Any] = {}
+
+    def begin(self) -> None:
+        """Let signals wait from here."""
+        self.busy = True
+
+    def end(self) -> None:
+        """Deliver what has waited; whatever its handler raises comes from here."""
+        self.busy = False
+        while self._waiting:
+            self._deliver(*self._waiting.pop(0))
+
+    @contextmanager
+    def installed(self) -> Generator[None]:
+        """Stand before the handlers that are there; outside the main thread do nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        for number in _SIGNALS:
+            self._handlers[number] = signal.signal(number, self._receive)
+        try:
+            yield
+        finally:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        impatient = any(number == waiting for waiting, _ in self._waiting)
+        if self.busy and not impatient:
+            self._waiting.append((number, frame))
+            return
+        self._deliver(number, frame)
+
+    def _deliver(self, number: int, frame: FrameType | None) -> None:
+        handler = self._handlers[number]
+        if callable(handler):
+            handler(number, frame)
+        elif handler == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)

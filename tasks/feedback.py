@@ -1,0 +1,62 @@
+"""What a person sees while a network learns: log lines, a progress artifact, a bar."""
+
+import logging
+import time
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.logging import get_run_logger
+
+from pipeline_lib.training.loop import Progress
+
+# The command shows a bar from these records; nothing else listens.
+BAR_LOGGER = "evergreen.progress"
+# An update of an artifact costs about 18 ms, a log line 1.
+_LINE_EVERY_S, _ARTIFACT_EVERY_S = 5.0, 3.0
+
+
+class Feedback:
+    """Tells a training's progress: lines every 5 s, the artifact every 3 s, the bar always."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._logger = name, get_run_logger()
+        self._bar = logging.getLogger(BAR_LOGGER)
+        self._artifact: UUID | None = None
+        self._line_at = self._artifact_at = time.monotonic()
+
+    def tell(self, progress: Progress, last: str) -> None:
+        """Take where the training is, and a line about its last epoch."""
+        now = time.monotonic()
+        text = (
+            f"epoch {progress.epoch}/{progress.n_epochs}  {progress.rows_per_s:,.0f} rows/s  "
+            f"{_clock(progress.left_s)} left"
+        )
+        self._bar.info("%s", text, extra={"share": progress.share})
+        if now - self._line_at >= _LINE_EVERY_S:
+            self._line_at = now
+            self._logger.info("train     %s", f"{last}  {text}" if last else text)
+        if now - self._artifact_at >= _ARTIFACT_EVERY_S:
+            self._artifact_at = now
+            self._publish(100 * progress.share)
+
+    def end(self) -> None:
+        """Bring the artifact to its end, if there is one."""
+        if self._artifact is not None:
+            self._publish(100.0)
+
+    def _publish(self, percent: float) -> None:
+        try:
+            if self._artifact is None:
+                key = f"training-{self._name.replace('_', '-')}"
+                made = create_progress_artifact(percent, key=key, description="epochs trained")
+                self._artifact = made if isinstance(made, UUID) else None
+            else:
+                update_progress_artifact(self._artifact, progress=percent)
+        except Exception as error:  # noqa: BLE001 - a server that is gone stops no training
+            self._logger.warning("no progress on Prefect's page: %s", error)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
