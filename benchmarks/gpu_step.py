@@ -45,6 +45,7 @@ class Learner:
         device: where to learn.
         dtype: of weights and arithmetic.
         sparse: give the long tables sparse gradients and `SparseAdam`.
+        capturable: make an optimizer that a graph can hold; torch warns where none does.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Learner:
         *,
         dtype: torch.dtype = torch.float32,
         sparse: bool = False,
+        capturable: bool = False,
     ) -> None:
         torch.manual_seed(setting.seed)
         sparse_from = SPARSE_FROM if sparse else None
@@ -71,7 +73,7 @@ class Learner:
             torch.optim.Adam(dense, lr=rate, eps=epsilon, foreach=False)
             if is_reference
             else torch.optim.Adam(
-                dense, lr=self.learning_rate, eps=epsilon, fused=True, capturable=True
+                dense, lr=self.learning_rate, eps=epsilon, fused=True, capturable=capturable
             )
         ]
         if scattered:
@@ -174,7 +176,7 @@ class Captured:
     def __init__(
         self, setting: Setting, rows: Rows, device: torch.device, *, compiled: bool = False
     ) -> None:
-        self.learner = Learner(setting, device)
+        self.learner = Learner(setting, device, capturable=True)
         if compiled:
             self.learner.compile(None)
         self._data, self._batch = rows, setting.batch
