@@ -3,11 +3,10 @@
 The same initial weights, the same rows in the same order, dropout 0. Adam's epsilon is 0.01 here
 and its rate 0.01: with the usual 1e-8 a weight whose gradient is rounding noise moves by a full
 step in either direction. What remains is ReLU: of millions of values some lie within rounding of 0
-and fall on the other side, and the weights that follow differ. On a CPU in float32, batches of
-1,024 to 12,000, the move of the weights differs by 1e-5 after five steps where no value changed
-sides and by up to 0.014 where some did; with SiLU in its place by 4e-5 throughout (2026-11). So the
-first step is held tightly and the fifth loosely: a rate 10 % off or a missing bias correction would
-be 0.1.
+and fall on the other side, and the weights that follow differ. On a CPU in float32, three seeds and
+batches of 1,024 to 65,536, the move of the weights differs by 1e-5 where no value changed sides; by
+up to 0.0044 after one step and 0.015 after five where some did; with SiLU in its place by 4e-5
+(2026-11). So the tolerances are wide. A rate 10 % off or a missing bias correction is past them.
 """
 
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from benchmarks.gpu_rows import Rows
 from benchmarks.gpu_step import Contestant, Learner, Setting
 
 N_STEPS = 5
-LOSS_TOLERANCE = 1e-3
+LOSS_TOLERANCE = 5e-4
 WEIGHT_TOLERANCE = 5e-3
-FIRST_MOVE_TOLERANCE = 2e-3
+FIRST_MOVE_TOLERANCE = 0.02
 MOVE_TOLERANCE = 0.05
 _CPU = torch.device("cpu")
 
