@@ -48,15 +48,15 @@ class EmbeddingMLP(nn.Module):
         self.embeddings = nn.ModuleList(
             nn.Embedding(n, width) for n, width in zip(cardinalities, widths, strict=True)
         )
-        self.dropout_embedding = Dropout(dropout_embedding)
+        self.dropout_embedding = Dropout(dropout_embedding, inplace=True, n_spared=n_numeric)
         d_in = sum(widths) + n_numeric
         blocks: list[nn.Module] = []
         for d_block in d_hidden:
             blocks += [
                 nn.Linear(d_in, d_block),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 nn.BatchNorm1d(d_block),
-                Dropout(dropout),
+                Dropout(dropout, inplace=True),
             ]
             d_in = d_block
         self.blocks = nn.Sequential(*blocks)
@@ -64,10 +64,11 @@ class EmbeddingMLP(nn.Module):
 
     def forward(self, x_cat: Tensor, x_num: Tensor) -> Tensor:
         """Return logits."""
-        parts = [embed(x_cat[:, position]) for position, embed in enumerate(self.embeddings)]
+        codes = x_cat.t().contiguous()  # once, or each lookup copies its column
+        parts = [embed(codes[position]) for position, embed in enumerate(self.embeddings)]
         x = x_num
-        if parts:
-            x = torch.cat([self.dropout_embedding(torch.cat(parts, dim=1)), x_num], dim=1)
+        if parts:  # one concatenation: numbers pass through the dropout unchanged
+            x = self.dropout_embedding(torch.cat([*parts, x_num], dim=1))
         return self.head(self.blocks(x))
 
     @torch.no_grad()

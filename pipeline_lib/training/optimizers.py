@@ -30,12 +30,15 @@ def build_optimizers(
     linear = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
     taken = {id(weight) for weight in (*sparse, *embedded, *linear)}
     rest = [weight for weight in network.parameters() if id(weight) not in taken]
-    groups = [
-        {"params": linear, "weight_decay": settings.weight_decay},
-        {"params": embedded, "weight_decay": settings.weight_decay_embeddings},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    optimizers = [build_optimizer(settings, [group for group in groups if group["params"]])]
+    by_decay: dict[float, list[nn.Parameter]] = {}  # one kernel a step for all of one decay
+    for weights, decay in (
+        (linear, settings.weight_decay),
+        (embedded, settings.weight_decay_embeddings),
+        (rest, 0.0),
+    ):
+        by_decay.setdefault(decay, []).extend(weights)
+    groups = [{"params": w, "weight_decay": decay} for decay, w in by_decay.items() if w]
+    optimizers = [build_optimizer(settings, groups)]
     if sparse:
         optimizers.append(optim.SparseAdam(sparse, lr=settings.learning_rate))
     return optimizers

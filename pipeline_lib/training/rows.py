@@ -2,7 +2,7 @@
 
 The order of an epoch follows from its seed and the number of rows alone, wherever the rows lie:
 row groups come in random order, `POOLED_GROUPS` of them at a time are shuffled together, and
-batches are cut across. Up to a million rows that is one permutation of them all. So a training
+batches are cut across. Up to half a million rows that is one permutation of them all. So a training
 gives the same weights whether its rows fit into memory or not.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from pipeline_lib.encoding import EncodedSplit, Encoder
 from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, SplitFile
 
-POOLED_GROUPS = 8
+POOLED_GROUPS = 4
 # Share of a device's memory that rows may take; the rest is for weights and activations.
 _SHARE = 0.4
 
@@ -241,6 +241,7 @@ def _cut(
             yield begun[0] if len(begun) == 1 else _joined(begun)
             begun, step = [], step + 1
         offset = end
+        del rows, order, order_there  # before the next pool comes
 
 
 def _joined(parts: Sequence[TensorSplit]) -> TensorSplit:

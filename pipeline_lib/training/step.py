@@ -57,7 +57,7 @@ class Stepper:
 
         Args:
             batch: its rows.
-            seed: of the dropout.
+            seed: of the dropout, which torch's global generator is set to.
             may_take: sees the loss, NaN where a gradient is not finite, before weights move;
                 raises to stop the training.
 
@@ -68,9 +68,7 @@ class Stepper:
             DeviceMemoryError: the GPU's memory is too small even for the smallest parts.
         """
         mass = self._loss.mass(batch.y)
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            loss = self._gradients(batch, mass, seed)
+        loss = self._gradients(batch, mass, seed)
         norm = self._norm()
         health = loss + 0 * norm
         if may_take is not None:
