@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,9 @@ def test_a_kill_in_training_registers_nothing_and_the_next_run_cleans_up(tmp_pat
 
     assert n_epochs >= 29
     assert done.returncode == 0, done.stderr
+    resumed = re.search(r"train     resumes at epoch (\d+)", done.stdout)
+    assert resumed is not None, done.stdout
+    assert 1 < int(resumed[1]) <= n_epochs + 2
     experiment = client.get_experiment_by_name("car_evaluation")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], order_by=["start_time"])

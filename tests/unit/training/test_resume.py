@@ -1,0 +1,217 @@
+"""A training that is stopped between any two steps goes on to the same weights, to the bit."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline_lib.config import TrainingSettings
+from pipeline_lib.errors import NonFiniteLossError
+from pipeline_lib.models import EmbeddingMLP
+from pipeline_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline_lib.training.keeper import Keeper
+from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+
+SCHEDULES: list[dict[str, Any]] = [
+    {"kind": "none"},
+    {"kind": "lambda"},
+    {"kind": "step", "step_size": 2},
+    {"kind": "multistep", "milestones": [1, 3]},
+    {"kind": "exponential"},
+    {"kind": "cosine"},
+    {"kind": "plateau", "patience": 0},
+    {"kind": "onecycle"},
+    {"kind": "cosine_warmup", "warmup_epochs": 2},
+]
+
+
+class Stop(BaseException):
+    """What Prefect's TerminationSignal is: no Exception."""
+
+
+def _loop(**training: Any) -> TrainingLoop:
+    random = torch.Generator().manual_seed(0)
+    x_num = torch.randn(90, 2, generator=random)
+    x_cat = torch.randint(0, 40, (90, 1), generator=random).to(torch.int32)
+    split = TensorSplit(x_cat, x_num, (x_num[:, 0] > 0).long())
+    torch.manual_seed(1)
+    model = EmbeddingMLP((40,), n_numeric=2, d_out=1, d_hidden=(6,), dropout=0.3)
+    settings = {"epochs": 5, "batch_size": 16, "device": "cpu", **training}
+    return TrainingLoop(
+        model,
+        split.slice(0, 70),
+        split.slice(70, 90),
+        task="binary",
+        primary="accuracy",
+        training=TrainingSettings.model_validate(settings),
+        n_classes=2,
+        numeric_names=("height", "weight"),
+    )
+
+
+def _train(loop: TrainingLoop) -> dict[str, torch.Tensor]:
+    for _ in loop.epochs():
+        pass
+    return loop.model.state_dict()
+
+
+def _stopped_after(n_steps: int, folder: Path, **training: Any) -> None:
+    """Train some steps, save, and leave everything else behind."""
+    loop = _loop(**training)
+    steps = 0
+    step = loop._stepper.step
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal steps
+        if steps == n_steps:
+            loop._guard.busy = False
+            raise Stop
+        steps += 1
+        return step(*args, **kwargs)
+
+    loop._stepper.step = counted  # type: ignore[method-assign]
+    with pytest.raises(Stop), Keeper(loop, folder, key="k", every_s=1000):
+        _train(loop)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
+@pytest.mark.parametrize("n_steps", [1, 7, 10, 23])
+def test_a_stopped_training_ends_with_the_weights_of_an_unbroken_one(
+    tmp_path: Path, schedule: dict[str, Any], n_steps: int
+) -> None:
+    training = {"scheduler": schedule, "early_stopping": {"patience": 4}, "sparse_above": 10}
+    unbroken = _loop(**training)
+    weights = _train(unbroken)
+    _stopped_after(n_steps, tmp_path, **training)
+
+    loop = _loop(**training)
+    keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
+    again = _train(loop)
+
+    epoch, step = n_steps // 5 + 1, n_steps % 5 + 1
+    assert keeper.resumed_at == f"epoch {epoch}" + (f", step {step}" if step > 1 else "")
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    for ours, theirs in zip(loop.history, unbroken.history, strict=True):
+        assert {**ours.to_json(), "epoch_s": 0} == {**theirs.to_json(), "epoch_s": 0}
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    first = _loop()
+    with Keeper(first, tmp_path, key="k", every_s=1000):
+        weights = _train(first)
+
+    loop = _loop()
+    keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
+
+    assert keeper.resumed_at == "the end, epoch 5"
+    assert list(loop.epochs()) == []
+    assert all(torch.equal(loop.model.state_dict()[name], weights[name]) for name in weights)
+
+
+def test_a_checkpoint_of_another_key_is_refused_with_the_reason(tmp_path: Path) -> None:
+    _stopped_after(8, tmp_path)
+
+    loop = _loop()
+    keeper = Keeper(loop, tmp_path, key="another", every_s=1000)
+
+    assert keeper.resumed_at == ""
+    assert "belongs to other rows, config, code" in keeper.notes[0]
+    assert loop.epoch == 1
+
+
+@pytest.mark.parametrize("where", [0.02, 0.3, 0.6, 0.97])
+@pytest.mark.parametrize("how", ["flipped", "cut"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+    tmp_path: Path, where: float, how: str
+) -> None:
+    save_checkpoint(tmp_path, "k", {"epoch": 1, "weights": torch.arange(5000.0)})
+    save_checkpoint(tmp_path, "k", {"epoch": 2, "weights": torch.arange(5000.0)})
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    at = int(len(content) * where)
+    content[at : at + 40] = bytes(b ^ 0xFF for b in content[at : at + 40])
+    path.write_bytes(content if how == "flipped" else content[:at])
+
+    found = load_checkpoint(tmp_path, "k")
+
+    assert found.state is not None
+    if found.notes:  # else the damage hit bytes that hold nothing
+        assert "checkpoint.pt is damaged" in found.notes[0]
+        assert found.state["epoch"] == 1
+    assert torch.equal(found.state["weights"], torch.arange(5000.0))
+
+
+def test_a_checkpoint_holds_nothing_that_would_run_code(tmp_path: Path) -> None:
+    _stopped_after(8, tmp_path)
+
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+
+    assert set(content) == {"version", "key", "state"}
+
+
+def test_what_would_run_code_is_refused_unread(tmp_path: Path) -> None:
+    class Bad:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    torch.save({"version": 1, "key": "k", "state": {"x": Bad()}}, tmp_path / "checkpoint.pt")
+
+    found = load_checkpoint(tmp_path, "k")
+
+    assert found.state is None
+    assert "is damaged" in found.notes[0]
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_step_waits_for_its_end_and_the_state_is_saved(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    weights = _train(_loop())
+    loop = _loop()
+    step, seen = loop._stepper.step, 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == 13:
+            signal.raise_signal(number)
+        return step(*args, **kwargs)
+
+    def handler(*_: Any) -> None:
+        raise Stop
+
+    before = signal.signal(number, handler)
+    try:
+        loop._stepper.step = interrupted  # type: ignore[method-assign]
+        with pytest.raises(Stop), Keeper(loop, tmp_path, key="k", every_s=1000):
+            _train(loop)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    loop = _loop()
+    keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
+
+    assert keeper.resumed_at == "epoch 3, step 4"
+    again = _train(loop)
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+def test_a_loss_that_is_lost_keeps_the_last_good_checkpoint_and_names_extreme_columns(
+    tmp_path: Path,
+) -> None:
+    _stopped_after(8, tmp_path)
+    good = (tmp_path / "checkpoint.pt").read_bytes()
+    loop = _loop()
+    keeper = Keeper(loop, tmp_path, key="k", every_s=0.001)
+    loop._train.x_num[:, 1] = 1e30  # type: ignore[union-attr]
+
+    with pytest.raises(NonFiniteLossError, match="'weight' up to 1e\\+30") as raised, keeper:
+        _train(loop)
+
+    assert (raised.value.epoch, raised.value.step) == (2, 4)
+    assert raised.value.extremes == (("weight", pytest.approx(1e30)),)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == good
