@@ -28,6 +28,7 @@ bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.textbook
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.encode
+	@$(BIN)/python -m benchmarks.train
 
 # pip installs once; a change of the bounds installs again.
 $(STAMP): pyproject.toml constraints.txt

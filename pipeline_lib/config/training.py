@@ -174,6 +174,9 @@ SchedulerSettings = Annotated[
 ]
 
 
+ClassWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
+
+
 class CrossEntropy(Settings):
     """Cross entropy of classes."""
 
@@ -181,7 +184,9 @@ class CrossEntropy(Settings):
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of the target spread over all classes"
     )
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+    class_weights: (
+        Literal["balanced"] | dict[str, Annotated[float, Field(ge=1e-6, le=1e6)]] | None
+    ) = Field(
         default=None,
         description="weight per class name, others 1; `balanced` makes all classes count alike",
     )

@@ -51,7 +51,7 @@ class Dropout(nn.Module):
 
 def keep_mask(x: Tensor, p: float) -> Tensor:
     """Draw from torch's default generator: 0 with probability p, else 1 / (1 - p), shaped as x."""
-    n_dropped = round(p * _LEVELS)
+    n_dropped = min(round(p * _LEVELS), _LEVELS - 1)
     n = x.numel()
     draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(_LOWEST * 2**48, None)
     bits = draws.view(torch.int16)[:n].view(x.shape)

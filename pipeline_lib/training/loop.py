@@ -231,9 +231,7 @@ class TrainingLoop:
 
     def _one_epoch(self, on_pulse: Callable[[Progress], None] | None) -> None:
         epoch = self.epoch
-        device = self._train.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            rate = self._learn(epoch, on_pulse)
+        rate = self._learn(epoch, on_pulse)
         started = time.perf_counter()
         self._guard.begin()  # an epoch's end is not whole before all of it is noted
         val_loss, primary = self._validate(epoch, rate)

@@ -6,7 +6,7 @@ alone; moments of the other rows stand still instead of decaying.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from torch import nn, optim
 
@@ -25,9 +25,10 @@ def build_optimizers(
     large = _sparse_tables(settings, tables, sparse_above)
     for table in large:
         table.sparse = True
-    sparse = [table.weight for table in large]
-    embedded = [table.weight for table in tables if table not in large]
-    linear = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+    linear_maps = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    sparse = _weights(large)
+    embedded = _weights([table for table in tables if table not in large])
+    linear = _weights(linear_maps)
     taken = {id(weight) for weight in (*sparse, *embedded, *linear)}
     rest = [weight for weight in network.parameters() if id(weight) not in taken]
     by_decay: dict[float, list[nn.Parameter]] = {}  # one kernel a step for all of one decay
@@ -42,6 +43,10 @@ def build_optimizers(
     if sparse:
         optimizers.append(optim.SparseAdam(sparse, lr=settings.learning_rate))
     return optimizers
+
+
+def _weights(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [cast("nn.Parameter", module.weight) for module in modules]
 
 
 def _sparse_tables(

@@ -43,7 +43,7 @@ class Stepper:
         self._forward = torch.compile(model) if training.compile else model
         self._clip_norm, self._precision = training.clip_norm, training.precision
         self._device = device
-        self._parameters = list(model.parameters())
+        self._parameters, self._buffers = list(model.parameters()), list(model.buffers())
         self.accumulation = training.accumulation
 
     def step(
@@ -57,7 +57,7 @@ class Stepper:
 
         Args:
             batch: its rows.
-            seed: of the dropout, which torch's global generator is set to.
+            seed: of the dropout; torch's own random state stays as it was.
             may_take: sees the loss, NaN where a gradient is not finite, before weights move;
                 raises to stop the training.
 
@@ -68,7 +68,8 @@ class Stepper:
             DeviceMemoryError: the GPU's memory is too small even for the smallest parts.
         """
         mass = self._loss.mass(batch.y)
-        loss = self._gradients(batch, mass, seed)
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            loss = self._gradients(batch, mass, seed)
         norm = self._norm()
         health = loss + 0 * norm
         if may_take is not None:
@@ -83,16 +84,19 @@ class Stepper:
         """Leave the batch's gradients in the weights; return its mean loss."""
         fewest = self.accumulation
         while True:
+            buffers = [buffer.clone() for buffer in self._buffers]
             try:
                 return self._accumulated(batch, mass, seed)
             except torch.OutOfMemoryError:
                 smaller = self.accumulation * 2
-                if smaller > fewest * 2**_MAX_HALVINGS or smaller > batch.n_rows // 2:
-                    raise DeviceMemoryError(batch.n_rows, self.accumulation) from None
-                self.accumulation = smaller
-                _logger.warning("the device's memory is full: steps in %d parts", smaller)
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
+            if smaller > fewest * 2**_MAX_HALVINGS or smaller > batch.n_rows // 2:
+                raise DeviceMemoryError(batch.n_rows, self.accumulation)
+            self.accumulation = smaller
+            _logger.warning("the device's memory is full: steps in %d parts", smaller)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            for buffer, before in zip(self._buffers, buffers, strict=True):
+                buffer.copy_(before)  # BatchNorm's averages have seen some parts
 
     def _accumulated(self, batch: TensorSplit, mass: Tensor | int, seed: int) -> Tensor:
         _seed_dropout(seed, self._device)

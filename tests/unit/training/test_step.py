@@ -356,7 +356,6 @@ def test_a_step_that_ran_out_of_memory_once_equals_one_of_small_parts_from_the_s
     torch.testing.assert_close(stepped(16, 1), stepped(60, 4), rtol=0, atol=0)
 
 
-@pytest.mark.xfail(strict=True, reason="parts of a failed try have moved BatchNorm's averages")
 def test_a_try_that_failed_leaves_no_trace_in_the_averages_of_batch_norm() -> None:
     batch = _batch(11)
 
