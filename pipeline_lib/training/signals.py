@@ -57,6 +57,5 @@ class StepGuard:
         handler = self._handlers[number]
         if callable(handler):
             handler(number, frame)
-        elif handler == signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+        elif handler == signal.SIG_DFL:  # would end the process with nothing saved
+            raise SystemExit(128 + number)
