@@ -14,7 +14,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.config import PipelineConfig, config_yaml, flat_settings
+from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.storage import Json, project_root
 from pipeline_lib.tracking.reference import RunReference
@@ -22,6 +22,7 @@ from pipeline_lib.tracking.store import connect, experiment_id, ui_url
 
 _MAX_PARAM_CHARACTERS = 6000
 _MAX_DIGEST_CHARACTERS = 36
+_CLASS_WEIGHTS = "training.loss.class_weights"
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,12 @@ def _end_abandoned(client: MlflowClient, experiment: str, run_key: str) -> None:
 
 
 def _params(config: PipelineConfig) -> Sequence[Param]:
-    """Return the config as flat parameters; columns are numbered, their names are values."""
-    flat = {
-        key: value
-        for key, value in flat_settings(config).items()
-        if not key.startswith(("columns.", "tracking."))
-    }
+    """Return the config as flat parameters; columns are numbered, names are only ever values."""
+    left_out = ("columns.", "tracking.", f"{_CLASS_WEIGHTS}.")
+    flat = {k: value for k, value in flat_settings(config).items() if not k.startswith(left_out)}
+    loss = config.training.loss
+    if isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, dict):
+        flat[_CLASS_WEIGHTS] = json.dumps(loss.class_weights, ensure_ascii=False)
     for number, (name, column) in enumerate(config.columns.items()):
         flat[f"columns.{number}.name"] = name
         flat |= {f"columns.{number}.{k}": value for k, value in flat_settings(column).items()}

@@ -30,6 +30,18 @@ def _runs(client: MlflowClient, reference: RunReference) -> list[Run]:
     return list(client.search_runs([reference.experiment_id], order_by=["start_time ASC"]))
 
 
+def test_names_of_classes_become_no_parameters(
+    client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot
+) -> None:
+    loss = {"kind": "cross_entropy", "class_weights": {"../a b@": 2.0}}
+    config = table_config(name="runs_weights", training={"loss": loss})
+
+    params = client.get_run(_run(config, snapshot).run_id).data.params
+
+    assert params["training.loss.class_weights"] == '{"../a b@": 2.0}'
+    assert not [key for key in params if "a b" in key]
+
+
 def test_a_run_says_its_parameters_tags_and_data(
     client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot
 ) -> None:
