@@ -50,12 +50,20 @@ def train(folder):
     (folder / "result.json").write_text(json.dumps([digest.hexdigest(), history]))
 
 
+def saved_at(folder):
+    path = folder / "checkpoint.pt"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 def forked(folder, kill_after=None):
     pid = os.fork()
     if pid == 0:
         train(folder)
         os._exit(0)
-    if kill_after is not None:
+    if kill_after is not None:  # counted from its first checkpoint on, so that each one gets on
+        before = saved_at(folder)
+        while saved_at(folder) == before:
+            time.sleep(0.001)
         time.sleep(kill_after)
         os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -68,7 +76,7 @@ started = time.monotonic()
 assert forked(unbroken) == 0
 whole_s = time.monotonic() - started
 moments = random.Random(int(sys.argv[2]))
-ends = [forked(killed, moments.uniform(0.05, whole_s / 13)) for _ in range(N_KILLS)]
+ends = [forked(killed, moments.uniform(0, whole_s / 40)) for _ in range(N_KILLS)]
 ends.append(forked(killed))
 print(json.dumps(ends))
 """
