@@ -20,7 +20,7 @@ class TensorBoardLog:
         self, folder: Path, *, primary: Metric, history: Sequence[EpochRecord] = ()
     ) -> None:
         self._writer = SummaryWriter(str(folder))
-        self._primary = primary
+        self._primary, self._n_records = primary, 0
         for record in history:
             self.append(record)
 
@@ -45,7 +45,8 @@ class TensorBoardLog:
         network.train(was_training)
 
     def append(self, record: EpochRecord) -> None:
-        """Write one epoch's scalars."""
+        """Write one epoch's scalars; epochs of several members follow each other."""
+        self._n_records += 1
         scalars = {
             "train/loss": record.train_loss,
             "val/loss": record.val_loss,
@@ -53,4 +54,4 @@ class TensorBoardLog:
             "learning_rate": record.learning_rate,
         }
         for tag, value in scalars.items():
-            self._writer.add_scalar(tag, value, record.epoch)
+            self._writer.add_scalar(tag, value, self._n_records)

@@ -35,7 +35,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
 ) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         config = table_config(training={"seed": seed}, model={"dropout": 0.2})
-        return fit(config, toy_table(200)).network.state_dict()
+        return fit(config, toy_table(200)).networks[0].state_dict()
 
     one, same, other = weights(0), weights(0), weights(1)
 
@@ -76,7 +76,7 @@ def test_test_rows_have_no_part_in_the_model(
     one, two = fit(config, known), fit(config, other)
 
     assert one.encoder.fingerprint() == two.encoder.fingerprint()
-    pairs = zip(one.network.parameters(), two.network.parameters(), strict=True)
+    pairs = zip(one.networks[0].parameters(), two.networks[0].parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -158,7 +158,7 @@ def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTab
     facts, figures = session.facts(), session.best_metrics()
 
     best = min(history, key=lambda record: record.val_loss)
-    n_weights = sum(p.numel() for p in session.fitted().network.parameters())
+    n_weights = sum(p.numel() for p in session.fitted().networks[0].parameters())
     assert session.progress(history[0]).startswith("epoch 1/4  train loss ")
     assert facts["model"] == f"embedding_mlp, {n_weights:,} weights"
     assert f"the best was {best.epoch}" in facts["epochs"]
@@ -177,7 +177,7 @@ def test_a_fitted_model_treats_an_unseen_word_as_an_average_one(
     model = session.fitted()
 
     x_cat = session.train.x_cat[:, 0].long()
-    weight = model.network.get_parameter("embeddings.0.weight")
+    weight = model.networks[0].get_parameter("embeddings.0.weight")
     torch.testing.assert_close(weight[0], weight[x_cat].mean(dim=0))
     torch.testing.assert_close(weight[1], weight[0])
 
