@@ -28,22 +28,32 @@ def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
     checker = contract_checker(config, source="the table")
     checker.check(table)
     kept = checker.finish(lambda: [table]).kept(table, 0)
-    rows = typed_to_split(kept, config)
-    train, val, _ = split_rows(rows, config)
-    today = datetime.now(UTC).date().isoformat()
-    encoder = Encoder.fit(train, config.columns, today=today, encoding=config.encoding)
-    column = config.data.target
-    target = fit_target(config.data, train[column], rows[column])
-    session = TrainingSession.start(
-        config,
-        encoder,
-        target,
-        EncodedSplit.of(train, encoder, target),
-        EncodedSplit.of(val, encoder, target),
-    )
+    session = start_on_rows(config, typed_to_split(kept, config))
     for _ in session.epochs():
         pass
     return session.fitted()
+
+
+def start_on_rows(
+    config: PipelineConfig, rows: pa.Table, *, champion: FittedModel | None = None
+) -> TrainingSession:
+    """Split, encode and start a training; arguments as in `fit`, rows typed by the contract.
+
+    Args:
+        config: of the dataset.
+        rows: features and target.
+        champion: gives the first weights where they fit, and its categories keep their codes.
+    """
+    train, val, _ = split_rows(rows, config)
+    today = datetime.now(UTC).date().isoformat()
+    ledger = champion.encoder.vocabularies if champion else None
+    encoder = Encoder.fit(
+        train, config.columns, today=today, encoding=config.encoding, ledger=ledger
+    )
+    column = config.data.target
+    target = fit_target(config.data, train[column], rows[column])
+    splits = [EncodedSplit.of(part, encoder, target) for part in (train, val)]
+    return TrainingSession.start(config, encoder, target, *splits, champion=champion)
 
 
 def split_rows(rows: pa.Table, config: PipelineConfig) -> tuple[pa.Table, pa.Table, pa.Table]:

@@ -11,26 +11,14 @@ import torch
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
+from pipeline_lib.encoding import Encoder
 from pipeline_lib.errors import ContractError, NonFiniteLossError
-from pipeline_lib.fitting import TrainingSession, split_rows
-from pipeline_lib.serving import FittedModel
+from pipeline_lib.fitting import split_rows, start_on_rows
 from pipeline_lib.training.loop import Progress
+from pipeline_lib.training.rows import TensorSplit
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
-
-
-def _session(
-    config: PipelineConfig, table: pa.Table, champion: FittedModel | None = None
-) -> TrainingSession:
-    train, val, _ = split_rows(table, config)
-    ledger = champion.encoder.vocabularies if champion else None
-    encoder = Encoder.fit(train, config.columns, today="2026-01-01", ledger=ledger)
-    column = config.data.target
-    target = fit_target(config.data, train[column], table[column])
-    splits = [EncodedSplit.of(part, encoder, target) for part in (train, val)]
-    return TrainingSession.start(config, encoder, target, *splits, champion=champion)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(
@@ -155,7 +143,7 @@ def test_the_twenty_rows_that_are_the_least_can_be_learned_from(
 
 def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(training={"epochs": 4})
-    session = _session(config, toy_table(200))
+    session = start_on_rows(config, toy_table(200))
 
     history = list(session.epochs())
     facts, figures = session.facts(), session.best_metrics()
@@ -175,11 +163,11 @@ def test_a_training_from_the_champion_starts_where_the_champion_ended(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     table = toy_table(400)
-    cold = _session(table_config(training={"epochs": 40}), table)
+    cold = start_on_rows(table_config(training={"epochs": 40}), table)
     list(cold.epochs())
 
     config = table_config(training={"epochs": 40, "start_from": "champion"})
-    warm = _session(config, table, cold.fitted())
+    warm = start_on_rows(config, table, champion=cold.fitted())
     first, *_ = history = list(warm.epochs())
 
     assert len(history) == 10
@@ -194,7 +182,7 @@ def test_members_start_from_the_champions_members_in_turn(
     champion = fit(table_config(training={"n_members": 2}), table)
 
     config = table_config(training={"n_members": 3, "start_from": "champion", "warm_epochs": 1})
-    session = _session(config, table, champion)
+    session = start_on_rows(config, table, champion=champion)
     starts: list[torch.Tensor] = []
 
     def note_the_start(now: Progress) -> None:
@@ -238,11 +226,11 @@ def test_a_champion_that_does_not_fit_is_told_and_the_weights_are_fresh(
     champion = fit(table_config(), table)
     warm = {"training": {"start_from": "champion"}}
 
-    session = _session(table_config(**sections, **warm), table, champion)
+    session = start_on_rows(table_config(**sections, **warm), table, champion=champion)
 
     assert session.carried is None
     assert re.search(told, session.obstacle)
-    fresh = _session(table_config(**sections), table)
+    fresh = start_on_rows(table_config(**sections), table)
     assert torch.equal(session.network.head.weight, fresh.network.head.weight)
     assert len(list(session.epochs())) == 3
 
@@ -250,11 +238,12 @@ def test_a_champion_that_does_not_fit_is_told_and_the_weights_are_fresh(
 def test_a_fitted_model_treats_an_unseen_word_as_an_average_one(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    session = _session(table_config(), toy_table(200))
+    session = start_on_rows(table_config(), toy_table(200))
     list(session.epochs())
 
     model = session.fitted()
 
+    assert isinstance(session.train, TensorSplit)
     x_cat = session.train.x_cat[:, 0].long()
     weight = model.networks[0].get_parameter("embeddings.0.weight")
     torch.testing.assert_close(weight[0], weight[x_cat].mean(dim=0))
