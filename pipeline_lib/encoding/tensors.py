@@ -173,12 +173,21 @@ class SplitFile:
     @property
     def size_bytes(self) -> int:
         """What all rows take in memory, as `EncodedSplit` holds them."""
-        empty = EncodedSplit.empty(1, self._encoder, y_type=_y_type(self._file))
+        empty = self.room(1)
         return self.n_rows * (empty.x_cat.nbytes + empty.x_num.nbytes + empty.y.nbytes)
 
-    def read(self, groups: Sequence[int]) -> EncodedSplit:
-        """Return row groups, one after the other; errors as of the class."""
-        return _read(self._file, groups, self._encoder, self._path)
+    def read(self, groups: Sequence[int], into: EncodedSplit | None = None) -> EncodedSplit:
+        """Return row groups, one after the other; errors as of the class.
+
+        Args:
+            groups: their numbers.
+            into: arrays of at least as many rows, to be filled; new ones without it.
+        """
+        return _read(self._file, groups, self._encoder, self._path, into)
+
+    def room(self, n_rows: int) -> EncodedSplit:
+        """Return arrays that `read` can fill."""
+        return EncodedSplit.empty(n_rows, self._encoder, y_type=_y_type(self._file))
 
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError)
@@ -200,12 +209,17 @@ def _y_type(file: pq.ParquetFile) -> npt.DTypeLike:
 
 
 def _read(
-    file: pq.ParquetFile, numbers: Sequence[int], encoder: Encoder, path: Path
+    file: pq.ParquetFile,
+    numbers: Sequence[int],
+    encoder: Encoder,
+    path: Path,
+    into: EncodedSplit | None = None,
 ) -> EncodedSplit:
     """Return row groups in arrays allocated once."""
     try:
         sizes: list[int] = [file.metadata.row_group(number).num_rows for number in numbers]
-        split = EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
+        room = into or EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
+        split = room.slice(0, sum(sizes))
         start = 0
         for number, n_rows in zip(numbers, sizes, strict=True):
             table = file.read_row_group(number, use_threads=False)

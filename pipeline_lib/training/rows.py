@@ -8,9 +8,10 @@ gives the same weights whether its rows fit into memory or not.
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
@@ -133,34 +134,37 @@ class StreamedSplit:
     def batches(self, bounds: Bounds, *, seed: int, first_step: int = 0) -> Iterator[TensorSplit]:
         """Yield shuffled batches; see `Rows`. The next pool is read while this one is used."""
         start = bounds[first_step][0] if first_step < len(bounds) else self.n_rows
-        wanted: list[tuple[Pool, bool]] = []
-        stop = 0
-        for pool in pools(self.n_rows, seed):
-            stop += len(pool.order)
-            wanted.append((pool, stop > start))
-        yield from _cut(self._held(wanted), bounds, first_step)
+        yield from _cut(self._held(pools(self.n_rows, seed), start), bounds, first_step)
 
     def in_order(self, batch_rows: int) -> Iterator[TensorSplit]:
         """Yield all rows as they lie, row group by row group."""
         for group in range(self._file.n_groups):
             yield from TensorSplit.of(self._file.read([group]), self._device).in_order(batch_rows)
 
-    def _held(
-        self, wanted: Sequence[tuple[Pool, bool]]
-    ) -> Iterator[tuple[Pool, TensorSplit, Tensor]]:
-        with ThreadPoolExecutor(1, "evergreen-rows") as reader:
-            nothing = self._file.read([])
-            read = reader.submit(self._read, wanted[0], nothing)
-            for number, (pool, _) in enumerate(wanted, start=1):
-                rows = read.result()
-                if number < len(wanted):
-                    read = reader.submit(self._read, wanted[number], nothing)
-                yield pool, TensorSplit.of(rows, self._device), pool.order
-                del rows
+    def _held(self, made: Iterator[Pool], start: int) -> Iterator[tuple[Pool, TensorSplit, Tensor]]:
+        """Yield pools with their rows, none where a pool ends before row `start`.
 
-    def _read(self, wanted: tuple[Pool, bool], nothing: EncodedSplit) -> EncodedSplit:
-        pool, is_wanted = wanted
-        return self._file.read(pool.groups) if is_wanted else nothing
+        A pool is drawn when its reading begins: the orders of all would be 8 bytes per row. Two
+        pools' arrays are filled in turn: new ones for each left holes in the heap (2026-11).
+        """
+        n_pooled, stop = min(self.n_rows, POOLED_GROUPS * ROW_GROUP_ROWS), 0
+        rooms = cycle([self._file.room(n_pooled), self._file.room(n_pooled)])
+        with ThreadPoolExecutor(1, "evergreen-rows") as reader:
+
+            def begin() -> tuple[Pool, Future[EncodedSplit]] | None:
+                nonlocal stop
+                if (pool := next(made, None)) is None:
+                    return None
+                stop += len(pool.order)
+                groups = pool.groups if stop > start else ()
+                return pool, reader.submit(self._file.read, groups, next(rooms))
+
+            ahead = begin()
+            while ahead is not None:
+                pool, read = ahead
+                rows = TensorSplit.of(read.result(), self._device)
+                ahead = begin()
+                yield pool, rows, pool.order
 
 
 def open_split(path: Path, encoder: Encoder, device: torch.device, *, budget_bytes: int) -> Rows:
