@@ -28,6 +28,7 @@ def night(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
         def live(*assignments: str, n_rows: int = 1000, safety: str = "") -> tuple[State, Run]:
             patch.setenv("EVERGREEN_HOME", str(root / "home"))
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             rows = table.head(n_rows).copy()
             if safety:
                 rows.iloc[:100, rows.columns.get_loc("safety")] = safety
