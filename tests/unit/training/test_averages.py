@@ -1,15 +1,11 @@
 """A moving average of weights: a closed form, and what is validated and kept."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
 
-from pipeline_lib.config import TrainingSettings
-from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.averages import averaged
-from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+from tests.unit.training.loops import small_loop
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.9])
@@ -42,27 +38,8 @@ def test_counts_of_batch_norm_are_the_models_own() -> None:
     assert average.module.running_mean is not model.running_mean
 
 
-def _loop(**training: Any) -> TrainingLoop:
-    random = torch.Generator().manual_seed(0)
-    x_num = torch.randn(300, 3, generator=random)
-    x_cat = torch.randint(0, 6, (300, 1), generator=random).to(torch.int32)
-    split = TensorSplit(x_cat, x_num, (x_num.sum(dim=1) > 0).long())
-    torch.manual_seed(1)
-    model = EmbeddingMLP((6,), n_numeric=3, d_out=1, d_hidden=(8,), dropout=0.0)
-    settings = {"epochs": 4, "batch_size": 32, "device": "cpu", **training}
-    return TrainingLoop(
-        model,
-        split.slice(0, 200),
-        split.slice(200, 300),
-        task="binary",
-        primary="log_loss",
-        training=TrainingSettings.model_validate(settings),
-        n_classes=2,
-    )
-
-
 def test_the_average_is_what_is_validated_and_kept() -> None:
-    plain, smooth = _loop(), _loop(ema_decay=0.99)
+    plain, smooth = small_loop(), small_loop(ema_decay=0.99)
     theirs, ours = list(plain.epochs()), list(smooth.epochs())
 
     assert [r.train_loss for r in ours] == [r.train_loss for r in theirs]

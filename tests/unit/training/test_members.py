@@ -6,35 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline_lib.config import TrainingSettings
-from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.training.loop import EpochRecord, Progress, TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import EpochRecord, Progress
 from pipeline_lib.training.members import Members
+from tests.unit.training.loops import small_loop
 
 EPOCHS = 3
 
 
-def _loop(seed: int, **training: Any) -> TrainingLoop:
-    random = torch.Generator().manual_seed(0)
-    x_num = torch.randn(200, 3, generator=random)
-    x_cat = torch.randint(0, 6, (200, 1), generator=random).to(torch.int32)
-    split = TensorSplit(x_cat, x_num, (x_num.sum(dim=1) > 0).long())
-    torch.manual_seed(seed)
-    model = EmbeddingMLP((6,), n_numeric=3, d_out=1, d_hidden=(8,), dropout=0.2)
-    settings = {"epochs": EPOCHS, "batch_size": 32, "device": "cpu", "seed": seed, **training}
-    return TrainingLoop(
-        model,
-        split.slice(0, 150),
-        split.slice(150, 200),
-        task="binary",
-        primary="accuracy",
-        training=TrainingSettings.model_validate(settings),
-        n_classes=2,
-    )
-
-
 def _members(n: int = 3) -> Members:
-    return Members(lambda member: _loop(10 + member), n)
+    return Members(lambda member: small_loop(seed=10 + member, epochs=EPOCHS), n)
 
 
 def _weights(model: torch.nn.Module) -> list[torch.Tensor]:
@@ -51,7 +31,7 @@ def test_each_member_is_the_network_that_its_seed_gives_alone() -> None:
 
     assert [(r.member, r.epoch) for r in records] == [(m, e) for m in (1, 2, 3) for e in (1, 2, 3)]
     for number, model in enumerate(members.models, 1):
-        alone = _loop(10 + number)
+        alone = small_loop(seed=10 + number, epochs=EPOCHS)
         for _ in alone.epochs():
             pass
         pairs = zip(_weights(model), _weights(alone.model), strict=True)

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline_lib.config import TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError
-from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline_lib.training.keeper import Keeper
-from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
+from tests.unit.training.loops import small_loop
 
 SCHEDULES: list[dict[str, Any]] = [
     {"kind": "none"},
@@ -32,26 +31,6 @@ class Stop(BaseException):
     """What Prefect's TerminationSignal is: no Exception."""
 
 
-def _loop(**training: Any) -> TrainingLoop:
-    random = torch.Generator().manual_seed(0)
-    x_num = torch.randn(90, 2, generator=random)
-    x_cat = torch.randint(0, 40, (90, 1), generator=random).to(torch.int32)
-    split = TensorSplit(x_cat, x_num, (x_num[:, 0] > 0).long())
-    torch.manual_seed(1)
-    model = EmbeddingMLP((40,), n_numeric=2, d_out=1, d_hidden=(6,), dropout=0.3)
-    settings = {"epochs": 5, "batch_size": 16, "device": "cpu", **training}
-    return TrainingLoop(
-        model,
-        split.slice(0, 70),
-        split.slice(70, 90),
-        task="binary",
-        primary="accuracy",
-        training=TrainingSettings.model_validate(settings),
-        n_classes=2,
-        numeric_names=("height", "weight"),
-    )
-
-
 def _train(loop: TrainingLoop) -> dict[str, torch.Tensor]:
     for _ in loop.epochs():
         pass
@@ -60,7 +39,7 @@ def _train(loop: TrainingLoop) -> dict[str, torch.Tensor]:
 
 def _stopped_after(n_steps: int, folder: Path, **training: Any) -> None:
     """Train some steps, save, and leave everything else behind."""
-    loop = _loop(**training)
+    loop = small_loop(**training)
     steps = 0
     step = loop._stepper.step
 
@@ -83,11 +62,11 @@ def test_a_stopped_training_ends_with_the_weights_of_an_unbroken_one(
     tmp_path: Path, schedule: dict[str, Any], n_steps: int
 ) -> None:
     training = {"scheduler": schedule, "early_stopping": {"patience": 4}, "sparse_above": 10}
-    unbroken = _loop(**training)
+    unbroken = small_loop(**training)
     weights = _train(unbroken)
     _stopped_after(n_steps, tmp_path, **training)
 
-    loop = _loop(**training)
+    loop = small_loop(**training)
     keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
     again = _train(loop)
 
@@ -103,10 +82,10 @@ def test_a_stopped_training_ends_with_the_weights_of_an_unbroken_one(
 def test_averaged_weights_and_the_scale_of_half_precision_go_on_where_they_were(
     tmp_path: Path, training: dict[str, Any], n_steps: int
 ) -> None:
-    weights = _train(_loop(**training))
+    weights = _train(small_loop(**training))
     _stopped_after(n_steps, tmp_path, **training)
 
-    loop = _loop(**training)
+    loop = small_loop(**training)
     keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
     again = _train(loop)
 
@@ -115,11 +94,11 @@ def test_averaged_weights_and_the_scale_of_half_precision_go_on_where_they_were(
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
-    first = _loop()
+    first = small_loop()
     with Keeper(first, tmp_path, key="k", every_s=1000):
         weights = _train(first)
 
-    loop = _loop()
+    loop = small_loop()
     keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
 
     assert keeper.resumed_at == "the end, epoch 5"
@@ -130,7 +109,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_key_is_refused_with_the_reason(tmp_path: Path) -> None:
     _stopped_after(8, tmp_path)
 
-    loop = _loop()
+    loop = small_loop()
     keeper = Keeper(loop, tmp_path, key="another", every_s=1000)
 
     assert keeper.resumed_at == ""
@@ -186,8 +165,8 @@ def test_what_would_run_code_is_refused_unread(tmp_path: Path) -> None:
 def test_a_signal_in_the_middle_of_a_step_waits_for_its_end_and_the_state_is_saved(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    weights = _train(_loop())
-    loop = _loop()
+    weights = _train(small_loop())
+    loop = small_loop()
     step, seen = loop._stepper.step, 0
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
@@ -208,7 +187,7 @@ def test_a_signal_in_the_middle_of_a_step_waits_for_its_end_and_the_state_is_sav
         assert signal.getsignal(number) is handler
     finally:
         signal.signal(number, before)
-    loop = _loop()
+    loop = small_loop()
     keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
 
     assert keeper.resumed_at == "epoch 3, step 4"
@@ -221,7 +200,7 @@ def test_a_loss_that_is_lost_keeps_the_last_good_checkpoint_and_names_extreme_co
 ) -> None:
     _stopped_after(8, tmp_path)
     good = (tmp_path / "checkpoint.pt").read_bytes()
-    loop = _loop()
+    loop = small_loop()
     keeper = Keeper(loop, tmp_path, key="k", every_s=0.001)
     loop._train.x_num[:, 1] = 1e30  # type: ignore[union-attr]
 

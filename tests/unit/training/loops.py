@@ -1,0 +1,41 @@
+"""A small training that tests stop, resume and compare."""
+
+from typing import Any
+
+import torch
+
+from pipeline_lib.config import TrainingSettings
+from pipeline_lib.models import EmbeddingMLP
+from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+
+
+def small_loop(
+    *, n_train: int = 70, n_val: int = 20, dropout: float = 0.3, seed: int = 1, **training: Any
+) -> TrainingLoop:
+    """Return a binary training with one column of 40 categories and two of numbers.
+
+    Args:
+        n_train: rows to learn from.
+        n_val: rows to validate on.
+        dropout: p after the one block.
+        seed: of the first weights.
+        training: settings that are not 5 epochs of batches of 16.
+    """
+    random = torch.Generator().manual_seed(0)
+    n_rows = n_train + n_val
+    x_num = torch.randn(n_rows, 2, generator=random)
+    x_cat = torch.randint(0, 40, (n_rows, 1), generator=random).to(torch.int32)
+    split = TensorSplit(x_cat, x_num, (x_num[:, 0] > 0).long())
+    torch.manual_seed(seed)
+    model = EmbeddingMLP((40,), n_numeric=2, d_out=1, d_hidden=(6,), dropout=dropout)
+    settings = {"epochs": 5, "batch_size": 16, "device": "cpu", "seed": seed, **training}
+    return TrainingLoop(
+        model,
+        split.slice(0, n_train),
+        split.slice(n_train, n_rows),
+        task="binary",
+        primary="accuracy",
+        training=TrainingSettings.model_validate(settings),
+        n_classes=2,
+        numeric_names=("height", "weight"),
+    )
