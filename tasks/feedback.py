@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
-from pipeline_lib.training.loop import Progress
+from pipeline_lib.training.records import Progress
 
 # The command shows a bar from these records; nothing else listens.
 BAR_LOGGER = "evergreen.progress"

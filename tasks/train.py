@@ -43,7 +43,7 @@ def train(
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.tensorboard import TensorBoardLog
     from pipeline_lib.training.keeper import Keeper
-    from pipeline_lib.training.loop import Progress
+    from pipeline_lib.training.records import Progress
     from tasks.feedback import Feedback
 
     logger, tracked = get_run_logger(), TrackedRun.of(run)

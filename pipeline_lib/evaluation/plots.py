@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from pipeline_lib.training.loop import EpochRecord
+from pipeline_lib.training.records import EpochRecord
 
 _TRAIN, _VAL, _BEST = "#8a8f98", "#1b7f4b", "#c0392b"
 

@@ -17,9 +17,10 @@ from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.devices import choose_device, describe_device, suitable_threads
-from pipeline_lib.training.loop import EpochRecord, Progress, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.losses import class_weights
 from pipeline_lib.training.members import Members
+from pipeline_lib.training.records import EpochRecord, Progress
 from pipeline_lib.training.rows import (
     Rows,
     TensorSplit,

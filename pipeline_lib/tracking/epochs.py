@@ -19,7 +19,7 @@ from pipeline_lib.config import Metric
 from pipeline_lib.errors import first_line
 from pipeline_lib.storage import append_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
-from pipeline_lib.training.loop import EpochRecord
+from pipeline_lib.training.records import EpochRecord
 
 FLUSH_EPOCHS = 25
 FLUSH_S = 5.0

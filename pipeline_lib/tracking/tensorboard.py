@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline_lib.config import Metric
-from pipeline_lib.training.loop import EpochRecord, TensorSplit
+from pipeline_lib.training.records import EpochRecord
+from pipeline_lib.training.rows import TensorSplit
 
 
 class TensorBoardLog:

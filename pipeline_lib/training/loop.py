@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
 from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.optimizers import build_optimizers
-from pipeline_lib.training.rows import Rows, TensorSplit
+from pipeline_lib.training.records import EpochRecord, Progress
+from pipeline_lib.training.rows import Rows
 from pipeline_lib.training.schedulers import build_schedule
 from pipeline_lib.training.signals import StepGuard
 from pipeline_lib.training.step import Stepper
@@ -34,50 +35,6 @@ _LOOK_EVERY = 64
 _PULSE_S = 0.25
 # Scaled inputs beyond this are named when a loss is not finite any more.
 _EXTREME = 100.0
-
-__all__ = ["EpochRecord", "Progress", "TensorSplit", "TrainingLoop"]
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch of a member did; both count from 1; `primary` is the validation metric."""
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    primary: float
-    learning_rate: float
-    epoch_s: float
-    is_best: bool
-    member: int = 1
-
-    def to_json(self) -> Mapping[str, int | float | bool]:
-        """Return the fields by name."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training is: `done` of `n_steps` steps of `epoch`; all times in seconds."""
-
-    epoch: int
-    n_epochs: int
-    done: int
-    n_steps: int
-    rows_per_s: float
-    left_s: float
-    member: int = 1
-    n_members: int = 1
-
-    @property
-    def share(self) -> float:
-        """The share of all members' steps, 0 to 1."""
-        return (self.member - 1 + self.of_member) / self.n_members
-
-    @property
-    def of_member(self) -> float:
-        """The share of this member's steps, 0 to 1."""
-        return (self.epoch - 1 + self.done / self.n_steps) / self.n_epochs
 
 
 class TrainingLoop:

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from pipeline_lib.training.loop import EpochRecord, Progress, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.records import EpochRecord, Progress
 
 
 @dataclass(frozen=True)

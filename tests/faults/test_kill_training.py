@@ -16,7 +16,8 @@ import torch
 from pipeline_lib.config import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.keeper import Keeper
-from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.rows import TensorSplit
 
 N_KILLS, EPOCHS = 20, 200
 torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.errors import ContractError, NonFiniteLossError
 from pipeline_lib.fitting import split_rows, start_on_rows
-from pipeline_lib.training.loop import Progress
+from pipeline_lib.training.records import Progress
 from pipeline_lib.training.rows import TensorSplit
 
 MakeConfig = Callable[..., PipelineConfig]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline_lib.evaluation.plots import plot_confusion, plot_losses
-from pipeline_lib.training.loop import EpochRecord
+from pipeline_lib.training.records import EpochRecord
 
 
 def test_the_loss_plot_has_both_losses_the_metric_and_the_best_epoch() -> None:

@@ -14,7 +14,7 @@ from pipeline_lib.storage import read_json_lines
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun, start_run
-from pipeline_lib.training.loop import EpochRecord
+from pipeline_lib.training.records import EpochRecord
 
 MakeConfig = Callable[..., PipelineConfig]
 KEYS = {"train/loss", "val/loss", "val/macro_f1", "learning_rate", "epoch_s"}

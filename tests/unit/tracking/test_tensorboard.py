@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.tracking.tensorboard import TensorBoardLog
-from pipeline_lib.training.loop import EpochRecord, TensorSplit
+from pipeline_lib.training.records import EpochRecord
+from pipeline_lib.training.rows import TensorSplit
 
 
 def test_tensorboard_reads_every_scalar_of_every_epoch_and_the_graph(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import torch
 
 from pipeline_lib.config import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.rows import TensorSplit
 
 
 def small_loop(

@@ -14,7 +14,8 @@ from pipeline_lib.config import METRICS, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.batches import batch_bounds
-from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.rows import TensorSplit
 
 
 def _split(n_rows: int, *, task: Task = "multiclass", seed: int = 0) -> TensorSplit:

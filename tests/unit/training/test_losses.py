@@ -25,8 +25,9 @@ from pipeline_lib.config import (
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.fitting import fit
 from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.training.loop import TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.losses import TaskLoss, build_loss, class_weights, probabilities
+from pipeline_lib.training.rows import TensorSplit
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline_lib.training.loop import EpochRecord, Progress
 from pipeline_lib.training.members import Members
+from pipeline_lib.training.records import EpochRecord, Progress
 from tests.unit.training.loops import small_loop
 
 EPOCHS = 3

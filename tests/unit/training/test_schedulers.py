@@ -14,7 +14,9 @@ from torch.optim import lr_scheduler as torch_schedulers
 
 from pipeline_lib.config import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.training.loop import EpochRecord, TensorSplit, TrainingLoop
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.records import EpochRecord
+from pipeline_lib.training.rows import TensorSplit
 
 EPOCHS = 20
 PEAK = 0.1
