@@ -4,9 +4,12 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 from cyclopts import Parameter
@@ -46,21 +49,22 @@ def run(
     prepare_prefect()
     if not json_:
         print(f"retraining {config}", flush=True)
-    from evergreen.prefect_server import require_server, server_url
+    from evergreen.prefect_server import require_server, server_url, start_own_server
     from flows.retrain import retrain
 
-    if server_url() is not None:
-        require_server()
-    if not json_:
-        _tell_progress()
-    state = retrain(
-        str(config),
-        assignments=set_,
-        force=force,
-        run_date=run_date,
-        resume=resume,
-        return_state=True,
-    )
+    with _told_how_to_go_on(resume), nullcontext() if json_ else _progress_told():
+        if server_url() is None:
+            start_own_server()
+        else:
+            require_server()
+        state = retrain(
+            str(config),
+            assignments=set_,
+            force=force,
+            run_date=run_date,
+            resume=resume,
+            return_state=True,
+        )
     outcome = cast("Outcome", state.result())
     if json_:
         print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
@@ -75,18 +79,41 @@ class _Terminal(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a line, or draw the bar again."""
         share = getattr(record, "share", None)
-        if self.stream.isatty():
-            self.stream.write("\r\033[K")
-            if share is not None:
-                full = round(share * _BAR_WIDTH)
-                bar = "━" * full + " " * (_BAR_WIDTH - full)
-                self.stream.write(f"          {bar} {share:4.0%}  {record.getMessage()}")
-                self.flush()
+        self.clear()
         if share is None:
             super().emit(record)
+        elif self.stream.isatty():
+            self.stream.write(_bar(share, record.getMessage(), get_terminal_size().columns))
+            self.flush()
+
+    def clear(self) -> None:
+        """Leave the bar's line empty for whatever is printed next."""
+        if self.stream.isatty():
+            self.stream.write("\r\033[K")
+            self.flush()
 
 
-def _tell_progress() -> None:
+def _bar(share: float, text: str, n_columns: int) -> str:
+    """Return the bar's line; one that is wrapped could not be cleared."""
+    indent, text = " " * 10, f" {share:4.0%}  {text}"
+    width = max(0, min(_BAR_WIDTH, n_columns - 1 - len(indent) - len(text)))
+    full = round(share * width)
+    return f"{indent}{'━' * full}{' ' * (width - full)}{text}"[: n_columns - 1]
+
+
+@contextmanager
+def _told_how_to_go_on(resume: bool) -> Generator[None]:
+    """Let an interruption say how the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        how = "run the same command again" if resume else "run it again without --no-resume"
+        error.add_note(f"{how} to go on")
+        raise
+
+
+@contextmanager
+def _progress_told() -> Generator[None]:
     """Print what tasks say, and none of what Prefect's engine says around it."""
     project = str(Path(__file__).resolve().parents[2])
     handler = _Terminal(sys.stdout)
@@ -97,6 +124,10 @@ def _tell_progress() -> None:
     bar = logging.getLogger("evergreen.progress")
     bar.setLevel(logging.INFO)
     bar.propagate = False
+    try:
+        yield
+    finally:
+        handler.clear()
 
 
 def _is_ours(record: logging.LogRecord, project: str) -> bool:
