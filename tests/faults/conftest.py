@@ -1,14 +1,16 @@
-"""`evergreen run` as a process that tests interrupt, with and without a terminal."""
+"""What faults happen to: `evergreen run` in a process of its own, and real servers."""
 
 import fcntl
 import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +85,84 @@ class Command:
             if session == self.process.pid and state != "Z":
                 left.append(int(name.split(" ")[0]))
         return left
+
+
+@dataclass
+class Server:
+    """A server on a port of its own, that may be killed and started again."""
+
+    command: list[str]
+    url: str
+    health: str
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout_s: float = 120) -> None:
+        """Start it, and return when it answers."""
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=PROJECT,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        end = time.monotonic() + timeout_s
+        while self.health:
+            try:
+                with urllib.request.urlopen(f"{self.url}{self.health}", timeout=5):
+                    return
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()[-3000:]
+                assert time.monotonic() < end, self.log.read_text()[-3000:]
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it and its processes at once."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An MLflow server, running, as the README starts it."""
+    home, port = tmp_path_factory.mktemp("mlflow"), _free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--no-serve-artifacts"]
+    command += ["--default-artifact-root", (home / "artifacts").as_uri()]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {**_clean_environment(), **quiet}
+    server = Server(command, f"http://127.0.0.1:{port}", "/health", environment, home / "log")
+    yield from _running(server)
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Prefect server, running; its clients take `url` with `/api`."""
+    home, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    environment = {**_clean_environment(), **quiet, "PREFECT_HOME": str(home)}
+    server = Server(command, f"http://127.0.0.1:{port}", "/api/health", environment, home / "log")
+    yield from _running(server)
+
+
+def _running(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 Start = Callable[..., Command]
