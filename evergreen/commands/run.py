@@ -114,12 +114,12 @@ def _told_how_to_go_on(resume: bool) -> Generator[None]:
 
 @contextmanager
 def _progress_told() -> Generator[None]:
-    """Print what tasks say, and none of what Prefect's engine says around it."""
+    """Print what tasks say and what the library warns of; nothing of Prefect's engine around it."""
     project = str(Path(__file__).resolve().parents[2])
     handler = _Terminal(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     handler.addFilter(lambda record: _is_ours(record, project))
-    for name in ("prefect.flow_runs", "prefect.task_runs", "evergreen.progress"):
+    for name in ("prefect.flow_runs", "prefect.task_runs", "pipeline_lib", "evergreen.progress"):
         logging.getLogger(name).addHandler(handler)
     bar = logging.getLogger("evergreen.progress")
     bar.setLevel(logging.INFO)
@@ -132,7 +132,8 @@ def _progress_told() -> Generator[None]:
 
 def _is_ours(record: logging.LogRecord, project: str) -> bool:
     path = Path(record.pathname)
-    return path.is_relative_to(project) and path.parent.name in ("tasks", "flows")
+    rooms = ("flows", "tasks", "pipeline_lib")
+    return path.is_relative_to(project) and path.relative_to(project).parts[0] in rooms
 
 
 def _shortest(path: Path) -> Path:
