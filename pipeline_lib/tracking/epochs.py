@@ -47,7 +47,7 @@ class EpochLog:
         self._pending: list[EpochRecord] = list(history)
         self._unwritten: list[EpochRecord] = list(history)
         self._flushed_at = time.monotonic()
-        self._barred_until = 0.0
+        self._barred_until, self._has_warned = 0.0, False
         path.unlink(missing_ok=True)
         self._try_to_write()
 
@@ -76,9 +76,13 @@ class EpochLog:
         try:
             append_json_lines(self._path, [record.to_json() for record in self._unwritten])
         except OSError as error:
-            _logger.warning("%s cannot be written (%s); epochs wait", self._path.name, error)
+            if not self._has_warned:
+                why = error.strerror or error
+                _logger.warning("%s cannot be written (%s); epochs wait", self._path.name, why)
+            self._has_warned = True
         else:
             self._unwritten.clear()
+            self._has_warned = False
 
     def _try_to_flush(self) -> None:
         started = time.monotonic()

@@ -81,8 +81,9 @@ class TrackedRun:
         self.client.log_artifact(self.run_id, str(file), path)
 
     def log_folder(self, folder: Path, path: str) -> None:
-        """Record all files below a folder as artifacts."""
-        self.client.log_artifacts(self.run_id, str(folder), path)
+        """Record all files below a folder as artifacts; there may be none."""
+        if folder.is_dir():
+            self.client.log_artifacts(self.run_id, str(folder), path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
