@@ -16,8 +16,7 @@ import pyarrow.csv as pa_csv
 
 from benchmarks.machine import publish_result
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
-from pipeline_lib.fitting import TrainingSession, split_rows
+from pipeline_lib.fitting import start_on_rows
 
 SPARSE_ABOVE = 100
 
@@ -85,16 +84,7 @@ def _best_loss(table: pa.Table, target: str, seed: int, sparse_above: int | None
         },
     }
     config = PipelineConfig.model_validate(tree)
-    train, val, _ = split_rows(table, config)
-    encoder = Encoder.fit(train, config.columns, today="2026-01-01")
-    encoded = fit_target(config.data, train[target], table[target])
-    session = TrainingSession.start(
-        config,
-        encoder,
-        encoded,
-        EncodedSplit.of(train, encoder, encoded),
-        EncodedSplit.of(val, encoder, encoded),
-    )
+    session = start_on_rows(config, table)
     return min(record.val_loss for record in session.epochs())
 
 

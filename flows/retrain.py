@@ -58,7 +58,7 @@ def retrain(
         rows = split(settings, validated.rows)
         encoded = encode(settings, rows, today)
         with tracked_run(settings, snapshot) as run:
-            trained = train(settings, encoded, run, resume)
+            trained = train(settings, rows, encoded, run, resume)
             result = evaluate(settings, rows, encoded, trained, run)
             verdict = decide(settings, rows, result, run)
             version = register(settings, rows, trained, verdict.decision, run)

@@ -1,17 +1,24 @@
 """Train the network, with its curve in MLflow and TensorBoard; go on where a kill stopped it."""
 
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.encoding.prepared import EncodedData
 from pipeline_lib.storage import run_folder, writable_folder
 from pipeline_lib.tracking.reference import RunReference
+
+if TYPE_CHECKING:
+    from pipeline_lib.fitting import TrainingSession
+    from pipeline_lib.tracking.runs import TrackedRun
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,14 @@ class Trained:
 
 @task(cache_policy=NO_CACHE)
 def train(
-    config: PipelineConfig, encoded: EncodedData, run: RunReference, resume: bool = True
+    config: PipelineConfig,
+    rows: SplitRows,
+    encoded: EncodedData,
+    run: RunReference,
+    resume: bool = True,
 ) -> Trained:
     """Train until the last epoch or early stopping; keep the best epoch's weights."""
     from pipeline_lib.encoding.codebook import codebook
-    from pipeline_lib.evaluation.plots import plot_losses
-    from pipeline_lib.fitting import TrainingSession
     from pipeline_lib.tracking.epochs import EpochLog
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.tensorboard import TensorBoardLog
@@ -38,18 +47,17 @@ def train(
     from tasks.feedback import Feedback
 
     logger, tracked = get_run_logger(), TrackedRun.of(run)
-    folder, settings = writable_folder(run_folder(run.run_key)), config.training
-    encoder, target = encoded.read_encoder(), encoded.read_target()
-    session = TrainingSession.start(
-        config, encoder, target, encoded.path("train"), encoded.path("val")
-    )
-    loop, feedback, primary = session.loop, Feedback(config.name), config.primary
-    keeper = Keeper(loop, folder, key=run.run_key, every_s=settings.checkpoint_s, resume=resume)
-    tracked.log_json(codebook(encoder), "encoding/categories.json")
+    folder, every_s = writable_folder(run_folder(run.run_key)), config.training.checkpoint_s
+    start = _start(config, rows, encoded, tracked)
+    session, loop = start.session, start.session.loop
+    key = f"{run.run_key} {start.sha256}".rstrip()
+    keeper = Keeper(loop, folder, key=key, every_s=every_s, resume=resume)
+    feedback, primary = Feedback(config.name), config.primary
+    tracked.log_json(codebook(session.encoder), "encoding/categories.json")
     tracked.set_tags({"device": session.device_name, "resumed_at": keeper.resumed_at})
     for note in keeper.notes:
         logger.warning("train     %s", note)
-    logger.info("train     on %s, %d epochs", session.device_name, settings.epochs)
+    logger.info("train     on %s, %d epochs", session.device_name, session.training.epochs)
     if keeper.resumed_at:
         logger.info("train     resumes at %s", keeper.resumed_at)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
@@ -69,12 +77,61 @@ def train(
             board.append(record)
             keeper.save_if_due()
     feedback.end()
-    model, best = session.fitted(), loop.best
-    model.save(folder / "model")
+    session.fitted().save(folder / "model")
     epochs.flush()  # if MLflow was away: the model is safe by now
     tracked.log_folder(folder / "tensorboard", "tensorboard")
-    figure = plot_losses(loop.history, best_epoch=best.epoch, primary=primary)
+    _record(session, tracked)
+    for best in loop.best:
+        logger.info("train     best %s", session.progress(best))
+    return Trained(folder / "model", session.facts() | start.facts)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A training about to begin; `sha256` is that of the model its weights are from, or empty."""
+
+    session: "TrainingSession"
+    sha256: str
+    facts: dict[str, str]
+
+
+def _start(
+    config: PipelineConfig, rows: SplitRows, encoded: EncodedData, tracked: "TrackedRun"
+) -> _Start:
+    """Open the splits, and choose the first weights."""
+    from pipeline_lib.fitting import TrainingSession
+    from pipeline_lib.tracking.registry import read_champion_of_split
+
+    champion, wants_champion = None, config.training.start_from == "champion"
+    if wants_champion:
+        champion = read_champion_of_split(tracked.client, config.name, rows.rule)
+    session = TrainingSession.start(
+        config,
+        encoded.read_encoder(),
+        encoded.read_target(),
+        encoded.path("train"),
+        encoded.path("val"),
+        champion=champion and champion.model,
+    )
+    if not wants_champion:
+        return _Start(session, "", {})
+    level, sha256 = logging.INFO, ""
+    if champion is None:
+        told = "fresh, for there is no champion yet"
+    elif session.carried is not None:
+        told, sha256 = f"champion v{champion.version}, {session.carried}", champion.sha256
+    else:
+        why_not = champion.problem or session.obstacle
+        told = f"fresh, for champion v{champion.version} cannot be used: {why_not}"
+        level = logging.WARNING
+    get_run_logger().log(level, "train     first weights: %s", told)
+    tracked.set_tags({"first_weights": told})
+    return _Start(session, sha256, {"first weights": told})
+
+
+def _record(session: "TrainingSession", tracked: "TrackedRun") -> None:
+    from pipeline_lib.evaluation.plots import plot_losses
+
+    figure = plot_losses(session.loop.history, primary=session.config.primary)
     tracked.log_figure(figure, "losses.png")
     tracked.log_metrics(session.best_metrics())
-    logger.info("train     best %s", session.progress(best))
-    return Trained(folder / "model", session.facts())

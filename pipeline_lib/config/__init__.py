@@ -27,6 +27,18 @@ from pipeline_lib.config.pipeline import (
     PromotionSettings,
     refuse_unknown_classes,
 )
+from pipeline_lib.config.schedules import (
+    ConstantSchedule,
+    CosineSchedule,
+    CosineWarmupSchedule,
+    ExponentialSchedule,
+    LambdaSchedule,
+    MultiStepSchedule,
+    OneCycleSchedule,
+    PlateauSchedule,
+    SchedulerSettings,
+    StepSchedule,
+)
 from pipeline_lib.config.sources import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.config.splits import (
     GroupSplit,
@@ -40,24 +52,14 @@ from pipeline_lib.config.training import (
     SGD,
     Adam,
     AdamW,
-    ConstantSchedule,
-    CosineSchedule,
-    CosineWarmupSchedule,
     CrossEntropy,
     EarlyStopping,
     EmbeddingMLPSettings,
-    ExponentialSchedule,
     Huber,
-    LambdaSchedule,
     LossSettings,
     ModelSettings,
-    MultiStepSchedule,
-    OneCycleSchedule,
     OptimizerSettings,
-    PlateauSchedule,
-    SchedulerSettings,
     SquaredError,
-    StepSchedule,
     TrainingSettings,
 )
 from pipeline_lib.config.validation import (

@@ -66,7 +66,7 @@ def config_yaml(config: PipelineConfig) -> str:
 def flat_settings(settings: Settings) -> dict[str, str]:
     """Return every value of settings as text under its dotted key.
 
-    >>> from pipeline_lib.config.training import StepSchedule
+    >>> from pipeline_lib.config.schedules import StepSchedule
     >>> flat_settings(StepSchedule(step_size=3))
     {'kind': 'step', 'step_size': '3', 'gamma': '0.1'}
     """

@@ -13,6 +13,7 @@ from pipeline_lib.config.columns import (
     HashColumn,
 )
 from pipeline_lib.config.data import DataSettings, Task
+from pipeline_lib.config.schedules import SchedulerSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.splits import HashSplit, Split, TimeSplit
 from pipeline_lib.config.training import (
@@ -20,7 +21,6 @@ from pipeline_lib.config.training import (
     EmbeddingMLPSettings,
     ModelSettings,
     OptimizerSettings,
-    SchedulerSettings,
     TrainingSettings,
 )
 from pipeline_lib.config.validation import ValidationSettings

@@ -1,12 +1,19 @@
-"""The network and how it learns: model, optimizer, learning-rate schedule, early stopping.
+"""The network and how it learns: model, optimizer, loss, early stopping.
 
 Adding one is a class here, a place in its union, and one `case` where it is built.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline_lib.config.schedules import (
+    ConstantSchedule,
+    CosineWarmupSchedule,
+    MultiStepSchedule,
+    SchedulerSettings,
+)
 from pipeline_lib.config.settings import Settings
 
 
@@ -73,110 +80,6 @@ class SGD(_Optimizer):
 OptimizerSettings = Annotated[Adam | AdamW | SGD, Field(discriminator="kind")]
 
 
-class ConstantSchedule(Settings):
-    """Keep the learning rate as it is."""
-
-    kind: Literal["none"] = "none"
-
-
-class LambdaSchedule(Settings):
-    """Multiply the learning rate by a named function of the epoch."""
-
-    kind: Literal["lambda"] = "lambda"
-    shape: Literal["power", "inverse", "inverse_sqrt", "linear"] = Field(
-        default="power",
-        description="with e epochs done: power rate^e; inverse 1/(1 + rate·e); "
-        "inverse_sqrt 1/√(1 + rate·e); linear from 1 to rate over all epochs",
-    )
-    rate: float = Field(default=0.95, gt=0, le=1, description="how fast it falls")
-
-
-class StepSchedule(Settings):
-    """Multiply the learning rate by `gamma` every `step_size` epochs."""
-
-    kind: Literal["step"] = "step"
-    step_size: int = Field(gt=0, description="epochs between two drops")
-    gamma: float = Field(default=0.1, gt=0, le=1, description="factor per drop")
-
-
-class MultiStepSchedule(Settings):
-    """Multiply the learning rate by `gamma` at each of the `milestones`."""
-
-    kind: Literal["multistep"] = "multistep"
-    milestones: tuple[Annotated[int, Field(gt=0)], ...] = Field(
-        min_length=1, description="epochs after which it drops, rising"
-    )
-    gamma: float = Field(default=0.1, gt=0, le=1, description="factor per drop")
-
-    @model_validator(mode="after")
-    def _milestones_rise(self) -> "MultiStepSchedule":
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must rise, not {list(self.milestones)}")
-        return self
-
-
-class ExponentialSchedule(Settings):
-    """Multiply the learning rate by `gamma` every epoch."""
-
-    kind: Literal["exponential"] = "exponential"
-    gamma: float = Field(default=0.95, gt=0, le=1, description="factor per epoch")
-
-
-class CosineSchedule(Settings):
-    """Let the learning rate fall along half a cosine over all epochs."""
-
-    kind: Literal["cosine"] = "cosine"
-    final_learning_rate: float = Field(
-        default=0.0, ge=0, description="where it would be after the last epoch"
-    )
-
-
-class PlateauSchedule(Settings):
-    """Multiply the learning rate by `factor` when the validation loss stops falling."""
-
-    kind: Literal["plateau"] = "plateau"
-    factor: float = Field(default=0.1, gt=0, lt=1, description="factor per drop")
-    patience: int = Field(default=10, ge=0, description="epochs without progress before a drop")
-    threshold: float = Field(default=1e-4, ge=0, description="relative fall that is progress")
-
-
-class OneCycleSchedule(Settings):
-    """Rise to the optimizer's learning rate, then fall far below, step by step (Smith 2018)."""
-
-    kind: Literal["onecycle"] = "onecycle"
-    warmup: float = Field(default=0.3, gt=0, lt=1, description="share of all steps that rise")
-    start_factor: float = Field(default=0.04, gt=0, le=1, description="first rate / peak")
-    final_factor: float = Field(default=4e-6, gt=0, le=1, description="last rate / peak")
-
-
-class CosineWarmupSchedule(Settings):
-    """Rise linearly over the first epochs, then fall along a cosine, step by step."""
-
-    kind: Literal["cosine_warmup"] = "cosine_warmup"
-    warmup_epochs: int = Field(default=5, ge=1, description="epochs of the rise")
-    start_factor: float = Field(default=0.01, gt=0, le=1, description="first rate / peak")
-    final_learning_rate: float = Field(
-        default=0.0, ge=0, description="where it would be after the last epoch"
-    )
-
-
-SchedulerSettings = Annotated[
-    ConstantSchedule
-    | LambdaSchedule
-    | StepSchedule
-    | MultiStepSchedule
-    | ExponentialSchedule
-    | CosineSchedule
-    | PlateauSchedule
-    | OneCycleSchedule
-    | CosineWarmupSchedule,
-    Field(discriminator="kind"),
-]
-
-
-ClassWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
-
-
 class CrossEntropy(Settings):
     """Cross entropy of classes."""
 
@@ -221,6 +124,16 @@ class TrainingSettings(Settings):
     """How the network learns. The epoch with the best validation gives the weights."""
 
     epochs: int = Field(default=100, ge=1, le=100_000, description="passes over the training rows")
+    start_from: Literal["scratch", "champion"] = Field(
+        default="scratch",
+        description="first weights: fresh ones, or those of the model in use where it fits",
+    )
+    warm_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="epochs when weights are the champion's; null: a quarter of `epochs`",
+    )
     batch_size: int | Literal["full"] = Field(
         default=64, description="rows per step, 2 or more; `full` takes all at once"
     )
@@ -242,11 +155,32 @@ class TrainingSettings(Settings):
         le=1024,
         description="parts in which a step's rows are computed, to need less memory",
     )
-    precision: Literal["float32", "bf16"] = Field(
-        default="float32", description="of activations; weights are float32"
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="of a moving average of all weights, step by step, as 0.999: it is validated "
+        "and kept in place of the weights themselves; null: none",
+    )
+    n_members: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="networks that differ in their seed, trained one after the other; "
+        "the model's answer is their mean",
+    )
+    precision: Literal["float32", "bf16", "fp16"] = Field(
+        default="float32",
+        description="of activations; weights are float32. fp16 scales the loss to keep small "
+        "gradients",
     )
     compile: bool = Field(
         default=False, description="torch.compile the network: a minute at the start, faster steps"
+    )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="replay compiled steps as CUDA graphs: for small batches on a GPU; elsewhere "
+        "no effect",
     )
     sparse_above: int | None = Field(
         default=100_000,
@@ -280,17 +214,39 @@ class TrainingSettings(Settings):
             raise ValueError(f"batch_size must be at least 2 or `full`, not {self.batch_size}")
         return self
 
+    @property
+    def n_warm_epochs(self) -> int:
+        """The number of epochs of a training that starts from the champion's weights."""
+        return self.warm_epochs or max(1, math.ceil(self.epochs / 4))
+
+    @model_validator(mode="after")
+    def _warm_epochs_have_a_champion(self) -> "TrainingSettings":
+        if self.warm_epochs is not None and self.start_from != "champion":
+            raise ValueError("`warm_epochs` needs `start_from: champion`")
+        return self
+
+    @model_validator(mode="after")
+    def _graphs_are_of_compiled_steps(self) -> "TrainingSettings":
+        if self.cuda_graphs and not self.compile:
+            raise ValueError("`cuda_graphs` needs `compile: true`")
+        return self
+
     @model_validator(mode="after")
     def _schedule_fits_the_epochs(self) -> "TrainingSettings":
+        self._refuse_unless_scheduled(self.epochs, "epochs")
+        if self.start_from == "champion":
+            self._refuse_unless_scheduled(self.n_warm_epochs, "warm_epochs")
+        return self
+
+    def _refuse_unless_scheduled(self, epochs: int, name: str) -> None:
         schedule = self.scheduler
-        if isinstance(schedule, MultiStepSchedule) and schedule.milestones[-1] >= self.epochs:
+        if isinstance(schedule, MultiStepSchedule) and schedule.milestones[-1] >= epochs:
             raise ValueError(
                 f"scheduler.milestones: {schedule.milestones[-1]} is never reached "
-                f"in {self.epochs} epochs"
+                f"in {epochs} {name}"
             )
-        if isinstance(schedule, CosineWarmupSchedule) and schedule.warmup_epochs >= self.epochs:
+        if isinstance(schedule, CosineWarmupSchedule) and schedule.warmup_epochs >= epochs:
             raise ValueError(
                 f"scheduler.warmup_epochs: {schedule.warmup_epochs} leaves nothing "
-                f"of {self.epochs} epochs"
+                f"of {epochs} {name}"
             )
-        return self

@@ -11,9 +11,17 @@ from pipeline_lib.training.loop import EpochRecord
 _TRAIN, _VAL, _BEST = "#8a8f98", "#1b7f4b", "#c0392b"
 
 
-def plot_losses(history: Sequence[EpochRecord], *, best_epoch: int, primary: str) -> Figure:
-    """Draw both losses and the primary metric over epochs, with the best epoch marked."""
-    epochs = [record.epoch for record in history]
+def plot_losses(history: Sequence[EpochRecord], *, primary: str) -> Figure:
+    """Draw both losses and the primary metric over epochs, with each member's best marked.
+
+    Epochs of several members follow each other.
+    """
+    epochs = list(range(1, len(history) + 1))
+    best = {
+        record.member: epoch
+        for epoch, record in zip(epochs, history, strict=True)
+        if record.is_best
+    }
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [r.train_loss for r in history], color=_TRAIN, label="train")
@@ -23,10 +31,13 @@ def plot_losses(history: Sequence[EpochRecord], *, best_epoch: int, primary: str
     right.plot(epochs, [r.primary for r in history], color=_VAL, label="val")
     right.set_title(primary)
     for axis in (left, right):
-        axis.axvline(best_epoch, color=_BEST, linewidth=1, linestyle=":", label="best epoch")
+        for epoch in best.values():
+            axis.axvline(epoch, color=_BEST, linewidth=1, linestyle=":", label="best epoch")
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.25)
-        axis.legend(frameon=False)
+        handles, names = axis.get_legend_handles_labels()
+        by_name = dict(zip(names, handles, strict=True))
+        axis.legend(by_name.values(), by_name.keys(), frameon=False)
     return figure
 
 

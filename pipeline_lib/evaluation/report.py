@@ -65,7 +65,8 @@ class DecisionRecord:
             parts += ["## The categories", self._categories()]
         if self.result.classes:
             parts += ["## Class by class", self._classes()]
-        parts += ["## The training", _bullets(self.training)]
+        training = {name: escape(text) for name, text in self.training.items()}
+        parts += ["## The training", _bullets(training)]
         parts += ["## Where to look", _bullets(self.links)]
         return "\n\n".join(parts) + "\n"
 

@@ -29,6 +29,16 @@ class EmbeddingMLP(nn.Module):
         x_num: ``(n_rows, n_numeric)`` float32;
         output: logits ``(n_rows, d_out)``.
 
+    Args:
+        cardinalities: codes per category column, reserved ones included.
+        n_numeric: width of `x_num`.
+        d_out: number of logits.
+        d_hidden: width of each block.
+        d_embedding_max: widest embedding.
+        dropout: p after each block.
+        dropout_embedding: p on the concatenated embeddings.
+        d_embeddings: width of each embedding, where `embedding_width` does not decide.
+
     Source: Guo & Berkhahn 2016, arXiv:1604.06737 (entity embeddings).
     """
 
@@ -42,9 +52,10 @@ class EmbeddingMLP(nn.Module):
         d_embedding_max: int = 50,
         dropout: float = 0.4,
         dropout_embedding: float = 0.4,
+        d_embeddings: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        widths = [embedding_width(n, d_embedding_max) for n in cardinalities]
+        widths = d_embeddings or [embedding_width(n, d_embedding_max) for n in cardinalities]
         self.embeddings = nn.ModuleList(
             nn.Embedding(n, width) for n, width in zip(cardinalities, widths, strict=True)
         )
@@ -61,6 +72,16 @@ class EmbeddingMLP(nn.Module):
             d_in = d_block
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(d_in, d_out)
+
+    @property
+    def tables(self) -> list[nn.Embedding]:
+        """The embedding of each category column."""
+        return [module for module in self.embeddings if isinstance(module, nn.Embedding)]
+
+    @property
+    def d_embeddings(self) -> tuple[int, ...]:
+        """The width of each embedding."""
+        return tuple(table.embedding_dim for table in self.tables)
 
     def forward(self, x_cat: Tensor, x_num: Tensor) -> Tensor:
         """Return logits."""
@@ -81,8 +102,7 @@ class EmbeddingMLP(nn.Module):
         Args:
             counts: training rows per code, for each column of `x_cat`; shape ``(cardinality,)``.
         """
-        for embed, held in zip(self.embeddings, counts, strict=True):
-            weight = embed.weight
-            assert isinstance(weight, Tensor)
+        for table, held in zip(self.tables, counts, strict=True):
+            weight = table.weight
             n_rows = held.to(weight)
             weight[n_rows == 0] = (n_rows @ weight) / n_rows.sum()

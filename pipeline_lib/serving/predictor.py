@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline_lib.config import Column, ModelSettings, NumberColumn, Task
 from pipeline_lib.data.contract import conform, require_columns
@@ -30,12 +30,13 @@ from pipeline_lib.encoding import (
     target_to_json,
 )
 from pipeline_lib.errors import ContractError, ModelError, Violation, examples
-from pipeline_lib.models import build_model
+from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.storage import Json, believed, publish, write_json
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.losses import probabilities
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
+_READABLE = (1, MODEL_VERSION)
 Rows = pd.DataFrame | pa.Table
 
 
@@ -74,14 +75,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A network with its encoder and target: everything that prediction needs."""
+    """Networks with their encoder and target: everything that prediction needs.
+
+    Several networks answer with the mean of their probabilities, or of their numbers.
+    """
 
     name: str
     task: Task
     settings: ModelSettings
     encoder: Encoder
     target: Target
-    network: nn.Module
+    networks: tuple[EmbeddingMLP, ...]
 
     def predict(self, rows: Rows) -> pd.DataFrame:
         """Predict raw rows.
@@ -126,10 +130,9 @@ class FittedModel:
         """
         with publish(Path(folder), {"kind": "evergreen model"}) as scratch:
             self.encoder.save(scratch)
-            weights = {
-                k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()
-            }
-            save_file(weights, scratch / "model.safetensors")
+            weights = nn.ModuleList(self.networks).state_dict()
+            plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+            save_file(plain, scratch / "model.safetensors")
             write_json(scratch / "model.json", self._spec())
 
     def _report_extra(self, rows: Rows) -> None:
@@ -144,17 +147,22 @@ class FittedModel:
         self, x_cat: npt.NDArray[np.int32], x_num: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         """Return probabilities, or outputs of a regression, for all rows."""
-        self.network.eval()
-        device = next(self.network.parameters()).device
+        device = next(self.networks[0].parameters()).device
         parts: list[npt.NDArray[np.float32]] = []
         for start in range(0, max(len(x_cat), 1), EVAL_BATCH_ROWS):
             rows = slice(start, start + EVAL_BATCH_ROWS)
-            logits = self.network(
-                torch.from_numpy(x_cat[rows]).to(device), torch.from_numpy(x_num[rows]).to(device)
+            inputs = (
+                torch.from_numpy(x_cat[rows]).to(device),
+                torch.from_numpy(x_num[rows]).to(device),
             )
-            out = logits if self.task == "regression" else probabilities(logits.cpu().double())
-            parts.append(out.cpu().numpy())
+            outputs = [self._outputs(network, *inputs) for network in self.networks]
+            mean = outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(dim=0)
+            parts.append(mean.cpu().numpy())
         return np.concatenate(parts)
+
+    def _outputs(self, network: nn.Module, x_cat: Tensor, x_num: Tensor) -> Tensor:
+        logits = network.eval()(x_cat, x_num)
+        return logits if self.task == "regression" else probabilities(logits.cpu().double())
 
     def _spec(self) -> dict[str, Json]:
         return {
@@ -163,6 +171,8 @@ class FittedModel:
             "task": self.task,
             "target": target_to_json(self.target),
             "model": self.settings.model_dump(mode="json"),
+            "d_embeddings": list(self.networks[0].d_embeddings),
+            "n_members": len(self.networks),
             "encoder": self.encoder.fingerprint(),
         }
 
@@ -177,26 +187,38 @@ def load_model(folder: str | Path) -> FittedModel:
     if believed(folder) is None:
         raise ModelError(f"{folder} holds no model, or its files are not those of its manifest")
     spec = cast("dict[str, Any]", json.loads((folder / "model.json").read_text("utf-8")))
-    if spec.get("version") != MODEL_VERSION:
+    if spec.get("version") not in _READABLE:
         raise ModelError(
             f"{folder}/model.json has version {spec.get('version')!r}, "
-            f"this code reads {MODEL_VERSION}"
+            f"this code reads {_READABLE[0]} to {_READABLE[-1]}"
         )
     encoder = Encoder.load(folder)
     if spec["encoder"] != encoder.fingerprint():
         raise ModelError(f"{folder}: the weights belong to another encoder")
     target = target_from_json(cast("dict[str, Any]", spec["target"]))
     settings = ModelSettings.model_validate(spec["model"])
-    network = build_model(
-        settings,
-        cardinalities=encoder.cardinalities,
-        n_numeric=encoder.n_numeric,
-        d_out=target.d_out,
+    networks = nn.ModuleList(
+        build_model(
+            settings,
+            cardinalities=encoder.cardinalities,
+            n_numeric=encoder.n_numeric,
+            d_out=target.d_out,
+            d_embeddings=cast("list[int] | None", spec.get("d_embeddings")),
+        )
+        for _ in range(int(spec.get("n_members", 1)))
     )
-    network.load_state_dict(load_file(folder / "model.safetensors"))
-    network.eval()
+    weights = load_file(folder / "model.safetensors")
+    if spec["version"] == 1:  # of one network, whose names had no number before them
+        weights = {f"0.{name}": value for name, value in weights.items()}
+    networks.load_state_dict(weights)
+    networks.eval()
     return FittedModel(
-        str(spec["name"]), cast("Task", spec["task"]), settings, encoder, target, network
+        str(spec["name"]),
+        cast("Task", spec["task"]),
+        settings,
+        encoder,
+        target,
+        tuple(cast("EmbeddingMLP", network) for network in networks),
     )
 
 

@@ -1,9 +1,10 @@
 """The curve of a training: a local file first, MLflow in batches.
 
 `epochs.jsonl` is the truth; a kill loses at most a line half written. MLflow gets the same
-records every 25 epochs or 5 seconds. Its timestamps are run start + epoch, so sending a record
-twice changes nothing. MLflow going away does not stop the training, nor slow it down: records wait
-for the next try, and a try that took a second is not repeated for ten.
+records every 25 epochs or 5 seconds. A record's step is its place among all epochs of all
+members, its timestamp run start + step, so that sending a record twice changes nothing. MLflow
+going away does not stop the training, nor slow it down: records wait for the next try, and a try
+that took a second is not repeated for ten.
 """
 
 import logging
@@ -44,7 +45,8 @@ class EpochLog:
         self, path: Path, run: TrackedRun, *, primary: Metric, history: Sequence[EpochRecord] = ()
     ) -> None:
         self._path, self._run, self._primary = path, run, primary
-        self._pending: list[EpochRecord] = list(history)
+        self._pending = list(enumerate(history, 1))
+        self._n_records = len(history)
         self._unwritten: list[EpochRecord] = list(history)
         self._flushed_at = time.monotonic()
         self._barred_until, self._has_warned = 0.0, False
@@ -64,7 +66,8 @@ class EpochLog:
 
     def append(self, record: EpochRecord) -> None:
         """Write a record to the file, and to MLflow when it is time."""
-        self._pending.append(record)
+        self._n_records += 1
+        self._pending.append((self._n_records, record))
         self._unwritten.append(record)
         self._try_to_write()
         now = time.monotonic()
@@ -101,12 +104,12 @@ class EpochLog:
         """
         while self._pending:
             batch = self._pending[:_MAX_RECORDS]
-            metrics = [metric for record in batch for metric in self._metrics(record)]
+            metrics = [metric for entry in batch for metric in self._metrics(*entry)]
             self._run.client.log_batch(self._run.run_id, metrics=metrics)
             del self._pending[: len(batch)]
         self._flushed_at = time.monotonic()
 
-    def _metrics(self, record: EpochRecord) -> list[MlflowMetric]:
+    def _metrics(self, step: int, record: EpochRecord) -> list[MlflowMetric]:
         values = {
             "train/loss": record.train_loss,
             "val/loss": record.val_loss,
@@ -116,5 +119,5 @@ class EpochLog:
         }
         if self._primary == "log_loss":
             del values["val/log_loss"]  # the loss itself
-        at = self._run.reference.start_ms + record.epoch
-        return [MlflowMetric(key, value, at, record.epoch) for key, value in values.items()]
+        at = self._run.reference.start_ms + step
+        return [MlflowMetric(key, value, at, step) for key, value in values.items()]

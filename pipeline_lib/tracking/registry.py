@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -33,6 +33,7 @@ class Champion:
     model: FittedModel | None
     split_rule: str
     problem: str = ""
+    sha256: str = ""
 
 
 def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
@@ -58,11 +59,24 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
     try:
         package = Path(download_artifacts(uri))
         folder = package / "artifacts" / "model"
-        if package_digest(folder) != found.tags.get("package.sha256"):
+        sha256 = package_digest(folder)
+        if sha256 != found.tags.get("package.sha256"):
             raise ModelError("it was changed after it was registered, or was made elsewhere")
-        return Champion(version, load_model(folder), split_rule)
+        return Champion(version, load_model(folder), split_rule, sha256=sha256)
     except (MlflowException, OSError, ModelError) as error:
         return Champion(version, None, split_rule, f"its files cannot be used: {first_line(error)}")
+
+
+def read_champion_of_split(client: MlflowClient, name: str, rule: str) -> Champion | None:
+    """Load the champion to start from; it comes without its model if it is of another split.
+
+    Then it may have learned from tonight's test rows, which would flatter what starts from it.
+    """
+    champion = read_champion(client, name)
+    if champion is None or champion.split_rule == rule:
+        return champion
+    problem = "it was made with another split and may have learned from tonight's test rows"
+    return replace(champion, model=None, problem=champion.problem or problem)
 
 
 def register_version(

@@ -2,17 +2,40 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Protocol
 
 from pipeline_lib.errors import TrainingError, first_line
 from pipeline_lib.training.checkpoint import discard_checkpoints, load_checkpoint, save_checkpoint
-from pipeline_lib.training.loop import TrainingLoop
 
 # A save that took a second is not repeated for twenty: at most 5 % of the time goes there.
 _PAUSE_PER_COST = 20
 
 _logger = logging.getLogger(__name__)
+
+
+class Resumable(Protocol):
+    """A training that can be saved between two steps: a `TrainingLoop`, or `Members`."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no step is half done."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where the training is, in words."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides how it goes on."""
+        ...
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state()` gave."""
+        ...
 
 
 class Keeper:
@@ -27,7 +50,7 @@ class Keeper:
     """
 
     def __init__(
-        self, loop: TrainingLoop, folder: Path, *, key: str, every_s: float, resume: bool = True
+        self, loop: Resumable, folder: Path, *, key: str, every_s: float, resume: bool = True
     ) -> None:
         self._loop, self._folder, self._key, self._every_s = loop, folder, key, every_s
         self._due_at, self._has_warned = 0.0, False
@@ -77,7 +100,4 @@ class Keeper:
         if found.state is None:
             return
         self._loop.resume(found.state)
-        done = int(found.state["step"])
-        self.resumed_at = f"epoch {self._loop.epoch}" + (f", step {done + 1}" if done else "")
-        if self._loop.has_ended:
-            self.resumed_at = f"the end, epoch {len(self._loop.history)}"
+        self.resumed_at = self._loop.place

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
+from pipeline_lib.training.averages import averaged
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
 from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
@@ -39,7 +40,7 @@ __all__ = ["EpochRecord", "Progress", "TensorSplit", "TrainingLoop"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did; `epoch` counts from 1, `primary` is the validation metric."""
+    """What one epoch of a member did; both count from 1; `primary` is the validation metric."""
 
     epoch: int
     train_loss: float
@@ -48,6 +49,7 @@ class EpochRecord:
     learning_rate: float
     epoch_s: float
     is_best: bool
+    member: int = 1
 
     def to_json(self) -> Mapping[str, int | float | bool]:
         """Return the fields by name."""
@@ -64,10 +66,17 @@ class Progress:
     n_steps: int
     rows_per_s: float
     left_s: float
+    member: int = 1
+    n_members: int = 1
 
     @property
     def share(self) -> float:
-        """Return the share of all epochs' steps, 0 to 1."""
+        """The share of all members' steps, 0 to 1."""
+        return (self.member - 1 + self.of_member) / self.n_members
+
+    @property
+    def of_member(self) -> float:
+        """The share of this member's steps, 0 to 1."""
         return (self.epoch - 1 + self.done / self.n_steps) / self.n_epochs
 
 
@@ -130,6 +139,8 @@ class TrainingLoop:
         ]
         loss = TaskLoss(task, training.loss, class_weights).to(train.device)
         self._stepper = Stepper(model, loss, self._optimizers, training, train.device)
+        decay = training.ema_decay
+        self._average = averaged(model, decay) if decay is not None else None
         monitors_loss = training.monitor == "loss"
         self._sign = 1.0 if monitors_loss or primary in LOWER_IS_BETTER else -1.0
         self._best: EpochRecord | None = None
@@ -164,6 +175,13 @@ class TrainingLoop:
         return not self._guard.busy
 
     @property
+    def place(self) -> str:
+        """Where the training is, in words."""
+        if self.has_ended:
+            return f"the end, epoch {len(self.history)}"
+        return f"epoch {self.epoch}" + (f", step {self._at_step + 1}" if self._at_step else "")
+
+    @property
     def has_ended(self) -> bool:
         """Whether the last epoch is over, or early stopping has stopped."""
         stopping, done = self._training.early_stopping, len(self.history)
@@ -189,7 +207,8 @@ class TrainingLoop:
             "best": dict(self._best.to_json()) if self._best else None,
             "best_weights": self._best_weights,
             "progress": list(self._progress),
-            "accumulation": self._stepper.accumulation,
+            "stepper": self._stepper.state(),
+            "average": self._average.state_dict() if self._average else {},
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -208,7 +227,9 @@ class TrainingLoop:
             optimizer.load_state_dict(saved)
         for schedule, saved in zip(self._schedules, state["schedules"], strict=True):
             schedule.load_state_dict(saved)
-        self._stepper.accumulation = int(state["accumulation"])
+        self._stepper.resume(state["stepper"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
         """Train, yielding a record after each epoch; restore the best weights at the end.
@@ -245,7 +266,7 @@ class TrainingLoop:
         )
         if self._best is None or self._level(record) < self._level(self._best):
             record = EpochRecord(**{**asdict(record), "is_best": True})
-            self._best, self._best_weights = record, copy.deepcopy(self.model.state_dict())
+            self._best, self._best_weights = record, copy.deepcopy(self._judged.state_dict())
         stopping, level = self._training.early_stopping, self._level(record)
         if stopping is not None and level < self._progress[1] - stopping.min_delta:
             self._progress = (epoch, level)
@@ -270,6 +291,8 @@ class TrainingLoop:
             self._losses[step], self._masses[step] = loss, mass
             for schedule in self._schedules:
                 schedule.after_step()
+            if self._average is not None:
+                self._average.update_parameters(self.model)
             self._at_step = step + 1
             now = time.perf_counter()
             self._seconds = before + now - started
@@ -299,6 +322,8 @@ class TrainingLoop:
         if not bool(finite.all()):
             step = self._n_looked + int((~finite).nonzero()[0])
             self._refuse(step, self._rate if rate is None else rate)
+        if self._stepper.is_lost:
+            self._refuse(self._at_step - 1, self._rate if rate is None else rate)
         self._n_looked = self._at_step
 
     def _refuse(self, step: int, rate: float) -> None:
@@ -326,10 +351,10 @@ class TrainingLoop:
     @torch.no_grad()
     def _validate(self, epoch: int, rate: float) -> tuple[float, float]:
         """Return loss and primary metric on the validation rows."""
-        self.model.eval()
+        judged = self._judged.eval()
         total = 0.0
         for batch in self._val.in_order(EVAL_BATCH_ROWS):
-            logits = self.model(batch.x_cat, batch.x_num)
+            logits = judged(batch.x_cat, batch.x_num)
             total += float(self._val_loss.summed(logits, batch.y))
             self._metric.update(logits, batch.y)
         val_loss = total / self._val.n_rows
@@ -341,6 +366,11 @@ class TrainingLoop:
         """Return the monitored figure, turned so that lower is better; NaN is the worst."""
         value = record.val_loss if self._training.monitor == "loss" else record.primary
         return math.inf if math.isnan(value) else self._sign * value
+
+    @property
+    def _judged(self) -> nn.Module:
+        """The network that is validated and kept: the average of the weights, if there is one."""
+        return self._average.module if self._average is not None else self.model
 
     @property
     def _rate(self) -> float:

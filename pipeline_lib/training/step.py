@@ -2,9 +2,10 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -16,6 +17,8 @@ from pipeline_lib.training.rows import TensorSplit
 
 # A step that does not fit is cut in halves so many times.
 _MAX_HALVINGS = 6
+# Half precision's scale starts at 65,536 and is halved when gradients overflow.
+_LEAST_SCALE = 2.0**-20
 
 _logger = logging.getLogger(__name__)
 
@@ -40,9 +43,15 @@ class Stepper:
         device: torch.device,
     ) -> None:
         self._model, self._loss, self._optimizers = model, loss, optimizers
-        self._forward = torch.compile(model) if training.compile else model
+        self._forward: nn.Module | Callable[[Tensor, Tensor], Tensor] = model
+        if training.compile:
+            mode = "reduce-overhead" if training.cuda_graphs else None
+            self._forward = torch.compile(model, mode=mode)
+        self._uses_graphs = training.cuda_graphs
         self._clip_norm, self._precision = training.clip_norm, training.precision
         self._device = device
+        is_half = training.precision == "fp16"
+        self._scaler = torch.amp.GradScaler(device.type, enabled=is_half)
         self._parameters, self._buffers = list(model.parameters()), list(model.buffers())
         self.accumulation = training.accumulation
 
@@ -70,15 +79,34 @@ class Stepper:
         mass = self._loss.mass(batch.y)
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             loss = self._gradients(batch, mass, seed)
+        for optimizer in self._optimizers:
+            self._scaler.unscale_(optimizer)
         norm = self._norm()
-        health = loss + 0 * norm
+        # In half precision gradients overflow now and then: the scaler leaves such a step out.
+        health = loss if self._scaler.is_enabled() else loss + 0 * norm
         if may_take is not None:
             may_take(health)
         if self._clip_norm is not None:
             self._scale_gradients(torch.clamp(self._clip_norm / (norm + 1e-6), max=1.0))
         for optimizer in self._optimizers:
-            optimizer.step()
+            self._scaler.step(optimizer)
+        self._scaler.update()
         return health, mass
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no loss is small enough any more for half precision's gradients."""
+        return self._scaler.is_enabled() and self._scaler.get_scale() < _LEAST_SCALE
+
+    def state(self) -> dict[str, Any]:
+        """Return what decides how the next step is made, beside weights and optimizers."""
+        return {"accumulation": self.accumulation, "scaler": self._scaler.state_dict()}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.accumulation = int(state["accumulation"])
+        if state["scaler"]:
+            self._scaler.load_state_dict(dict(state["scaler"]))
 
     def _gradients(self, batch: TensorSplit, mass: Tensor | int, seed: int) -> Tensor:
         """Leave the batch's gradients in the weights; return its mean loss."""
@@ -104,18 +132,21 @@ class Stepper:
             optimizer.zero_grad(set_to_none=True)
         total: Tensor | None = None
         for part in _parts(batch, self.accumulation):
+            if self._uses_graphs:
+                torch.compiler.cudagraph_mark_step_begin()
             with self._autocast():
                 logits = self._forward(part.x_cat, part.x_num)
             loss = self._loss.summed(logits.float(), part.y) / mass
-            loss.backward()
+            self._scaler.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         return total
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self._precision == "bf16":
-            return torch.autocast(self._device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+        if self._precision == "float32":
+            return contextlib.nullcontext()
+        half = torch.bfloat16 if self._precision == "bf16" else torch.float16
+        return torch.autocast(self._device.type, half)
 
     def _norm(self) -> Tensor:
         """Return the length of all gradients together; of a sparse one its values count."""

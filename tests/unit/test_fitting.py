@@ -1,6 +1,8 @@
 """From a config and a table to a model, repeatable to the bit."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,25 +11,14 @@ import torch
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
+from pipeline_lib.encoding import Encoder
 from pipeline_lib.errors import ContractError, NonFiniteLossError
-from pipeline_lib.fitting import TrainingSession, split_rows
+from pipeline_lib.fitting import split_rows, start_on_rows
+from pipeline_lib.training.loop import Progress
+from pipeline_lib.training.rows import TensorSplit
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
-
-
-def _session(config: PipelineConfig, table: pa.Table) -> TrainingSession:
-    train, val, _ = split_rows(table, config)
-    encoder = Encoder.fit(train, config.columns, today="2026-01-01")
-    target = fit_target(config.data, train["label"], table["label"])
-    return TrainingSession.start(
-        config,
-        encoder,
-        target,
-        EncodedSplit.of(train, encoder, target),
-        EncodedSplit.of(val, encoder, target),
-    )
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(
@@ -35,7 +26,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
 ) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         config = table_config(training={"seed": seed}, model={"dropout": 0.2})
-        return fit(config, toy_table(200)).network.state_dict()
+        return fit(config, toy_table(200)).networks[0].state_dict()
 
     one, same, other = weights(0), weights(0), weights(1)
 
@@ -76,7 +67,7 @@ def test_test_rows_have_no_part_in_the_model(
     one, two = fit(config, known), fit(config, other)
 
     assert one.encoder.fingerprint() == two.encoder.fingerprint()
-    pairs = zip(one.network.parameters(), two.network.parameters(), strict=True)
+    pairs = zip(one.networks[0].parameters(), two.networks[0].parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -152,13 +143,13 @@ def test_the_twenty_rows_that_are_the_least_can_be_learned_from(
 
 def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(training={"epochs": 4})
-    session = _session(config, toy_table(200))
+    session = start_on_rows(config, toy_table(200))
 
     history = list(session.epochs())
     facts, figures = session.facts(), session.best_metrics()
 
     best = min(history, key=lambda record: record.val_loss)
-    n_weights = sum(p.numel() for p in session.fitted().network.parameters())
+    n_weights = sum(p.numel() for p in session.fitted().networks[0].parameters())
     assert session.progress(history[0]).startswith("epoch 1/4  train loss ")
     assert facts["model"] == f"embedding_mlp, {n_weights:,} weights"
     assert f"the best was {best.epoch}" in facts["epochs"]
@@ -168,16 +159,93 @@ def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTab
     assert figures["rows_per_s"] > 0
 
 
+def test_a_training_from_the_champion_starts_where_the_champion_ended(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    table = toy_table(400)
+    cold = start_on_rows(table_config(training={"epochs": 40}), table)
+    list(cold.epochs())
+
+    config = table_config(training={"epochs": 40, "start_from": "champion"})
+    warm = start_on_rows(config, table, champion=cold.fitted())
+    first, *_ = history = list(warm.epochs())
+
+    assert len(history) == 10
+    assert first.val_loss < cold.loop.history[9].val_loss
+    assert first.val_loss == pytest.approx(cold.loop.best[0].val_loss, rel=0.5)
+
+
+def test_members_start_from_the_champions_members_in_turn(
+    table_config: MakeConfig, toy_table: MakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = toy_table(200)
+    champion = fit(table_config(training={"n_members": 2}), table)
+
+    config = table_config(training={"n_members": 3, "start_from": "champion", "warm_epochs": 1})
+    session = start_on_rows(config, table, champion=champion)
+    starts: list[torch.Tensor] = []
+
+    def note_the_start(now: Progress) -> None:
+        if now.member > len(starts):
+            starts.append(session.network.head.weight.detach().clone())
+
+    monkeypatch.setattr("pipeline_lib.training.loop._PULSE_S", 0.0)
+    list(session.epochs(note_the_start))
+
+    # a step of Adam moves a weight by the learning rate, 0.01
+    for start, number in zip(starts, (0, 1, 0), strict=True):
+        assert (start - champion.networks[number].head.weight).abs().max() < 0.011
+        assert (start - champion.networks[1 - number].head.weight).abs().max() > 0.05
+    assert len(session.fitted().networks) == 3
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"model": {"d_hidden": [9]}}, r"its network has d_hidden \[8\], the config \[9\]"),
+        ({"model": {"d_embedding_max": 7}}, "its network has d_embedding_max 50, the config 7"),
+        (
+            {"data": {"target": "color"}, "columns": {"size": {"kind": "number"}}},
+            r"it predicts 'label' \(multiclass\), not 'color' \(multiclass\)",
+        ),
+        (
+            {
+                "columns": {
+                    "color": {"kind": "hash", "n_buckets": 8},
+                    "size": {"kind": "number", "nullable": True},
+                }
+            },
+            "it shares no column with the config",
+        ),
+    ],
+)
+def test_a_champion_that_does_not_fit_is_told_and_the_weights_are_fresh(
+    table_config: MakeConfig, toy_table: MakeTable, sections: dict[str, Any], told: str
+) -> None:
+    table = toy_table(200)
+    champion = fit(table_config(), table)
+    warm = {"training": {"start_from": "champion"}}
+
+    session = start_on_rows(table_config(**sections, **warm), table, champion=champion)
+
+    assert session.carried is None
+    assert re.search(told, session.obstacle)
+    fresh = start_on_rows(table_config(**sections), table)
+    assert torch.equal(session.network.head.weight, fresh.network.head.weight)
+    assert len(list(session.epochs())) == 3
+
+
 def test_a_fitted_model_treats_an_unseen_word_as_an_average_one(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    session = _session(table_config(), toy_table(200))
+    session = start_on_rows(table_config(), toy_table(200))
     list(session.epochs())
 
     model = session.fitted()
 
+    assert isinstance(session.train, TensorSplit)
     x_cat = session.train.x_cat[:, 0].long()
-    weight = model.network.get_parameter("embeddings.0.weight")
+    weight = model.networks[0].get_parameter("embeddings.0.weight")
     torch.testing.assert_close(weight[0], weight[x_cat].mean(dim=0))
     torch.testing.assert_close(weight[1], weight[0])
 

@@ -16,7 +16,8 @@ from pipeline_lib.config import (
     flat_settings,
     load_config,
 )
-from pipeline_lib.config.training import SGD, AdamW, CosineSchedule, EmbeddingMLPSettings
+from pipeline_lib.config.schedules import CosineSchedule
+from pipeline_lib.config.training import SGD, AdamW, EmbeddingMLPSettings
 from pipeline_lib.errors import ConfigError
 
 MakeConfig = Callable[..., PipelineConfig]

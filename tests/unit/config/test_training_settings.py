@@ -22,8 +22,13 @@ def _weights(**weights: float) -> dict[str, Any]:
         ("epochs", -1),
         ("epochs", 100_001),
         ("epochs", 1.5),
-        ("precision", "fp16"),
         ("precision", "float16"),
+        ("ema_decay", 0),
+        ("ema_decay", 1),
+        ("n_members", 0),
+        ("n_members", 65),
+        ("start_from", "challenger"),
+        ("warm_epochs", 0),
         ("clip_norm", 0),
         ("clip_norm", -1.0),
         ("clip_norm", float("inf")),
@@ -171,3 +176,35 @@ def test_without_declared_classes_a_weight_of_any_name_waits_for_the_rows(
     config = table_config(training={"loss": _weights(smaller=3.0)})
 
     assert config.training.model_dump()["loss"]["class_weights"] == {"smaller": 3.0}
+
+
+def test_a_warm_start_takes_a_quarter_of_the_epochs_unless_it_says_how_many() -> None:
+    assert TrainingSettings(epochs=10, start_from="champion").n_warm_epochs == 3
+    assert TrainingSettings(epochs=1, start_from="champion").n_warm_epochs == 1
+    assert TrainingSettings(epochs=10, start_from="champion", warm_epochs=7).n_warm_epochs == 7
+
+
+def test_warm_epochs_without_a_champion_to_start_from_are_refused() -> None:
+    with pytest.raises(ValidationError, match="`warm_epochs` needs `start_from: champion`"):
+        TrainingSettings(warm_epochs=5)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "told"),
+    [
+        ({"kind": "multistep", "milestones": [9]}, "9 is never reached in 5 warm_epochs"),
+        ({"kind": "cosine_warmup", "warmup_epochs": 5}, "5 leaves nothing of 5 warm_epochs"),
+    ],
+)
+def test_a_schedule_must_fit_the_epochs_of_a_warm_start_too(
+    scheduler: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told):
+        TrainingSettings.model_validate(
+            {"epochs": 20, "start_from": "champion", "scheduler": scheduler}
+        )
+
+
+def test_cuda_graphs_of_steps_that_are_not_compiled_are_refused() -> None:
+    with pytest.raises(ValidationError, match="`cuda_graphs` needs `compile: true`"):
+        TrainingSettings(cuda_graphs=True)

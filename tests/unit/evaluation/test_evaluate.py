@@ -68,10 +68,10 @@ def make_fitted(table_config: MakeConfig, toy_table: MakeTable) -> Callable[[str
 
 def _broken(model: FittedModel) -> FittedModel:
     """Return the model with weights that are no numbers."""
-    network = copy.deepcopy(model.network)
+    network = copy.deepcopy(model.networks[0])
     with torch.no_grad():
         network.get_parameter("head.weight").fill_(float("nan"))
-    return dataclasses.replace(model, network=network)
+    return dataclasses.replace(model, networks=(network,))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])

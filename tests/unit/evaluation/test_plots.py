@@ -10,15 +10,31 @@ from pipeline_lib.training.loop import EpochRecord
 
 
 def test_the_loss_plot_has_both_losses_the_metric_and_the_best_epoch() -> None:
-    history = [EpochRecord(i, 1 / i, 2 / i, i / 10, 0.1, 0.5, is_best=True) for i in (1, 2, 3)]
+    history = [EpochRecord(i, 1 / i, 2 / i, i / 10, 0.1, 0.5, is_best=i < 3) for i in (1, 2, 3)]
 
-    left, right = plot_losses(history, best_epoch=2, primary="macro_f1").axes
+    left, right = plot_losses(history, primary="macro_f1").axes
 
     curves = {str(line.get_label()): np.asarray(line.get_ydata()) for line in left.lines}
     np.testing.assert_allclose(curves["train"], [1, 1 / 2, 1 / 3])
     np.testing.assert_allclose(curves["val"], [2, 1, 2 / 3])
     assert right.get_title() == "macro_f1"
     assert [list(line.get_xdata()) for line in left.lines][-1] == [2, 2]
+
+
+def test_epochs_of_several_members_follow_each_other_and_each_has_its_best() -> None:
+    history = [
+        EpochRecord(epoch, 1.0, 1.0, 0.5, 0.1, 0.5, is_best=epoch == 1, member=member)
+        for member in (1, 2)
+        for epoch in (1, 2)
+    ]
+
+    left, _ = plot_losses(history, primary="macro_f1").axes
+
+    assert list(left.lines[0].get_xdata()) == [1, 2, 3, 4]
+    assert [list(line.get_xdata()) for line in left.lines[2:]] == [[1, 1], [3, 3]]
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["train", "val", "best epoch"]
 
 
 def test_every_cell_of_a_confusion_matrix_shows_its_count() -> None:

@@ -1,5 +1,6 @@
 """Raw rows as people have them go in; labels, probabilities and counts of the unseen come out."""
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 
 from pipeline_lib import fit, load_model
@@ -96,7 +98,7 @@ def test_probabilities_are_the_softmax_of_the_networks_logits(model: FittedModel
     x_cat = torch.from_numpy(model.encoder.encode_categories(rows))
     x_num = torch.from_numpy(model.encoder.encode_numbers(rows))
     with torch.no_grad():
-        logits = model.network.eval()(x_cat, x_num).double().numpy()
+        logits = model.networks[0].eval()(x_cat, x_num).double().numpy()
 
     frame = model.predict(rows)
 
@@ -421,7 +423,44 @@ def test_a_model_with_a_file_that_changed_is_refused(
         load_model(tmp_path / "model")
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_several_networks_answer_with_the_mean_of_their_probabilities(
+    table_config: MakeConfig, toy_table: MakeTable, tmp_path: Path
+) -> None:
+    rows = _rows(["red", "blue", "teal"])
+    three = fit(table_config(training={"n_members": 3}), toy_table(200))
+    names = [name for name in three.predict(rows).columns if name.startswith("probability_")]
+
+    each = [
+        dataclasses.replace(three, networks=(network,)).predict(rows)[names].to_numpy()
+        for network in three.networks
+    ]
+    three.save(tmp_path / "model")
+
+    answered = load_model(tmp_path / "model").predict(rows)[names].to_numpy()
+    np.testing.assert_allclose(answered, np.mean(each, axis=0), atol=1e-7)
+    assert np.ptp(each, axis=0).max() > 1e-3  # they differ
+
+
+def test_a_model_of_version_1_answers_as_it_always_did(tmp_path: Path, model: FittedModel) -> None:
+    model.save(tmp_path / "model")
+    spec = json.loads((tmp_path / "model" / "model.json").read_text())
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+
+    with publish(tmp_path / "earlier", {}) as scratch:
+        for name in ("encoder.json", "categories.parquet"):
+            shutil.copy(tmp_path / "model" / name, scratch)
+        named = {name.removeprefix("0."): value for name, value in weights.items()}
+        save_file(named, scratch / "model.safetensors")
+        earlier = {k: v for k, v in spec.items() if k not in {"d_embeddings", "n_members"}}
+        (scratch / "model.json").write_text(json.dumps({**earlier, "version": 1}))
+    rows = _rows(["red", "blue", "teal"])
+
+    pd.testing.assert_frame_equal(
+        load_model(tmp_path / "earlier").predict(rows), model.predict(rows)
+    )
+
+
+@pytest.mark.parametrize("version", [0, 3, None, "1"])
 def test_a_model_of_another_version_is_refused(
     tmp_path: Path, model: FittedModel, version: int | str | None
 ) -> None:
@@ -433,7 +472,7 @@ def test_a_model_of_another_version_is_refused(
             shutil.copy(file, scratch)
         (scratch / "model.json").write_text(json.dumps({**spec, "version": version}))
 
-    with pytest.raises(ModelError, match=rf"has version {version!r}, this code reads 1"):
+    with pytest.raises(ModelError, match=rf"has version {version!r}, this code reads 1 to 2"):
         load_model(tmp_path / "foreign")
 
 

@@ -141,7 +141,7 @@ def test_another_model_of_the_same_run_key_is_another_version(
     promote(client, first.version)
     model = load_model(first.folder)
     with torch.no_grad():
-        next(model.network.parameters()).add_(1.0)
+        next(model.networks[0].parameters()).add_(1.0)
     model.save(first.folder)
 
     second = register_version(first.run, "registry_same_key", first.uri, first.folder, {})

@@ -394,5 +394,6 @@ def test_a_record_as_json_has_every_field_by_name() -> None:
         "learning_rate",
         "epoch_s",
         "is_best",
+        "member",
     }
     assert record.epoch_s > 0

@@ -98,6 +98,22 @@ def test_a_stopped_training_ends_with_the_weights_of_an_unbroken_one(
         assert {**ours.to_json(), "epoch_s": 0} == {**theirs.to_json(), "epoch_s": 0}
 
 
+@pytest.mark.parametrize("training", [{"ema_decay": 0.9}, {"precision": "fp16"}], ids=str)
+@pytest.mark.parametrize("n_steps", [7, 10])
+def test_averaged_weights_and_the_scale_of_half_precision_go_on_where_they_were(
+    tmp_path: Path, training: dict[str, Any], n_steps: int
+) -> None:
+    weights = _train(_loop(**training))
+    _stopped_after(n_steps, tmp_path, **training)
+
+    loop = _loop(**training)
+    keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
+    again = _train(loop)
+
+    assert keeper.resumed_at
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     first = _loop()
     with Keeper(first, tmp_path, key="k", every_s=1000):

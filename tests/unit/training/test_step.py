@@ -324,6 +324,70 @@ def test_bf16_stays_near_float32_over_many_steps() -> None:
     torch.testing.assert_close(_weights(network), _weights(twin), rtol=0, atol=2**-7)
 
 
+def test_fp16_stays_near_float32_over_many_steps_and_keeps_weights_in_32_bits() -> None:
+    adam = {"kind": "adam", "learning_rate": 0.01}
+    losses: dict[str, list[float]] = {}
+    for precision in ("float32", "fp16"):
+        network, batch = _network(), _batch()
+        stepper = _stepper(network, precision=precision, optimizer=adam)
+        losses[precision] = [float(stepper.step(batch, seed=i)[0]) for i in range(60)]
+        assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+
+    assert losses["fp16"] == pytest.approx(losses["float32"], rel=0.02)
+    assert losses["fp16"][-1] < losses["fp16"][0] / 1.5
+
+
+def test_gradients_too_small_for_fp16_arrive_because_the_loss_is_scaled() -> None:
+    class Faint(nn.Module):
+        """Its gradient is lost in 16 bits: the least number they hold is 6e-8."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x_cat: Tensor, x_num: Tensor) -> Tensor:
+            return self.layer(x_num * 1e-3) * 1e-3
+
+    batch = _batch(n_classes=0)
+    torch.manual_seed(0)
+    network = Faint()
+    _, twin = _torchs(network, batch, lambda out, y: functional.mse_loss(out[:, 0], y) * 1e-3)
+    stepper = _stepper(network, task="regression", loss=None, precision="fp16")
+    before = stepper._loss.summed
+    stepper._loss.summed = lambda logits, y: before(logits, y) * 1e-3  # type: ignore[method-assign]
+
+    stepper.step(batch, seed=0)
+
+    expected = _gradients(twin)["layer.weight"]
+    assert float(expected.abs().max()) < 1e-6
+    torch.testing.assert_close(_gradients(network)["layer.weight"], expected, rtol=0.02, atol=1e-12)
+
+
+def test_a_step_whose_gradients_overflow_in_fp16_is_left_out_and_the_scale_halved() -> None:
+    network = _network()
+    stepper = _stepper(network, precision="fp16")
+    stepper._scaler.load_state_dict({**stepper._scaler.state_dict(), "scale": 2.0**120})
+    before = _weights(network)
+
+    loss, _ = stepper.step(_batch(), seed=0)
+
+    assert torch.isfinite(loss)
+    assert all(torch.equal(before[name], value) for name, value in _weights(network).items())
+    assert stepper.state()["scaler"]["scale"] == 2.0**119
+    assert not stepper.is_lost
+
+
+def test_fp16_is_lost_when_gradients_overflow_at_any_scale() -> None:
+    network = Steep()
+    stepper = _stepper(network, task="binary", precision="fp16")
+    batch = _batch(n_classes=2)
+
+    for seed in range(40):
+        stepper.step(batch, seed=seed)
+
+    assert stepper.is_lost
+
+
 def test_the_seed_of_a_step_decides_its_dropout_and_leaves_torchs_random_state() -> None:
     batch = _batch()
 

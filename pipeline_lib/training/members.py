@@ -1,0 +1,110 @@
+"""Several networks trained one after the other; one is the common case."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from pipeline_lib.training.loop import EpochRecord, Progress, TrainingLoop
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A member with its best weights; its optimizer's memory is free again."""
+
+    model: nn.Module
+    history: list[EpochRecord]
+
+
+class Members:
+    """Trains networks that differ in their seed alone, as one training.
+
+    Args:
+        make: gives the loop of a member, by its number from 1, with fresh weights.
+        n_members: how many there are.
+    """
+
+    def __init__(self, make: Callable[[int], TrainingLoop], n_members: int = 1) -> None:
+        self._make, self._n = make, n_members
+        self._trained: list[_Trained] = []
+        self._loop = make(1)
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The networks so far; the last one is being trained."""
+        return (*(member.model for member in self._trained), self._loop.model)
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """The records of all epochs of all members."""
+        earlier = [record for member in self._trained for record in member.history]
+        return [*earlier, *(self._noted(record) for record in self._loop.history)]
+
+    @property
+    def best(self) -> tuple[EpochRecord, ...]:
+        """The record of each member's best epoch so far."""
+        by_member = {record.member: record for record in self.history if record.is_best}
+        return tuple(by_member.values())
+
+    @property
+    def batch_rows(self) -> int:
+        """The number of rows of a full batch."""
+        return self._loop.batch_rows
+
+    @property
+    def place(self) -> str:
+        """Where the training is, in words."""
+        member = f"member {len(self._trained) + 1} of {self._n}, " if self._n > 1 else ""
+        return member + self._loop.place
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no step is half done, so that `state()` may be saved."""
+        return self._loop.is_whole
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides how the training goes on; see `TrainingLoop.state`."""
+        trained = [
+            {
+                "history": [dict(record.to_json()) for record in member.history],
+                "model": member.model.state_dict(),
+            }
+            for member in self._trained
+        ]
+        return {"trained": trained, "loop": self._loop.state()}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state()` gave, before the first epoch is asked for."""
+        for member in state["trained"]:
+            model = self._loop.model.eval()
+            model.load_state_dict(member["model"])
+            history = [EpochRecord(**record) for record in member["history"]]
+            self._trained.append(_Trained(model, history))
+            self._loop = self._make(len(self._trained) + 1)
+        self._loop.resume(state["loop"])
+
+    def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
+        """Train, yielding a record after each epoch of each member; see `TrainingLoop.epochs`."""
+        for member in range(len(self._trained) + 1, self._n + 1):
+            pulse = None if on_pulse is None else self._pulse_of(member, on_pulse)
+            for record in self._loop.epochs(pulse):
+                yield self._noted(record)
+            if member < self._n:
+                self._trained.append(
+                    _Trained(self._loop.model, [self._noted(r) for r in self._loop.history])
+                )
+                self._loop = self._make(member + 1)
+
+    def _noted(self, record: EpochRecord) -> EpochRecord:
+        return replace(record, member=len(self._trained) + 1)
+
+    def _pulse_of(
+        self, member: int, on_pulse: Callable[[Progress], None]
+    ) -> Callable[[Progress], None]:
+        def pulse(now: Progress) -> None:
+            whole_s = now.left_s / max(1 - now.of_member, 1e-9)
+            left_s = now.left_s + (self._n - member) * whole_s
+            on_pulse(replace(now, left_s=left_s, member=member, n_members=self._n))
+
+        return pulse
