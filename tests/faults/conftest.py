@@ -151,6 +151,32 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     yield from _running(server)
 
 
+@pytest.fixture(scope="module")
+def worker(prefect_server: Server) -> Iterator[Callable[[Path], Server]]:
+    """Return a function that deploys to the Prefect server and starts a worker for a home."""
+    started: list[Server] = []
+
+    def start(home: Path) -> Server:
+        home.mkdir(parents=True)
+        environment = {
+            **prefect_server.environment,
+            "PREFECT_API_URL": f"{prefect_server.url}/api",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "EVERGREEN_HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        deploy = [sys.executable, "-m", "evergreen", "deploy"]
+        subprocess.run(deploy, cwd=PROJECT, env=environment, check=True, capture_output=True)
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "evergreen"]
+        started.append(Server(command, "", "", environment, home / "worker.log"))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
 def _running(server: Server) -> Iterator[Server]:
     server.start()
     try:
