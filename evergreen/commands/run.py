@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from evergreen.environment import prepare_prefect
 from pipeline_lib.config import load_config
+from pipeline_lib.errors import EvergreenError, ServerError
 
 if TYPE_CHECKING:
     from flows.outcome import Outcome
@@ -52,19 +53,21 @@ def run(
     from evergreen.prefect_server import require_server, server_url, start_own_server
     from flows.retrain import retrain
 
+    logging.raiseExceptions = False  # Prefect's handler would print each line that it cannot send
     with _told_how_to_go_on(resume), nullcontext() if json_ else _progress_told():
         if server_url() is None:
             start_own_server()
         else:
             require_server()
-        state = retrain(
-            str(config),
-            assignments=set_,
-            force=force,
-            run_date=run_date,
-            resume=resume,
-            return_state=True,
-        )
+        with _told_if_the_server_went():
+            state = retrain(
+                str(config),
+                assignments=set_,
+                force=force,
+                run_date=run_date,
+                resume=resume,
+                return_state=True,
+            )
     outcome = cast("Outcome", state.result())
     if json_:
         print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
@@ -109,6 +112,23 @@ def _told_how_to_go_on(resume: bool) -> Generator[None]:
     except KeyboardInterrupt as error:
         how = "run the same command again" if resume else "run it again without --no-resume"
         error.add_note(f"{how} to go on")
+        raise
+
+
+@contextmanager
+def _told_if_the_server_went() -> Generator[None]:
+    """Say it in our words when the engine fails because its server has gone."""
+    from evergreen.prefect_server import require_server, server_url
+
+    try:
+        yield
+    except Exception as error:
+        if server_url() is not None and not isinstance(error, EvergreenError):
+            try:
+                require_server()
+            except ServerError as gone:
+                kept = "What was done is kept: run the same command again to go on."
+                raise ServerError(f"{gone} {kept}") from error
         raise
 
 
