@@ -184,26 +184,32 @@ def _write_tables(place: Path, arguments: argparse.Namespace, wanted: set[str]) 
             # The first rows as arrays too: for the loss, and to warm up.
             write_arrays(place / name, SMALL, 20 * BATCH_ROWS, epochs=1)
             write_parquet(place / name / "rows.parquet", SMALL, n_rows)
+            _run([sys.executable, "-m", "benchmarks.train_ours", "write"], place / name)
 
 
 def _measure(contestant: Contestant, place: Path) -> None:
     """Run a contestant once; its last line is what it measured."""
+    done = _run(contestant.command, place / contestant.table)
+    if done.returncode != 0:
+        contestant.failure = f"failed: {last_words(done.stderr)}"
+        print(f"{contestant.part}, {contestant.name}: {done.stderr[-2000:]}", file=sys.stderr)
+        return
+    contestant.outcomes.append(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _run(command: Sequence[str], table: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command on a table's folder, on one thread, in an empty working directory."""
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     environment = {**os.environ, **threads, "PYTHONPATH": str(ROOT)}
-    with tempfile.TemporaryDirectory(dir=place) as work:
-        done = subprocess.run(
-            [*contestant.command, str(place / contestant.table)],
+    with tempfile.TemporaryDirectory(dir=table.parent) as work:
+        return subprocess.run(
+            [*command, str(table)],
             cwd=work,
             env=environment,
             check=False,
             capture_output=True,
             text=True,
         )
-    if done.returncode != 0:
-        contestant.failure = f"failed: {last_words(done.stderr)}"
-        print(f"{contestant.part}, {contestant.name}: {done.stderr[-2000:]}", file=sys.stderr)
-        return
-    contestant.outcomes.append(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _table(part: str, contestants: Sequence[Contestant]) -> str:

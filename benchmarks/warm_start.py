@@ -94,12 +94,10 @@ def _nights(growing: Growing, n_nights: int) -> str:
 
 
 def _summary(tolerance: float, ratios: Sequence[float]) -> str:
-    n_reached = sum(ratio > 0 for ratio in ratios)
+    reached = [ratio for ratio in ratios if ratio > 0]
     goal = "the best from fresh weights" if tolerance == 1 else "1 % of it"
-    return (
-        f"From the champion {n_reached} of {len(ratios)} nights came to {goal}, "
-        f"{statistics.median(ratios):.1f} times as fast (median; 0 is never)."
-    )
+    times = f", {statistics.median(reached):.1f} times as fast (median)" if reached else ""
+    return f"From the champion {len(reached)} of {len(ratios)} nights came to {goal}{times}."
 
 
 def _cost(way: Way, loss: float) -> str:

@@ -27,7 +27,7 @@ def decide(
     config: PipelineConfig, rows: SplitRows, result: EvaluationResult, run: RunReference
 ) -> Verdict:
     """Score the champion on the same raw test rows, and decide."""
-    from pipeline_lib.evaluation.evaluate import score_champion
+    from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, score_champion
     from pipeline_lib.tracking.registry import read_champion
     from pipeline_lib.tracking.runs import TrackedRun
 
@@ -36,8 +36,9 @@ def decide(
     if found is not None and found.model is None:
         champion = ChampionScores(found.version, None, found.problem)
     elif found is not None and found.model is not None:
+        test_rows = rows.batches("test", TEST_BATCH_ROWS)
         champion = replace(
-            score_champion(config, found.model, found.version, rows.read("test")),
+            score_champion(config, found.model, found.version, test_rows),
             saw_other_split=found.split_rule != rows.rule,
         )
     decision = decide_promotion(

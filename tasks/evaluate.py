@@ -22,7 +22,7 @@ def evaluate(
     run: RunReference,
 ) -> EvaluationResult:
     """Score the model on raw test rows; keep predictions, tables and pictures."""
-    from pipeline_lib.evaluation.evaluate import evaluate_model
+    from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, evaluate_model
     from pipeline_lib.evaluation.plots import plot_confusion
     from pipeline_lib.serving import load_model
     from pipeline_lib.tracking.runs import TrackedRun
@@ -31,9 +31,9 @@ def evaluate(
     evaluation = evaluate_model(
         config,
         load_model(trained.model_folder),
-        rows.read("test"),
-        train=encoded.read("train"),
-        test=encoded.read("test"),
+        rows.batches("test", TEST_BATCH_ROWS),
+        train=encoded.open("train"),
+        test=encoded.open("test"),
         out=run_folder(run.run_key) / "test_predictions.parquet",
     )
     result, tables = evaluation.result, evaluation.tables
@@ -52,5 +52,8 @@ def evaluate(
         tracked.log_table(tables.confusion_frame(), "confusion.csv")
         tracked.log_figure(plot_confusion(tables.confusion, tables.classes), "confusion.png")
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result.scores.items())
-    get_run_logger().info("evaluate  test: %s", scores)
+    logger = get_run_logger()
+    logger.info("evaluate  test: %s", scores)
+    for note in result.notes:
+        logger.info("evaluate  %s", note)
     return result

@@ -32,7 +32,7 @@ def register(
         logger.info("register  nothing: the model was rejected")
         return None
     model_uri = package_model(tracked, trained.model_folder)
-    golden = rows.read("test").slice(0, _GOLDEN_ROWS).select(list(config.columns)).to_pandas()
+    golden = next(rows.batches("test", _GOLDEN_ROWS)).select(list(config.columns)).to_pandas()
     verify_package(model_uri, golden, load_model(trained.model_folder).predict(golden))
     tags = {
         "decision": decision.outcome,

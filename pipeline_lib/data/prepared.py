@@ -61,15 +61,33 @@ class SplitRows:
 
     def read(self, split: SplitName) -> pa.Table:
         """Return the rows of a split, all columns, untyped."""
+        return pa.concat_tables(self._tables(split))
+
+    def batches(self, split: SplitName, n_rows: int) -> Iterator[pa.Table]:
+        """Yield the rows of a split, all columns, untyped; `n_rows` at a time, at last the rest."""
+        rest: list[pa.Table] = []
+        for table in self._tables(split):
+            whole = pa.concat_tables([*rest, table])
+            n_whole = whole.num_rows - whole.num_rows % n_rows
+            for start in range(0, n_whole, n_rows):
+                yield whole.slice(start, n_rows)
+            rest = [whole.slice(n_whole)]
+        if rest and rest[0].num_rows:
+            yield rest[0]
+
+    def _tables(self, split: SplitName) -> Iterator[pa.Table]:
+        """Yield the rows of a split as they come, a bounded number at a time."""
         if split == "test":
-            return pq.read_table(self.folder / "test.parquet")
+            # Without pre_buffer: it would hold the whole file, compressed, until the end.
+            with pq.ParquetFile(self.folder / "test.parquet", pre_buffer=False) as file:
+                for number in range(file.num_row_groups):
+                    yield file.read_row_group(number, use_threads=False)
+            return
         number, first_row, assigned = SPLITS.index(split), 0, self.assignment()
-        tables: list[pa.Table] = []
         for batch in self.snapshot.batches():
             mine = assigned[first_row : first_row + batch.num_rows] == number
-            tables.append(batch.filter(pa.array(mine)))
+            yield batch.filter(pa.array(mine))
             first_row += batch.num_rows
-        return pa.concat_tables(tables)
 
     def read_typed(self, split: SplitName, config: PipelineConfig) -> pa.Table:
         """Return features, target and key of a split, with their declared types."""

@@ -33,7 +33,7 @@ from pipeline_lib.encoding.target import (
     target_from_json,
     target_to_json,
 )
-from pipeline_lib.encoding.tensors import EncodedSplit, read_split
+from pipeline_lib.encoding.tensors import EncodedSplit, SplitFile, read_split
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import StorageError
 from pipeline_lib.storage import (
@@ -76,6 +76,10 @@ class EncodedData:
     def path(self, split: SplitName) -> Path:
         """Return the file of one encoded split."""
         return self.folder / f"{split}.parquet"
+
+    def open(self, split: SplitName) -> SplitFile:
+        """Return one encoded split that stays in its file."""
+        return SplitFile(self.path(split), self.read_encoder())
 
     def read(self, split: SplitName) -> EncodedSplit:
         """Return one encoded split."""

@@ -5,8 +5,8 @@ in the schema's metadata, and a file of another encoder is refused. Files are wr
 row group by row group, and can be iterated over where a split does not fit into memory.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -173,23 +173,50 @@ class SplitFile:
     @property
     def size_bytes(self) -> int:
         """What all rows take in memory, as `EncodedSplit` holds them."""
-        empty = EncodedSplit.empty(1, self._encoder, y_type=_y_type(self._file))
+        empty = self.room(1)
         return self.n_rows * (empty.x_cat.nbytes + empty.x_num.nbytes + empty.y.nbytes)
 
-    def read(self, groups: Sequence[int]) -> EncodedSplit:
-        """Return row groups, one after the other; errors as of the class."""
-        return _read(self._file, groups, self._encoder, self._path)
+    def read(self, groups: Sequence[int], into: EncodedSplit | None = None) -> EncodedSplit:
+        """Return row groups, one after the other; errors as of the class.
+
+        Args:
+            groups: their numbers.
+            into: arrays of at least as many rows, to be filled; new ones without it.
+        """
+        return _read(self._file, groups, self._encoder, self._path, into)
+
+    def in_groups(self) -> Iterator[EncodedSplit]:
+        """Yield all rows, row group by row group; errors as of the class."""
+        for number in range(self.n_groups):
+            yield self.read([number])
+
+    def labels(self) -> Iterator[npt.NDArray[np.generic]]:
+        """Yield the target alone, in the file's type, row group by row group; errors likewise."""
+        for number in range(self.n_groups):
+            with _damage_told(self._path):
+                column = self._file.read_row_group(number, columns=["y"], use_threads=False)["y"]
+            yield column.to_numpy()
+
+    def room(self, n_rows: int) -> EncodedSplit:
+        """Return arrays that `read` can fill."""
+        return EncodedSplit.empty(n_rows, self._encoder, y_type=_y_type(self._file))
 
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError)
 
 
-def _open(path: Path, encoder: Encoder) -> pq.ParquetFile:
+@contextmanager
+def _damage_told(path: Path) -> Generator[None]:
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        schema = file.schema_arrow
+        yield
     except _DAMAGE as error:
         raise StorageError(f"{path} cannot be read: {first_line(error)}; encode again") from None
+
+
+def _open(path: Path, encoder: Encoder) -> pq.ParquetFile:
+    with _damage_told(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        schema = file.schema_arrow
     if (schema.metadata or {}).get(_FINGERPRINT) != encoder.fingerprint().encode():
         raise StorageError(f"{path} was encoded by another encoder; encode again")
     return file
@@ -200,19 +227,22 @@ def _y_type(file: pq.ParquetFile) -> npt.DTypeLike:
 
 
 def _read(
-    file: pq.ParquetFile, numbers: Sequence[int], encoder: Encoder, path: Path
+    file: pq.ParquetFile,
+    numbers: Sequence[int],
+    encoder: Encoder,
+    path: Path,
+    into: EncodedSplit | None = None,
 ) -> EncodedSplit:
     """Return row groups in arrays allocated once."""
-    try:
+    with _damage_told(path):
         sizes: list[int] = [file.metadata.row_group(number).num_rows for number in numbers]
-        split = EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
+        room = into or EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
+        split = room.slice(0, sum(sizes))
         start = 0
         for number, n_rows in zip(numbers, sizes, strict=True):
             table = file.read_row_group(number, use_threads=False)
             _put(split.slice(start, start + n_rows), [c.to_numpy() for c in table.columns])
             start += n_rows
-    except _DAMAGE as error:
-        raise StorageError(f"{path} cannot be read: {first_line(error)}; encode again") from None
     return split
 
 

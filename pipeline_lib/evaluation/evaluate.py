@@ -1,23 +1,32 @@
 """A model held against raw test rows, with baselines beside it."""
 
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract import conform, target_column
-from pipeline_lib.encoding import ClassTarget, EncodedSplit
+from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import EvergreenError
-from pipeline_lib.evaluation.baselines import predict_baseline
+from pipeline_lib.evaluation.baselines import SAMPLE_ROWS, baseline_note, predict_baseline
 from pipeline_lib.evaluation.comparison import Scores
 from pipeline_lib.evaluation.gate import ChampionScores
 from pipeline_lib.evaluation.metrics import all_finite, is_constant, score
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.serving import FittedModel, Predictions
+from pipeline_lib.storage import replacing
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS
+
+# How many raw test rows tasks predict at once: whole passes of `EVAL_BATCH_ROWS`.
+TEST_BATCH_ROWS = 4 * EVAL_BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -31,27 +40,33 @@ class Evaluation:
 def evaluate_model(
     config: PipelineConfig,
     model: FittedModel,
-    test_rows: pa.Table,
+    test_rows: Iterable[pa.Table],
     *,
-    train: EncodedSplit,
-    test: EncodedSplit,
+    train: SplitFile,
+    test: SplitFile,
     out: Path,
+    sample_rows: int = SAMPLE_ROWS,
 ) -> Evaluation:
     """Score a model on raw test rows, and the baselines beside it.
+
+    Of the rows only true values and predictions are held together, one model's at a time.
 
     Args:
         config: task, target, baselines and seed.
         model: predicts the raw rows through its own encoder.
-        test_rows: rows as they came, with the target.
+        test_rows: rows as they came, with the target, in batches of any size.
         train: encoded training rows, for the baselines.
         test: the same test rows, encoded, for the baselines.
         out: where the test predictions are kept, as parquet.
+        sample_rows: most rows that a baseline learns from.
     """
-    actual = _actual(config, test_rows)
-    predictions = model.predictions(_known_columns(model, test_rows))
-    frame = predictions.to_frame()
-    frame.insert(0, "actual", actual.to_pandas())
-    frame.to_parquet(out)
+    with replacing(out) as scratch:
+        actual, predictions = _predicted(config, model, test_rows, scratch)
+    finite = all_finite(predictions)
+    tables = class_tables(actual, predictions) if isinstance(model.target, ClassTarget) else None
+    scores = score(actual, predictions) if finite else {}
+    constant = is_constant(predictions)
+    del predictions
     baselines: dict[str, Scores] = {}
     for baseline in config.evaluation.baselines:
         predicted = predict_baseline(
@@ -61,43 +76,94 @@ def evaluate_model(
             target=model.target,
             cardinalities=model.encoder.cardinalities,
             seed=config.training.seed,
+            sample_rows=sample_rows,
         )
         baselines[baseline] = score(actual, predicted)
-    finite = all_finite(predictions)
-    tables = class_tables(actual, predictions) if isinstance(model.target, ClassTarget) else None
+    notes = (
+        baseline_note(baseline, train.n_rows, sample_rows=sample_rows)
+        for baseline in config.evaluation.baselines
+    )
     result = EvaluationResult(
-        score(actual, predictions) if finite else {},
+        scores,
         baselines,
         finite=finite,
-        constant=is_constant(predictions),
+        constant=constant,
         classes=_class_rows(tables) if tables else (),
         predictions=out,
+        notes=tuple(note for note in notes if note is not None),
     )
     return Evaluation(result, tables)
 
 
 def score_champion(
-    config: PipelineConfig, champion: FittedModel, version: str, test_rows: pa.Table
+    config: PipelineConfig, champion: FittedModel, version: str, test_rows: Iterable[pa.Table]
 ) -> ChampionScores:
     """Score the champion on tonight's raw test rows, through its own encoder.
 
     A champion that cannot predict these rows, or predicts something else, gets no scores and a
     problem instead.
     """
-    actual = _actual(config, test_rows)
+    actual: list[pa.ChunkedArray] = []
+    parts: list[Predictions] = []
+    for rows in test_rows:
+        actual.append(_actual(config, rows))
+        try:
+            parts.append(_of_champion(config, champion, rows))
+        except EvergreenError as error:
+            return _without_scores(version, error)
+    every = _chained(actual)
     try:
-        if champion.target.column != config.data.target or champion.task != config.data.task:
-            raise EvergreenError(
-                f"it predicts {champion.target.column!r} ({champion.task}), "
-                f"not {config.data.target!r} ({config.data.task})"
-            )
-        predictions = champion.predictions(_known_columns(champion, test_rows))
-        if not all_finite(predictions):
-            raise EvergreenError("its predictions are not finite")
-        scores = score(actual, _on_classes(config, predictions, actual))
+        scores = score(every, _on_classes(config, _joined(parts), every))
     except EvergreenError as error:
-        return ChampionScores(version, None, " ".join(str(error).split()))
+        return _without_scores(version, error)
     return ChampionScores(version, scores)
+
+
+def _without_scores(version: str, error: EvergreenError) -> ChampionScores:
+    return ChampionScores(version, None, " ".join(str(error).split()))
+
+
+def _of_champion(config: PipelineConfig, champion: FittedModel, rows: pa.Table) -> Predictions:
+    if champion.target.column != config.data.target or champion.task != config.data.task:
+        raise EvergreenError(
+            f"it predicts {champion.target.column!r} ({champion.task}), "
+            f"not {config.data.target!r} ({config.data.task})"
+        )
+    predictions = champion.predictions(_known_columns(champion, rows))
+    if not all_finite(predictions):
+        raise EvergreenError("its predictions are not finite")
+    return predictions
+
+
+def _predicted(
+    config: PipelineConfig, model: FittedModel, test_rows: Iterable[pa.Table], out: Path
+) -> tuple[pa.ChunkedArray, Predictions]:
+    """Return true values and predictions of all rows; the file gets both, batch by batch."""
+    actual: list[pa.ChunkedArray] = []
+    parts: list[Predictions] = []
+    with ExitStack() as stack:
+        writer = None
+        for rows in test_rows:
+            actual.append(_actual(config, rows))
+            parts.append(model.predictions(_known_columns(model, rows)))
+            said = pa.Table.from_pandas(parts[-1].to_frame(), preserve_index=False)
+            table = said.add_column(0, "actual", actual[-1])
+            writer = writer or stack.enter_context(pq.ParquetWriter(out, table.schema))
+            writer.write_table(table)
+    return _chained(actual), _joined(parts)
+
+
+def _chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pa.chunked_array(chunks, columns[0].type)
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    return Predictions(
+        parts[0].target,
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.unseen for part in parts]),
+    )
 
 
 def _actual(config: PipelineConfig, rows: pa.Table) -> pa.ChunkedArray:

@@ -47,6 +47,7 @@ class DecisionRecord:
             f"**{self.decision.outcome}**{self._version()}: {escape(self.decision.reason)}.",
             "## On the test rows",
             self._scores(),
+            *_notes(self.result.notes),
             "## Why",
             _table(
                 ("check", "", "what was seen"),
@@ -55,8 +56,7 @@ class DecisionRecord:
             "## The data",
             self._data(),
         ]
-        if self.notes:
-            parts += ["\n".join(f"- {escape(note)}" for note in self.notes[:_MAX_ROWS])]
+        parts += _notes(self.notes)
         if self.drift.has_reference:
             parts += ["## Against the rows that taught the champion", self.drift.to_markdown()]
             if self.drift_of_new is not None:
@@ -117,6 +117,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are markdown already."""
     lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
     return "\n".join([lines[0], "|" + " --- |" * len(head), *lines[1:]])
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    return ["\n".join(f"- {escape(note)}" for note in notes[:_MAX_ROWS])] if notes else []
 
 
 def _bullets(facts: Mapping[str, str]) -> str:

@@ -22,7 +22,8 @@ class EvaluationResult:
     """Scores of the model and the baselines on the test rows.
 
     `predictions` is a parquet file with one row per test row: actual, then what the model said.
-    `classes` is empty for a regression. `scores` is empty if predictions are not finite.
+    `classes` is empty for a regression. `scores` is empty if predictions are not finite. `notes`
+    are what a person should know of the scores.
     """
 
     scores: Scores
@@ -31,3 +32,4 @@ class EvaluationResult:
     constant: bool
     classes: tuple[ClassRow, ...]
     predictions: Path
+    notes: tuple[str, ...] = ()

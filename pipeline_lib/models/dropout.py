@@ -1,5 +1,6 @@
 """Dropout whose mask is cheap to draw on a CPU."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,10 +51,14 @@ class Dropout(nn.Module):
 
 
 def keep_mask(x: Tensor, p: float) -> Tensor:
-    """Draw from torch's default generator: 0 with probability p, else 1 / (1 - p), shaped as x."""
+    """Return 0 with probability p, else 1 / (1 - p), shaped as x.
+
+    torch's default generator gives the seed, numpy's SFC64 the bits: in half the time (2026-11).
+    """
     n_dropped = min(round(p * _LEVELS), _LEVELS - 1)
     n = x.numel()
-    draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(_LOWEST * 2**48, None)
-    bits = draws.view(torch.int16)[:n].view(x.shape)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    draws = np.random.SFC64(seed).random_raw((n + 3) // 4)
+    bits = torch.from_numpy(draws.view(np.int16))[:n].view(x.shape)
     kept = bits.ge_(_LOWEST + n_dropped)  # in place: a comparison to bool is four times slower
     return kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - n_dropped))

@@ -11,8 +11,8 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import check_snapshot
 from pipeline_lib.data.prepared import SplitRows, split_checked
 from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.splits import SPLITS
-from pipeline_lib.data.stream import RowStream
+from pipeline_lib.data.splits import SPLITS, SplitName
+from pipeline_lib.data.stream import Part, RowStream
 from pipeline_lib.errors import ContractError
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -38,6 +38,27 @@ def test_every_checked_row_lands_in_exactly_one_split(
     assert pa.concat_tables(parts).sort_by(key).to_pydict() == table.sort_by(key).to_pydict()
     assert [part.num_rows for part in parts] == [split.n_rows[name] for name in SPLITS]
     assert min(split.n_rows.values()) > 0
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("n_rows", [1, 7, 1000])
+def test_a_split_in_batches_is_the_split_cut_into_so_many_rows(
+    table_config: MakeConfig, toy_table: MakeTable, name: SplitName, n_rows: int
+) -> None:
+    parts = [
+        Part(str(seed), "", lambda seed=seed: iter(toy_table(90, seed=seed).to_batches()))
+        for seed in range(3)
+    ]
+    config = table_config()
+    snapshot = take_snapshot(config.name, RowStream("toy", toy_table().schema, tuple(parts)))
+    split = split_checked(config, check_snapshot(config, snapshot))
+
+    batches = list(split.batches(name, n_rows))
+
+    *first, last = [batch.num_rows for batch in batches]
+    assert all(size == n_rows for size in first)
+    assert 0 < last <= n_rows
+    assert pa.concat_tables(batches).equals(split.read(name))
 
 
 def test_preparing_twice_writes_nothing_the_second_time(

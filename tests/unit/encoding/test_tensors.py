@@ -252,6 +252,28 @@ def test_row_groups_come_in_the_order_asked_for_and_as_often(tmp_path: Path) -> 
     assert (file.n_rows, file.n_groups) == (6, 3)
 
 
+def test_row_groups_fill_arrays_that_are_there_and_leave_the_rest_alone(tmp_path: Path) -> None:
+    encoder, _ = _write_groups(tmp_path / "x.parquet", [2, 3, 1])
+    file = SplitFile(tmp_path / "x.parquet", encoder)
+    room = file.room(5)
+    room.y[:] = -1.0
+
+    read = file.read([1, 2], room)
+
+    assert read.y.tolist() == [2.0, 3.0, 4.0, 5.0]
+    assert room.y.tolist() == [2.0, 3.0, 4.0, 5.0, -1.0]
+
+
+def test_a_file_goes_by_row_group_by_row_group_whole_or_its_target_alone(tmp_path: Path) -> None:
+    encoder, _ = _write_groups(tmp_path / "x.parquet", [2, 3, 1])
+    file = SplitFile(tmp_path / "x.parquet", encoder)
+
+    groups, labels = [rows.y for rows in file.in_groups()], list(file.labels())
+
+    assert [y.tolist() for y in groups] == [[0.0, 1.0], [2.0, 3.0, 4.0], [5.0]]
+    assert [y.tolist() for y in labels] == [y.tolist() for y in groups]
+
+
 @pytest.mark.parametrize("name", ["..", "cat:x", "y", "num:0", "a/b", "é", "a.b"])
 def test_columns_may_be_called_as_the_files_own(tmp_path: Path, name: str) -> None:
     rows = _rows(50, 3).rename_columns(["few", name, "size", "label"])

@@ -1,69 +1,23 @@
-"""A model, its baselines and the champion on the same raw test rows."""
+"""A model and the champion on the same raw test rows, with the baselines beside them."""
 
 import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
 from sklearn import metrics as sk
-from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import ClassTarget, EncodedSplit
-from pipeline_lib.evaluation.baselines import predict_baseline
-from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model, score_champion
-from pipeline_lib.evaluation.tables import class_tables
-from pipeline_lib.fitting import split_rows
-from pipeline_lib.serving import FittedModel, Predictions
+from pipeline_lib.errors import MissingColumnError
+from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
+from pipeline_lib.serving import FittedModel
+from tests.unit.evaluation.conftest import MakeFitted
 
 MakeConfig = Callable[..., PipelineConfig]
-MakeTable = Callable[..., pa.Table]
-
-
-class Fitted(NamedTuple):
-    """A model with the splits it came from."""
-
-    config: PipelineConfig
-    model: FittedModel
-    train: EncodedSplit
-    test: EncodedSplit
-    test_rows: pa.Table
-
-    def evaluate(self, out: Path, model: FittedModel | None = None) -> Evaluation:
-        """Evaluate the model, or another one in its place."""
-        return evaluate_model(
-            self.config,
-            model or self.model,
-            self.test_rows,
-            train=self.train,
-            test=self.test,
-            out=out / "predictions.parquet",
-        )
-
-
-@pytest.fixture(scope="module")
-def make_fitted(table_config: MakeConfig, toy_table: MakeTable) -> Callable[[str], Fitted]:
-    """Return a factory of fitted models by task, each fitted once."""
-    made: dict[str, Fitted] = {}
-
-    def make(task: str) -> Fitted:
-        if task not in made:
-            config = table_config(data={"task": task}, training={"epochs": 20})
-            table = toy_table(400, task=task)
-            model = fit(config, table)
-            train, _, test = split_rows(table, config)
-            encoded = [EncodedSplit.of(part, model.encoder, model.target) for part in (train, test)]
-            made[task] = Fitted(config, model, *encoded, test)
-        return made[task]
-
-    return make
 
 
 def _broken(model: FittedModel) -> FittedModel:
@@ -76,7 +30,7 @@ def _broken(model: FittedModel) -> FittedModel:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_the_result_of_a_classification_is_that_of_the_kept_predictions(
-    tmp_path: Path, make_fitted: Callable[[str], Fitted], task: str
+    tmp_path: Path, make_fitted: MakeFitted, task: str
 ) -> None:
     evaluation = make_fitted(task).evaluate(tmp_path)
 
@@ -92,7 +46,7 @@ def test_the_result_of_a_classification_is_that_of_the_kept_predictions(
 
 
 def test_the_result_of_a_regression_is_in_the_unit_of_the_target(
-    tmp_path: Path, make_fitted: Callable[[str], Fitted]
+    tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("regression")
 
@@ -107,7 +61,7 @@ def test_the_result_of_a_regression_is_in_the_unit_of_the_target(
 
 
 def test_a_model_that_says_nan_gets_no_scores_and_is_not_finite(
-    tmp_path: Path, make_fitted: Callable[[str], Fitted]
+    tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("multiclass")
 
@@ -118,88 +72,64 @@ def test_a_model_that_says_nan_gets_no_scores_and_is_not_finite(
     assert result.baselines["constant"]
 
 
-def test_the_constant_baseline_is_scikit_learns_prior(
-    make_fitted: Callable[[str], Fitted],
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_test_rows_in_batches_get_the_predictions_and_scores_of_all_at_once(
+    tmp_path: Path, make_fitted: MakeFitted, task: str
+) -> None:
+    fitted = make_fitted(task)
+
+    result = fitted.evaluate(tmp_path, batch_rows=7).result
+
+    kept = pd.read_parquet(result.predictions)
+    expected = fitted.model.predict(fitted.test_rows.drop(["label"]))
+    assert kept["actual"].tolist() == fitted.test_rows["label"].to_pylist()
+    pd.testing.assert_frame_equal(
+        kept.drop(columns="actual"), expected, check_dtype=False, rtol=1e-5
+    )
+    whole = fitted.evaluate(tmp_path).result
+    assert result.scores == pytest.approx(whole.scores, rel=1e-5)
+    assert result.baselines == whole.baselines
+    assert result.classes == whole.classes
+
+
+def test_an_evaluation_that_fails_midway_leaves_the_predictions_that_were_there(
+    tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("multiclass")
-    train, test, model = fitted.train, fitted.test, fitted.model
+    kept = fitted.evaluate(tmp_path).result.predictions
+    before, first = kept.read_bytes(), fitted.batches(7)[0]
 
-    predicted = predict_baseline(
-        "constant",
-        train,
-        test,
-        target=model.target,
-        cardinalities=model.encoder.cardinalities,
-        seed=0,
-    )
+    with pytest.raises(MissingColumnError):
+        evaluate_model(
+            fitted.config,
+            fitted.model,
+            [first, first.drop(["color"])],
+            train=fitted.train,
+            test=fitted.test,
+            out=kept,
+        )
 
-    dummy = DummyClassifier(strategy="prior").fit(train.x_num, train.y)
-    np.testing.assert_allclose(predicted.values, dummy.predict_proba(test.x_num))
-
-
-def test_the_constant_baseline_of_a_regression_is_the_mean_of_the_training_rows(
-    make_fitted: Callable[[str], Fitted], toy_table: MakeTable
-) -> None:
-    fitted = make_fitted("regression")
-    train_rows, _, _ = split_rows(toy_table(400, task="regression"), fitted.config)
-
-    predicted = predict_baseline(
-        "constant", fitted.train, fitted.test, target=fitted.model.target, cardinalities=(), seed=0
-    )
-
-    dummy = DummyRegressor().fit(np.zeros((train_rows.num_rows, 1)), train_rows["label"])
-    np.testing.assert_allclose(predicted.values, dummy.predict(np.zeros((fitted.test.n_rows, 1))))
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_gradient_boosting_learns_in_the_shape_and_unit_of_the_task(
-    tmp_path: Path, make_fitted: Callable[[str], Fitted], task: str
-) -> None:
-    baselines = make_fitted(task).evaluate(tmp_path).result.baselines
-
-    boosted, constant = baselines["gradient_boosting"], baselines["constant"]
-    if task == "regression":
-        assert boosted["rmse"] < constant["rmse"] / 2
-    else:
-        assert boosted["accuracy"] > max(0.8, constant["accuracy"])
-
-
-def test_gradient_boosting_takes_more_categories_than_it_has_bins() -> None:
-    random = np.random.default_rng(0)
-    x_cat = random.integers(0, 1000, (2000, 1)).astype(np.int32)
-    y = (x_cat[:, 0] % 2).astype(np.int64)
-    split = EncodedSplit(x_cat, np.empty((2000, 0), np.float32), y)
-
-    predicted = predict_baseline(
-        "gradient_boosting",
-        split,
-        split,
-        target=ClassTarget("label", ("a", "b")),
-        cardinalities=(1000,),
-        seed=0,
-    )
-
-    assert predicted.values.shape == (2000, 2)
-    np.testing.assert_allclose(predicted.values.sum(axis=1), 1)
+    assert kept.read_bytes() == before
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_the_champion_is_scored_on_the_same_rows_through_its_own_encoder(
-    tmp_path: Path, make_fitted: Callable[[str], Fitted]
+    tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("multiclass")
 
-    champion = score_champion(fitted.config, fitted.model, "4", fitted.test_rows)
+    champion = score_champion(fitted.config, fitted.model, "4", [fitted.test_rows])
 
     assert champion.version == "4"
     assert champion.scores == fitted.evaluate(tmp_path).result.scores
 
 
 def test_a_champion_that_lacks_a_column_gets_the_reason_and_no_scores(
-    make_fitted: Callable[[str], Fitted],
+    make_fitted: MakeFitted,
 ) -> None:
     fitted = make_fitted("multiclass")
 
-    champion = score_champion(fitted.config, fitted.model, "4", fitted.test_rows.drop(["color"]))
+    champion = score_champion(fitted.config, fitted.model, "4", [fitted.test_rows.drop(["color"])])
 
     assert champion.scores is None
     assert "column 'color': is missing" in champion.problem
@@ -207,12 +137,12 @@ def test_a_champion_that_lacks_a_column_gets_the_reason_and_no_scores(
 
 
 def test_a_champion_that_predicts_something_else_gets_the_reason_and_no_scores(
-    make_fitted: Callable[[str], Fitted], table_config: MakeConfig
+    make_fitted: MakeFitted, table_config: MakeConfig
 ) -> None:
     fitted = make_fitted("multiclass")
     other = table_config(data={"task": "binary"})
 
-    champion = score_champion(other, fitted.model, "4", fitted.test_rows)
+    champion = score_champion(other, fitted.model, "4", [fitted.test_rows])
 
     assert champion.scores is None
     assert "it predicts 'label' (multiclass), not 'label' (binary)" in champion.problem
@@ -220,26 +150,26 @@ def test_a_champion_that_predicts_something_else_gets_the_reason_and_no_scores(
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_champion_that_says_nan_gets_the_reason_and_no_scores(
-    make_fitted: Callable[[str], Fitted], task: str
+    make_fitted: MakeFitted, task: str
 ) -> None:
     fitted = make_fitted(task)
 
-    champion = score_champion(fitted.config, _broken(fitted.model), "4", fitted.test_rows)
+    champion = score_champion(fitted.config, _broken(fitted.model), "4", [fitted.test_rows])
 
     assert not champion.scores
     assert champion.problem
 
 
+@pytest.mark.parametrize("batch_rows", [7, 1000])
 def test_a_class_that_the_champion_does_not_know_costs_it(
-    make_fitted: Callable[[str], Fitted],
+    make_fitted: MakeFitted, batch_rows: int
 ) -> None:
     fitted = make_fitted("multiclass")
     rows = fitted.test_rows
     labels = ["new" if label == "hot" else label for label in rows["label"].to_pylist()]
+    tonight = fitted._replace(test_rows=rows.set_column(2, "label", pa.array(labels)))
 
-    champion = score_champion(
-        fitted.config, fitted.model, "4", rows.set_column(2, "label", pa.array(labels))
-    )
+    champion = score_champion(fitted.config, fitted.model, "4", tonight.batches(batch_rows))
 
     share = 1 - labels.count("new") / len(labels)
     assert champion.scores is not None
@@ -247,44 +177,14 @@ def test_a_class_that_the_champion_does_not_know_costs_it(
     assert champion.scores["log_loss"] > 1
 
 
-def test_classes_called_like_the_rows_of_a_report_stay_classes() -> None:
-    classes = ("accuracy", "macro avg", "weighted avg")
-    labels = ["accuracy", "accuracy", "macro avg", "weighted avg", "macro avg"]
-    probs = np.eye(3)[[0, 1, 1, 2, 0]]
+def test_a_champion_that_cannot_predict_the_last_batch_gets_the_reason_and_no_scores(
+    make_fitted: MakeFitted,
+) -> None:
+    fitted = make_fitted("multiclass")
+    *first, last = fitted.batches(30)
+    words = last.set_column(1, "size", pa.array(["tall"] * last.num_rows))
 
-    tables = class_tables(
-        pa.chunked_array([pa.array(labels)]),
-        Predictions(ClassTarget("label", classes), probs, np.zeros(5, np.int32)),
-    )
+    champion = score_champion(fitted.config, fitted.model, "4", [*first, words])
 
-    assert tables.report["class"].tolist() == list(classes)
-    assert tables.report["n_rows"].tolist() == [2, 2, 1]
-    assert tables.report["recall"].tolist() == [0.5, 0.5, 1.0]
-    assert tables.confusion.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
-
-
-def test_the_tables_of_a_test_are_scikit_learns() -> None:
-    classes = ("b", "a", "unused")
-    random = np.random.default_rng(0)
-    labels = random.choice(["a", "b"], 40).tolist()
-    probs = random.dirichlet(np.ones(3), 40)
-    predicted = [classes[i] for i in probs.argmax(axis=1)]
-
-    tables = class_tables(
-        pa.chunked_array([pa.array(labels)]),
-        Predictions(ClassTarget("label", classes), probs, np.zeros(40, np.int32)),
-    )
-
-    confusion = sk.confusion_matrix(labels, predicted, labels=classes)
-    precision, recall, f1, support = sk.precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=0
-    )
-    assert (tables.confusion == confusion).all()
-    np.testing.assert_allclose(tables.report["precision"], precision)
-    np.testing.assert_allclose(tables.report["recall"], recall)
-    np.testing.assert_allclose(tables.report["f1"], f1)
-    assert tables.report["n_rows"].tolist() == support.tolist()
-    frame = tables.confusion_frame()
-    cell = frame[(frame["actual"] == "a") & (frame["predicted"] == "b")]
-    assert cell["n_rows"].item() == confusion[1, 0]
-    assert len(frame) == 9
+    assert champion.scores is None
+    assert "tall" in champion.problem

@@ -29,6 +29,7 @@ def _record(**changes: Any) -> DecisionRecord:
         constant=False,
         classes=changes.pop("classes", (ClassRow("unacc", 0.9, 0.8, 0.85, 70),)),
         predictions=Path("x"),
+        notes=changes.pop("result_notes", ()),
     )
     decision = Decision("promoted", "macro_f1 0.91 is not worse", (Check("finite", True, "all"),))
     values: dict[str, Any] = {
@@ -105,6 +106,13 @@ def test_a_champion_without_scores_has_a_row_of_dashes() -> None:
     page = _record(champion=ChampionScores("3", None, "gone")).to_markdown()
 
     assert ["champion v3", "–", "–", "–", "–"] in _rows_of_table(page, "On the test rows")
+
+
+def test_what_has_to_be_known_of_the_scores_stands_below_them() -> None:
+    page = _record(result_notes=("a sample <of> rows",)).to_markdown()
+
+    section = page.split("## On the test rows\n\n", maxsplit=1)[1].split("\n\n## ", maxsplit=1)[0]
+    assert section.endswith(f"|\n\n- {escape('a sample <of> rows')}")
 
 
 @pytest.mark.parametrize(

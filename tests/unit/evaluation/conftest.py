@@ -1,0 +1,99 @@
+"""Fitted models with their splits, as an evaluation finds them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pytest
+
+from pipeline_lib import fit
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.encoding import EncodedSplit, write_split
+from pipeline_lib.encoding.tensors import SplitFile
+from pipeline_lib.evaluation.baselines import predict_baseline
+from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model
+from pipeline_lib.fitting import split_rows
+from pipeline_lib.serving import FittedModel, Predictions
+
+MakeConfig = Callable[..., PipelineConfig]
+MakeTable = Callable[..., pa.Table]
+
+
+class Fitted(NamedTuple):
+    """A model with the splits it came from."""
+
+    config: PipelineConfig
+    model: FittedModel
+    train: SplitFile
+    test: SplitFile
+    test_rows: pa.Table
+
+    def evaluate(
+        self,
+        out: Path,
+        model: FittedModel | None = None,
+        *,
+        batch_rows: int = 1000,
+        sample_rows: int = 1000,
+    ) -> Evaluation:
+        """Evaluate the model, or another one in its place."""
+        return evaluate_model(
+            self.config,
+            model or self.model,
+            self.batches(batch_rows),
+            train=self.train,
+            test=self.test,
+            out=out / "predictions.parquet",
+            sample_rows=sample_rows,
+        )
+
+    def batches(self, n_rows: int) -> list[pa.Table]:
+        """Return the raw test rows, so many at a time."""
+        starts = range(0, self.test_rows.num_rows, n_rows)
+        return [self.test_rows.slice(start, n_rows) for start in starts]
+
+    def boosted(self, sample_rows: int) -> Predictions:
+        """Return what gradient boosting says, with a seed that is not the config's."""
+        return predict_baseline(
+            "gradient_boosting",
+            self.train,
+            self.test,
+            target=self.model.target,
+            cardinalities=self.model.encoder.cardinalities,
+            seed=5,
+            sample_rows=sample_rows,
+        )
+
+
+MakeFitted = Callable[[str], Fitted]
+
+
+@pytest.fixture(scope="session")
+def make_fitted(
+    tmp_path_factory: pytest.TempPathFactory, table_config: MakeConfig, toy_table: MakeTable
+) -> MakeFitted:
+    """Return a factory of fitted models by task, each fitted once."""
+    made: dict[str, Fitted] = {}
+
+    def make(task: str) -> Fitted:
+        if task not in made:
+            config = table_config(data={"task": task}, training={"epochs": 20})
+            table = toy_table(400, task=task)
+            model = fit(config, table)
+            train, _, test = split_rows(table, config)
+            folder = tmp_path_factory.mktemp(task)
+            files = [
+                _written(folder / f"{number}.parquet", rows, model)
+                for number, rows in enumerate((train, test))
+            ]
+            made[task] = Fitted(config, model, *files, test)
+        return made[task]
+
+    return make
+
+
+def _written(path: Path, rows: pa.Table, model: FittedModel) -> SplitFile:
+    split = EncodedSplit.of(rows, model.encoder, model.target)
+    write_split(path, split, model.encoder, model.target)
+    return SplitFile(path, model.encoder)
