@@ -12,6 +12,7 @@ EPOCHS = 600
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happened(
     tmp_path: Path, start: Callable[..., Any], prefect_server: Any
 ) -> None:
@@ -21,7 +22,7 @@ def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happene
     command = start(home, f"training.epochs={EPOCHS}", **settings)
     command.wait_until(lambda: len(command.epochs()) > 60)
     prefect_server.kill()
-    code = command.wait()
+    code = command.wait(300)  # Prefect's client empties its queues when it ends
     prefect_server.start()
     again = start(home, f"training.epochs={EPOCHS}", **settings)
 
