@@ -5,12 +5,14 @@ import sys
 
 from cyclopts import App
 
+from evergreen.interruption import exit_code, raise_when_terminated, stop_listening
 from pipeline_lib.errors import EvergreenError
 
 app = App(
     name="evergreen",
     help="Keep models of tables fresh: retrain every night, promote only what is not worse.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # it would end without a word
 )
 for _name, _help in {
     "run": "Retrain a dataset now, and promote the model if it is not worse.",
@@ -26,6 +28,7 @@ for _name, _help in {
 
 def main() -> None:
     """Run the command; a mistake gets one message and its exit code, never a traceback."""
+    raise_when_terminated()
     try:
         sys.exit(app() or 0)
     except EvergreenError as error:
@@ -33,9 +36,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `evergreen codes … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        stop_listening()
+        notes: list[str] = getattr(error, "__notes__", [])
+        print("; ".join(["interrupted", *notes]), file=sys.stderr)
+        sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":

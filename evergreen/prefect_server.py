@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 
+from evergreen.interruption import children_outlive_the_terminal
 from pipeline_lib.errors import ServerError
 
 POOL = "evergreen"
@@ -38,6 +39,18 @@ def require_server() -> str:
         )
     asyncio.run(_hello(url))
     return url
+
+
+def start_own_server() -> None:
+    """Start Prefect's temporary server, which ends with this process and not at Ctrl-C.
+
+    A terminal sends Ctrl-C to the server too. Prefect's client would then ask for the lost server
+    until it gives up: 147 s and a traceback (measured 2026-11 with Prefect 3.8.8).
+    """
+    from prefect.client.orchestration import get_client
+
+    with children_outlive_the_terminal():
+        get_client(sync_client=True)
 
 
 async def _hello(url: str) -> None:

@@ -141,18 +141,27 @@ def append_json_line(path: Path, value: Json) -> None:
 
 
 def append_json_lines(path: Path, values: Iterable[Json]) -> None:
-    """Append lines of JSON and sync them; a last line that a kill has cut is dropped first."""
+    """Append lines of JSON and sync them; a last line that a kill has cut is dropped first.
+
+    Raises:
+        OSError: the disk refuses; none of the lines is there.
+    """
     text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with path.open("a+b", buffering=0) as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+        size, rest = file.seek(0, os.SEEK_END), text.encode()
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def read_json_lines(path: Path) -> list[dict[str, Json]]:

@@ -1,6 +1,8 @@
 """What a person sees while a network learns: log lines, a progress artifact, a bar."""
 
+import contextvars
 import logging
+import threading
 import time
 from uuid import UUID
 
@@ -11,8 +13,10 @@ from pipeline_lib.training.records import Progress
 
 # The command shows a bar from these records; nothing else listens.
 BAR_LOGGER = "evergreen.progress"
-# An update of an artifact costs about 18 ms, a log line 1.
+# An update of an artifact costs about 18 ms, and 68 s when the server has gone: Prefect's client
+# asks again and again. It has a thread of its own, so that no step waits. A log line costs 1 ms.
 _LINE_EVERY_S, _ARTIFACT_EVERY_S = 5.0, 3.0
+_LAST_S = 5.0
 
 
 class Feedback:
@@ -22,13 +26,17 @@ class Feedback:
         self._name, self._logger = name, get_run_logger()
         self._bar = logging.getLogger(BAR_LOGGER)
         self._artifact: UUID | None = None
+        self._publisher: threading.Thread | None = None
+        self._has_warned = False
         self._line_at = self._artifact_at = time.monotonic()
 
     def tell(self, progress: Progress, last: str) -> None:
         """Take where the training is, and a line about its last epoch."""
         now = time.monotonic()
+        several = progress.n_members > 1
+        member = f"member {progress.member}/{progress.n_members}  " if several else ""
         text = (
-            f"epoch {progress.epoch}/{progress.n_epochs}  {progress.rows_per_s:,.0f} rows/s  "
+            f"{member}epoch {progress.epoch}/{progress.n_epochs}  {progress.rows_per_s:,.0f} rows/s  "
             f"{_clock(progress.left_s)} left"
         )
         self._bar.info("%s", text, extra={"share": progress.share})
@@ -41,10 +49,24 @@ class Feedback:
 
     def end(self) -> None:
         """Bring the artifact to its end, if there is one."""
+        self._wait()
         if self._artifact is not None:
             self._publish(100.0)
+            self._wait()
 
     def _publish(self, percent: float) -> None:
+        """Send a figure in the background; while one is on its way the next is left out."""
+        if self._publisher is not None and self._publisher.is_alive():
+            return
+        run = contextvars.copy_context().run  # names the task run that the artifact belongs to
+        self._publisher = threading.Thread(target=run, args=(self._send, percent), daemon=True)
+        self._publisher.start()
+
+    def _wait(self) -> None:
+        if self._publisher is not None:
+            self._publisher.join(_LAST_S)
+
+    def _send(self, percent: float) -> None:
         try:
             if self._artifact is None:
                 key = f"training-{self._name.replace('_', '-')}"
@@ -53,7 +75,9 @@ class Feedback:
             else:
                 update_progress_artifact(self._artifact, progress=percent)
         except Exception as error:  # noqa: BLE001 - a server that is gone stops no training
-            self._logger.warning("no progress on Prefect's page: %s", error)
+            if not self._has_warned:
+                self._logger.warning("no progress on Prefect's page: %s", error)
+            self._has_warned = True
 
 
 def _clock(seconds: float) -> str:

@@ -44,6 +44,7 @@ def train(
     from pipeline_lib.tracking.tensorboard import TensorBoardLog
     from pipeline_lib.training.keeper import Keeper
     from pipeline_lib.training.records import Progress
+    from tasks.cancellation import cancellable
     from tasks.feedback import Feedback
 
     logger, tracked = get_run_logger(), TrackedRun.of(run)
@@ -62,6 +63,7 @@ def train(
         logger.info("train     resumes at %s", keeper.resumed_at)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
     with (
+        cancellable(),
         EpochLog(folder / "epochs.jsonl", tracked, primary=primary, history=loop.history) as epochs,
         TensorBoardLog(folder / "tensorboard", primary=primary, history=loop.history) as board,
         keeper,

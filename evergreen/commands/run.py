@@ -4,15 +4,19 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 from cyclopts import Parameter
 
 from evergreen.environment import prepare_prefect
 from pipeline_lib.config import load_config
+from pipeline_lib.errors import EvergreenError, ServerError
 
 if TYPE_CHECKING:
     from flows.outcome import Outcome
@@ -46,21 +50,24 @@ def run(
     prepare_prefect()
     if not json_:
         print(f"retraining {config}", flush=True)
-    from evergreen.prefect_server import require_server, server_url
+    from evergreen.prefect_server import require_server, server_url, start_own_server
     from flows.retrain import retrain
 
-    if server_url() is not None:
-        require_server()
-    if not json_:
-        _tell_progress()
-    state = retrain(
-        str(config),
-        assignments=set_,
-        force=force,
-        run_date=run_date,
-        resume=resume,
-        return_state=True,
-    )
+    logging.raiseExceptions = False  # Prefect's handler would print each line that it cannot send
+    with _told_how_to_go_on(resume), nullcontext() if json_ else _progress_told():
+        if server_url() is None:
+            start_own_server()
+        else:
+            require_server()
+        with _told_if_the_server_went():
+            state = retrain(
+                str(config),
+                assignments=set_,
+                force=force,
+                run_date=run_date,
+                resume=resume,
+                return_state=True,
+            )
     outcome = cast("Outcome", state.result())
     if json_:
         print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
@@ -75,33 +82,78 @@ class _Terminal(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a line, or draw the bar again."""
         share = getattr(record, "share", None)
-        if self.stream.isatty():
-            self.stream.write("\r\033[K")
-            if share is not None:
-                full = round(share * _BAR_WIDTH)
-                bar = "━" * full + " " * (_BAR_WIDTH - full)
-                self.stream.write(f"          {bar} {share:4.0%}  {record.getMessage()}")
-                self.flush()
+        self.clear()
         if share is None:
             super().emit(record)
+        elif self.stream.isatty():
+            self.stream.write(_bar(share, record.getMessage(), get_terminal_size().columns))
+            self.flush()
+
+    def clear(self) -> None:
+        """Leave the bar's line empty for whatever is printed next."""
+        if self.stream.isatty():
+            self.stream.write("\r\033[K")
+            self.flush()
 
 
-def _tell_progress() -> None:
-    """Print what tasks say, and none of what Prefect's engine says around it."""
+def _bar(share: float, text: str, n_columns: int) -> str:
+    """Return the bar's line; one that is wrapped could not be cleared."""
+    indent, text = " " * 10, f" {share:4.0%}  {text}"
+    width = max(0, min(_BAR_WIDTH, n_columns - 1 - len(indent) - len(text)))
+    full = round(share * width)
+    return f"{indent}{'━' * full}{' ' * (width - full)}{text}"[: n_columns - 1]
+
+
+@contextmanager
+def _told_how_to_go_on(resume: bool) -> Generator[None]:
+    """Let an interruption say how the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        how = "run the same command again" if resume else "run it again without --no-resume"
+        error.add_note(f"{how} to go on")
+        raise
+
+
+@contextmanager
+def _told_if_the_server_went() -> Generator[None]:
+    """Say it in our words when the engine fails because its server has gone."""
+    from evergreen.prefect_server import require_server, server_url
+
+    try:
+        yield
+    except Exception as error:
+        if server_url() is not None and not isinstance(error, EvergreenError):
+            try:
+                require_server()
+            except ServerError as gone:
+                kept = "What was done is kept: run the same command again to go on."
+                raise ServerError(f"{gone} {kept}") from error
+        raise
+
+
+@contextmanager
+def _progress_told() -> Generator[None]:
+    """Print what tasks say and what the library warns of; nothing of Prefect's engine around it."""
     project = str(Path(__file__).resolve().parents[2])
     handler = _Terminal(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     handler.addFilter(lambda record: _is_ours(record, project))
-    for name in ("prefect.flow_runs", "prefect.task_runs", "evergreen.progress"):
+    for name in ("prefect.flow_runs", "prefect.task_runs", "pipeline_lib", "evergreen.progress"):
         logging.getLogger(name).addHandler(handler)
     bar = logging.getLogger("evergreen.progress")
     bar.setLevel(logging.INFO)
     bar.propagate = False
+    try:
+        yield
+    finally:
+        handler.clear()
 
 
 def _is_ours(record: logging.LogRecord, project: str) -> bool:
     path = Path(record.pathname)
-    return path.is_relative_to(project) and path.parent.name in ("tasks", "flows")
+    rooms = ("flows", "tasks", "pipeline_lib")
+    return path.is_relative_to(project) and path.relative_to(project).parts[0] in rooms
 
 
 def _shortest(path: Path) -> Path:

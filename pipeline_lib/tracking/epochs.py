@@ -3,7 +3,8 @@
 `epochs.jsonl` is the truth; a kill loses at most a line half written. MLflow gets the same
 records every 25 epochs or 5 seconds. A record's step is its place among all epochs of all
 members, its timestamp run start + step, so that sending a record twice changes nothing. MLflow
-going away does not stop the training: records wait for the next try.
+going away does not stop the training, nor slow it down: records wait for the next try, and a try
+that took a second is not repeated for ten.
 """
 
 import logging
@@ -16,13 +17,14 @@ from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import Metric
-from pipeline_lib.errors import first_line
 from pipeline_lib.storage import append_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
+from pipeline_lib.tracking.store import what_failed
 from pipeline_lib.training.records import EpochRecord
 
 FLUSH_EPOCHS = 25
 FLUSH_S = 5.0
+_PAUSE_PER_COST = 10
 # MLflow takes at most 1000 metrics in one call, and a record makes five.
 _MAX_RECORDS = 200
 
@@ -47,6 +49,7 @@ class EpochLog:
         self._n_records = len(history)
         self._unwritten: list[EpochRecord] = list(history)
         self._flushed_at = time.monotonic()
+        self._barred_until, self._has_warned = 0.0, False
         path.unlink(missing_ok=True)
         self._try_to_write()
 
@@ -67,24 +70,31 @@ class EpochLog:
         self._pending.append((self._n_records, record))
         self._unwritten.append(record)
         self._try_to_write()
-        due = time.monotonic() - self._flushed_at >= FLUSH_S
-        if due or len(self._pending) >= FLUSH_EPOCHS:
+        now = time.monotonic()
+        due = now - self._flushed_at >= FLUSH_S or len(self._pending) >= FLUSH_EPOCHS
+        if due and now >= self._barred_until:
             self._try_to_flush()
 
     def _try_to_write(self) -> None:
         try:
             append_json_lines(self._path, [record.to_json() for record in self._unwritten])
         except OSError as error:
-            _logger.warning("%s cannot be written (%s); epochs wait", self._path.name, error)
+            if not self._has_warned:
+                why = error.strerror or error
+                _logger.warning("%s cannot be written (%s); epochs wait", self._path.name, why)
+            self._has_warned = True
         else:
             self._unwritten.clear()
+            self._has_warned = False
 
     def _try_to_flush(self) -> None:
+        started = time.monotonic()
         try:
             self.flush()
         except MlflowException as error:
-            _logger.warning("MLflow took no epochs (%s); they wait", first_line(error))
-            self._flushed_at = time.monotonic()
+            _logger.warning("%s; epochs wait", what_failed(self._run.client, error))
+            ended = time.monotonic()
+            self._barred_until = ended + max(FLUSH_S, _PAUSE_PER_COST * (ended - started))
 
     def flush(self) -> None:
         """Send what waits.

@@ -16,9 +16,10 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.errors import ServerError
 from pipeline_lib.storage import Json, project_root
 from pipeline_lib.tracking.reference import RunReference
-from pipeline_lib.tracking.store import connect, experiment_id, ui_url
+from pipeline_lib.tracking.store import connect, experiment_id, ui_url, what_failed
 
 _MAX_PARAM_CHARACTERS = 6000
 _MAX_DIGEST_CHARACTERS = 36
@@ -80,8 +81,9 @@ class TrackedRun:
         self.client.log_artifact(self.run_id, str(file), path)
 
     def log_folder(self, folder: Path, path: str) -> None:
-        """Record all files below a folder as artifacts."""
-        self.client.log_artifacts(self.run_id, str(folder), path)
+        """Record all files below a folder as artifacts; there may be none."""
+        if folder.is_dir():
+            self.client.log_artifacts(self.run_id, str(folder), path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
@@ -108,7 +110,7 @@ def start_run(
     same key that a killed process left RUNNING are ended as KILLED first.
 
     Raises:
-        ServerError: MLflow is absent or refuses.
+        ServerError: MLflow is absent or refuses, now or at any call until the run has ended.
     """
     client = connect()
     experiment = experiment_id(client, config.name)
@@ -143,8 +145,20 @@ def start_run(
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
         with suppress(MlflowException):
             client.set_terminated(tracked.run_id, status)
+        if isinstance(error, MlflowException):
+            raise _lost(client, error) from error
         raise
-    client.set_terminated(tracked.run_id, "FINISHED")
+    try:
+        client.set_terminated(tracked.run_id, "FINISHED")
+    except MlflowException as error:
+        raise _lost(client, error) from error
+
+
+def _lost(client: MlflowClient, error: MlflowException) -> ServerError:
+    return ServerError(
+        f"{what_failed(client, error)}. What is trained is kept: when MLflow is in order, "
+        "run the same again, and it goes on from there"
+    )
 
 
 def _end_abandoned(client: MlflowClient, experiment: str, run_key: str) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
@@ -89,6 +89,14 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             "MLFLOW_TRACKING_URI; a server started as the README says leaves them open to both"
         )
     return str(found.experiment_id)
+
+
+def what_failed(client: MlflowClient, error: MlflowException) -> str:
+    """Say in a few words what a call came to: MLflow's own repeat an address and its password."""
+    place = _without_user(client.tracking_uri)
+    if place.startswith("http") and not isinstance(error, RestException):
+        return f"MLflow at {place} does not answer"
+    return f"MLflow at {place} refuses: {first_line(error)}"
 
 
 def _artifact_location(name: str) -> str | None:

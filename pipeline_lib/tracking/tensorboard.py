@@ -1,27 +1,39 @@
 """TensorBoard event files: scalars per epoch and the network's graph."""
 
+import logging
+import socket
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 import torch
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import _pytorch_graph as pytorch_graph
 
 from pipeline_lib.config import Metric
 from pipeline_lib.training.records import EpochRecord
 from pipeline_lib.training.rows import TensorSplit
 
+_logger = logging.getLogger(__name__)
+
 
 class TensorBoardLog:
-    """Writes event files into a folder, readable by `tensorboard --logdir`."""
+    """Writes an event file into a folder, readable by `tensorboard --logdir`.
+
+    TensorBoard's own writer writes in a thread, which a full disk ends with a traceback, and the
+    training at the next epoch. Here it is told once and writing stops.
+    """
 
     def __init__(
         self, folder: Path, *, primary: Metric, history: Sequence[EpochRecord] = ()
     ) -> None:
-        self._writer = SummaryWriter(str(folder))
-        self._primary, self._n_records = primary, 0
+        self._path = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+        self._primary, self._n_records, self._has_failed = primary, 0, False
+        self._write(file_version="brain.Event:2")
         for record in history:
             self.append(record)
 
@@ -34,7 +46,7 @@ class TensorBoardLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        """Nothing is left to write: each event is in the file when its call returns."""
 
     def add_graph(self, network: nn.Module, sample: TensorSplit) -> None:
         """Write the network's graph, traced in eval mode with two rows."""
@@ -42,8 +54,9 @@ class TensorBoardLog:
         network.eval()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch announces that tracing will go one day
-            self._writer.add_graph(network, (sample.x_cat[:2], sample.x_num[:2]))
+            graph, _ = pytorch_graph.graph(network, (sample.x_cat[:2], sample.x_num[:2]))
         network.train(was_training)
+        self._write(graph_def=graph.SerializeToString())
 
     def append(self, record: EpochRecord) -> None:
         """Write one epoch's scalars; epochs of several members follow each other."""
@@ -54,5 +67,19 @@ class TensorBoardLog:
             f"val/{self._primary}": record.primary,
             "learning_rate": record.learning_rate,
         }
-        for tag, value in scalars.items():
-            self._writer.add_scalar(tag, value, self._n_records)
+        values = [{"tag": tag, "simple_value": value} for tag, value in scalars.items()]
+        summary = summary_pb2.Summary(value=values)  # pyright: ignore[reportAttributeAccessIssue]
+        self._write(step=self._n_records, summary=summary)
+
+    def _write(self, **content: object) -> None:
+        if self._has_failed:
+            return
+        made = event_pb2.Event  # pyright: ignore[reportAttributeAccessIssue] - protobuf makes it
+        event = made(wall_time=time.time(), **content)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                RecordWriter(file).write(event.SerializeToString())
+        except OSError as error:
+            _logger.warning("no curves in TensorBoard from here (%s)", error.strerror or error)
+            self._has_failed = True

@@ -40,9 +40,11 @@ def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
     """
     with replacing(folder / _FILE) as scratch:
         try:
-            torch.save({"version": CHECKPOINT_VERSION, "key": key, "state": dict(state)}, scratch)
-        except RuntimeError as error:  # torch's writer tells a full disk in its own way
-            raise OSError(f"torch.save: {first_line(error)}") from error
+            with scratch.open("wb") as file:  # whose errors say what the disk said
+                torch.save({"version": CHECKPOINT_VERSION, "key": key, "state": dict(state)}, file)
+        except RuntimeError as error:  # torch's writer says only at which position it was
+            why = error.__context__
+            raise why if isinstance(why, OSError) else OSError(first_line(error)) from None
         if (folder / _FILE).exists():
             (folder / _PREVIOUS).unlink(missing_ok=True)
             os.link(folder / _FILE, folder / _PREVIOUS)

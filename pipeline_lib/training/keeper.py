@@ -89,8 +89,12 @@ class Keeper:
         except OSError as error:
             if not self._has_warned:
                 why = error.strerror or first_line(error)
-                _logger.warning("no checkpoint (%s); training goes on without", why)
+                _logger.warning(
+                    "no checkpoint in %s (%s); training goes on without", self._folder, why
+                )
             self._has_warned = True
+        else:
+            self._has_warned = False
         ended = time.monotonic()
         self._due_at = ended + max(self._every_s, _PAUSE_PER_COST * (ended - started))
 

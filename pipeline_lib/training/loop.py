@@ -108,7 +108,7 @@ class TrainingLoop:
         self._at_step, self._seconds = 0, 0.0
         self._losses = torch.zeros(len(self._bounds), device=train.device)
         self._masses = torch.zeros(len(self._bounds), device=train.device)
-        self._n_looked = 0
+        self._n_looked, self._pulsed = 0, 0.0
 
     @property
     def batch_rows(self) -> int:
@@ -200,6 +200,7 @@ class TrainingLoop:
             NonFiniteLossError: a loss or gradient is NaN or infinite; names epoch and step.
             DeviceMemoryError: a step does not fit into the GPU's memory.
         """
+        self._pulsed = time.perf_counter()
         with self._guard.installed():
             while not self.has_ended:
                 self._one_epoch(on_pulse)
@@ -233,7 +234,7 @@ class TrainingLoop:
     def _learn(self, epoch: int, on_pulse: Callable[[Progress], None] | None) -> float:
         """Train the steps of an epoch that are left; return the learning rate of the last."""
         rate, first = self._rate, self._at_step
-        started = pulsed = time.perf_counter()
+        started = time.perf_counter()
         before = self._seconds
         self.model.train()
         batches = self._train.batches(
@@ -255,8 +256,8 @@ class TrainingLoop:
             self._guard.end()
             if self._at_step - self._n_looked >= _LOOK_EVERY:
                 self._look(rate)
-            if on_pulse is not None and now - pulsed >= _PULSE_S:
-                pulsed = now
+            if on_pulse is not None and now - self._pulsed >= _PULSE_S:
+                self._pulsed = now
                 on_pulse(self._progress_now(now - started, self._at_step - first))
         self._look(rate)
         return rate

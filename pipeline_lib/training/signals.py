@@ -6,12 +6,25 @@ middle of a step they would leave half of the weights moved.
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Follower = Callable[[Any, Any], None]
+_followers: list[Follower] = []
+
+
+@contextmanager
+def followed(follower: Follower) -> Generator[None]:
+    """Tell somebody of each handler that a guard replaces: the one before, and the one now."""
+    _followers.append(follower)
+    try:
+        yield
+    finally:
+        _followers.remove(follower)
 
 
 class StepGuard:
@@ -38,13 +51,15 @@ class StepGuard:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        receive = self._receive  # one object: whoever follows knows a handler by its identity
         for number in _SIGNALS:
-            self._handlers[number] = signal.signal(number, self._receive)
+            self._handlers[number] = signal.getsignal(number)
+            _exchange(number, self._handlers[number], receive)
         try:
             yield
         finally:
             for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+                _exchange(number, receive, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         impatient = any(number == waiting for waiting, _ in self._waiting)
@@ -59,3 +74,9 @@ class StepGuard:
             handler(number, frame)
         elif handler == signal.SIG_DFL:  # would end the process with nothing saved
             raise SystemExit(128 + number)
+
+
+def _exchange(number: int, before: Any, now: Any) -> None:
+    signal.signal(number, now)
+    for follower in _followers:
+        follower(before, now)

@@ -1,0 +1,54 @@
+"""How a command ends when it is told to: put away what is open, one line, the usual exit code.
+
+Ctrl-C, SIGTERM and the end of a terminal come as one exception. Python ends at once at the last
+two, and so would leave Prefect's temporary server behind.
+"""
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+# What a terminal sends to each process of a command.
+_OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP; whoever puts things away at Ctrl-C does the same."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__(number)
+
+
+def raise_when_terminated() -> None:
+    """Let SIGTERM and SIGHUP raise; what the parent ignores, as under nohup, stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _raise)
+
+
+def stop_listening() -> None:
+    """Let no second signal disturb the end."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """Return what a shell expects of a process that ended so."""
+    return error.exit_code if isinstance(error, Terminated) else 128 + signal.SIGINT
+
+
+@contextmanager
+def children_outlive_the_terminal() -> Generator[None]:
+    """Processes that are started meanwhile hear no Ctrl-C; whoever starts them ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's form
+    raise Terminated(number)

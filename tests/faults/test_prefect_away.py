@@ -1,0 +1,47 @@
+"""A Prefect server that is killed for good while a network learns."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+EPOCHS = 600
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happened(
+    tmp_path: Path, start: Callable[..., Any], prefect_server: Any
+) -> None:
+    home, api = tmp_path / "home", f"{prefect_server.url}/api"
+    settings = {"PREFECT_API_URL": api, "PREFECT_CLIENT_MAX_RETRIES": "1"}
+
+    command = start(home, f"training.epochs={EPOCHS}", **settings)
+    command.wait_until(lambda: len(command.epochs()) > 60)
+    prefect_server.kill()
+    code = command.wait(300)  # Prefect's client empties its queues when it ends
+    prefect_server.start()
+    again = start(home, f"training.epochs={EPOCHS}", **settings)
+
+    assert again.wait() == 0, again.printed
+    assert f"resumes at the end, epoch {EPOCHS}" in again.printed
+    assert "version 1, which this very run had before" in again.printed
+    assert code == 1, command.printed
+    assert "Traceback" not in command.printed
+    assert "ERROR" not in command.printed
+    assert "Error logging" not in command.printed
+    [message] = re.findall(r"^error: .*", command.printed, re.MULTILINE)
+    assert message.startswith(f"error: no Prefect server answers at {api} (")
+    assert message.endswith("What was done is kept: run the same command again to go on.")
+    assert command.printed.endswith(f"{message}\n")
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("car_evaluation")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], order_by=["start_time"])
+    assert [run.info.status for run in runs] == ["FAILED", "FINISHED"]
+    for run in runs:
+        points = client.get_metric_history(run.info.run_id, "train/loss")
+        assert [point.step for point in points] == list(range(1, EPOCHS + 1))
