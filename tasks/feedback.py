@@ -36,8 +36,8 @@ class Feedback:
         several = progress.n_members > 1
         member = f"member {progress.member}/{progress.n_members}  " if several else ""
         text = (
-            f"{member}epoch {progress.epoch}/{progress.n_epochs}  {progress.rows_per_s:,.0f} rows/s  "
-            f"{_clock(progress.left_s)} left"
+            f"{member}epoch {progress.epoch}/{progress.n_epochs}  "
+            f"{progress.rows_per_s:,.0f} rows/s  {_clock(progress.left_s)} left"
         )
         self._bar.info("%s", text, extra={"share": progress.share})
         if now - self._line_at >= _LINE_EVERY_S:
