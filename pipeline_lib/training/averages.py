@@ -1,8 +1,7 @@
 """A moving average of weights beside the weights that learn."""
 
-import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
@@ -15,11 +14,13 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     ExponentialMovingAverage's.
     """
 
-    def follow(average: Tensor, weight: Tensor, n_updates: Tensor | int) -> Tensor:
-        n = torch.as_tensor(n_updates, dtype=torch.float32, device=average.device)
-        kept = torch.clamp((1 + n) / (10 + n), max=decay)
-        if not average.is_floating_point():
-            return weight
-        return torch.lerp(weight, average, kept)
+    def follow(averages: PARAM_LIST, weights: PARAM_LIST, n_updates: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            n = int(average.n_averaged)  # lies on the CPU: a look at `n_updates` waits for a GPU
+            get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, n_updates)
+            return
+        for count, theirs in zip(averages, weights, strict=True):
+            count.copy_(theirs)
 
-    return AveragedModel(model, avg_fn=follow, use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    return average
