@@ -12,6 +12,8 @@ from pipeline_lib.storage import run_folder
 from tests.flows.conftest import CONFIG
 
 WARM = "training.start_from=champion"
+# What is rejected is not packaged, which takes seconds.
+REJECTED = "promotion.floor=0.9999"
 Night = Callable[..., tuple[State, Run]]
 
 
@@ -62,7 +64,7 @@ def test_a_warm_night_takes_the_champion_over_and_a_quarter_of_the_epochs(night:
 
 
 def test_members_that_start_warm_go_on_through_one_curve(night: Night) -> None:
-    _, run = night(WARM, "training.n_members=2", "training.warm_epochs=3")
+    _, run = night(WARM, REJECTED, "training.n_members=2", "training.warm_epochs=3")
 
     from pipeline_lib.tracking.store import connect
 
@@ -80,7 +82,7 @@ def test_members_that_start_warm_go_on_through_one_curve(night: Night) -> None:
 def test_a_champion_that_cannot_be_started_from_is_told_and_the_night_starts_fresh(
     night: Night, changed: str, why_not: str
 ) -> None:
-    state, run = night(WARM, changed, "training.epochs=2")
+    state, run = night(WARM, REJECTED, changed, "training.epochs=2")
 
     assert state.is_completed()
     told = run.data.tags["first_weights"]
