@@ -63,6 +63,13 @@ def small(data_folder: Path) -> Outcome:
     return _timed(table)
 
 
+def small_bf16(data_folder: Path) -> Outcome:
+    """Train as `small` does, with activations in bfloat16."""
+    table = load_for_torch(data_folder)
+    _train(_loop(table.head(WARM_UP_ROWS), precision="bf16"))
+    return _timed(table, precision="bf16")
+
+
 def large(data_folder: Path) -> Outcome:
     """Train one epoch with a table of a million rows; a first epoch does not count."""
     table = load_for_torch(data_folder)
@@ -137,8 +144,8 @@ class _Shifted(nn.Module):
         return self._model(x_cat + N_RESERVED, x_num)
 
 
-def _timed(table: Table) -> Outcome:
-    loop = _loop(table)
+def _timed(table: Table, **training: str) -> Outcome:
+    loop = _loop(table, **training)
     start = time.process_time()
     _train(loop)
     cpu_s = time.process_time() - start
@@ -151,7 +158,11 @@ def _train(loop: TrainingLoop) -> None:
 
 
 def _loop(
-    table: Table, *, epochs: int | None = None, rows: StreamedSplit | None = None
+    table: Table,
+    *,
+    epochs: int | None = None,
+    rows: StreamedSplit | None = None,
+    **training: str,
 ) -> TrainingLoop:
     model = EmbeddingMLP(
         [n + N_RESERVED for n in table.cardinalities],
@@ -166,6 +177,7 @@ def _loop(
         "batch_size": BATCH_ROWS,
         "optimizer": {"kind": "adam", "learning_rate": LEARNING_RATE},
         "device": "cpu",
+        **training,
     }
     return TrainingLoop(
         model,
@@ -184,4 +196,5 @@ def _split(table: Table) -> TensorSplit:
 
 
 if __name__ == "__main__":
-    run_contestant({f.__name__: f for f in (write, small, large, loader, stream, stream_training)})
+    everyone = (write, small, small_bf16, large, loader, stream, stream_training)
+    run_contestant({contestant.__name__: contestant for contestant in everyone})
