@@ -88,8 +88,11 @@ class Stepper:
             may_take(health)
         if self._clip_norm is not None:
             self._scale_gradients(torch.clamp(self._clip_norm / (norm + 1e-6), max=1.0))
-        for optimizer in self._optimizers:
-            self._scaler.step(optimizer)
+        # The scaler looks at each optimizer's gradients alone, but a step is left out whole.
+        is_one = len(self._optimizers) == 1 or not self._scaler.is_enabled()
+        if is_one or bool(torch.isfinite(norm)):
+            for optimizer in self._optimizers:
+                self._scaler.step(optimizer)
         self._scaler.update()
         return health, mass
 
