@@ -276,10 +276,10 @@ class TrainingLoop:
             step = self._n_looked + int((~finite).nonzero()[0])
             self._refuse(step)
         if self._stepper.is_lost:
-            self._refuse(self._at_step - 1)
+            self._refuse(self._at_step - 1, overflows=True)
         self._n_looked = self._at_step
 
-    def _refuse(self, step: int) -> None:
+    def _refuse(self, step: int, *, overflows: bool = False) -> None:
         epoch, rate = self.epoch, self._last_rate
         seed = _seed(self._training.seed, epoch)
         batch = next(self._train.batches(self._bounds, seed=seed, first_step=step))
@@ -291,7 +291,15 @@ class TrainingLoop:
                 known = position < len(self._names)
                 name = self._names[position] if known else f"x_num[{position}]"
                 extremes.append((name, largest))
-        raise NonFiniteLossError(epoch, step + 1, rate, split="training", extremes=extremes[:5])
+        raise NonFiniteLossError(
+            epoch,
+            step + 1,
+            rate,
+            split="training",
+            extremes=extremes[:5],
+            precision=self._training.precision,
+            overflows=overflows,
+        )
 
     def _progress_now(self, seconds: float, n_steps: int) -> Progress:
         per_step, total = seconds / max(n_steps, 1), len(self._bounds)

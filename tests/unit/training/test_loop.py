@@ -318,6 +318,24 @@ def test_a_number_that_is_nan_stops_the_training_at_the_step_that_held_it() -> N
     assert Counter(steps) == {1: 4, 2: 4, 3: 4}
 
 
+def test_a_number_too_large_for_fp16_is_told_with_the_precision_to_set() -> None:
+    train = _split(40)
+    train.x_num[3, 0] = 7e4
+
+    with pytest.raises(NonFiniteLossError, match=r"Set `training\.precision: float32`"):
+        list(_loop(train, _split(5), precision="fp16").epochs())
+    list(_loop(train, _split(5)).epochs())
+
+
+def test_gradients_that_overflow_at_any_scale_are_not_told_as_a_loss() -> None:
+    loop = _loop(_split(40), _split(5), precision="fp16", batch_size=2, epochs=4)
+    for weight in loop.model.parameters():
+        weight.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+
+    with pytest.raises(NonFiniteLossError, match=r"^gradients overflow at any scale at epoch 2"):
+        list(loop.epochs())
+
+
 def test_nan_among_the_validation_rows_is_told_as_such() -> None:
     val = _split(5)
     val.x_num[2, 1] = float("nan")
