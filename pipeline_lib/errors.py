@@ -270,12 +270,12 @@ class NonFiniteLossError(TrainingError):
         named = ", ".join(f"{name[:_MAX_QUOTE]!r} up to {size:.3g}" for name, size in extremes)
         inputs = f" Extreme inputs, scaled: {named}." if named else ""
         lost = "gradients overflow at any scale" if overflows else f"{split} loss is not finite"
-        todo = "Lower `training.optimizer.learning_rate`, or look for extreme numbers in the data."
-        if precision == "fp16":  # it ends at 65,504
-            todo = f"Set `training.precision: float32`. {todo}"
+        is_half = precision == "fp16"  # it ends at 65,504
+        first = "Set `training.precision: float32`, lower" if is_half else "Lower"
         super().__init__(
             f"{lost} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}).{inputs} "
-            f"Nothing was registered. {todo}"
+            f"Nothing was registered. {first} `training.optimizer.learning_rate`, or look for "
+            "extreme numbers in the data."
         )
 
 
