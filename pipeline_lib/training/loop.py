@@ -82,9 +82,9 @@ class TrainingLoop:
         self._val_loss = build_loss(task, training.loss)
         self._metric = EpochMetric(primary, n_classes=n_classes, scale=target_scale)
         self._bounds = batch_bounds(train.n_rows, training.batch_size)
-        self._optimizers = build_optimizers(
-            training.optimizer, model, sparse_above=training.sparse_above
-        )
+        # Compiled, a sparse gradient is an InductorError (torch 2.13).
+        sparse_above = None if training.compile else training.sparse_above
+        self._optimizers = build_optimizers(training.optimizer, model, sparse_above=sparse_above)
         self._schedules = [
             build_schedule(
                 training.scheduler,

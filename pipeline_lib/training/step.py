@@ -46,7 +46,8 @@ class Stepper:
         self._forward: nn.Module | Callable[[Tensor, Tensor], Tensor] = model
         if training.compile:
             mode = "reduce-overhead" if training.cuda_graphs else None
-            self._forward = torch.compile(model, mode=mode)
+            # Each size of a batch for itself: else the size that came first decides all numbers.
+            self._forward = torch.compile(model, mode=mode, dynamic=False)
         self._uses_graphs = training.cuda_graphs
         self._clip_norm, self._precision = training.clip_norm, training.precision
         self._device = device
