@@ -250,7 +250,8 @@ class TrainingError(EvergreenError):
 class NonFiniteLossError(TrainingError):
     """The loss or a gradient became NaN or infinite at `epoch`, `step` (both count from 1).
 
-    `extremes` are the inputs of that step's rows that stand out, with their largest magnitude.
+    `extremes` are the inputs of that step's rows that stand out, with their largest magnitude;
+    `overflows` says that only the gradients of half precision are lost.
     """
 
     def __init__(
@@ -261,15 +262,20 @@ class NonFiniteLossError(TrainingError):
         *,
         split: str,
         extremes: Sequence[tuple[str, float]] = (),
+        precision: str = "float32",
+        overflows: bool = False,
     ) -> None:
         self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
         self.extremes = tuple(extremes)
         named = ", ".join(f"{name[:_MAX_QUOTE]!r} up to {size:.3g}" for name, size in extremes)
         inputs = f" Extreme inputs, scaled: {named}." if named else ""
+        lost = "gradients overflow at any scale" if overflows else f"{split} loss is not finite"
+        is_half = precision == "fp16"  # it ends at 65,504
+        first = "Set `training.precision: float32`, lower" if is_half else "Lower"
         super().__init__(
-            f"{split} loss is not finite at epoch {epoch}, step {step} "
-            f"(learning rate {learning_rate:.3g}).{inputs} Nothing was registered. "
-            "Lower `training.optimizer.learning_rate`, or look for extreme numbers in the data."
+            f"{lost} at epoch {epoch}, step {step} (learning rate {learning_rate:.3g}).{inputs} "
+            f"Nothing was registered. {first} `training.optimizer.learning_rate`, or look for "
+            "extreme numbers in the data."
         )
 
 

@@ -186,7 +186,7 @@ class TrainingSettings(Settings):
         default=100_000,
         ge=2,
         description="categories above which an embedding moves only the rows of a step (adam and "
-        "adamw without weight_decay_embeddings); null: never",
+        "adamw without weight_decay_embeddings, not with compile); null: never",
     )
     memory_budget_mb: int | None = Field(
         default=None,

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -124,7 +124,10 @@ class TrainingSession:
         carried: list[CarriedOver | None] = []
 
         def make(member: int) -> TrainingLoop:
+            nonlocal networks
             network, known = networks.make(member)
+            if member == training.n_members:  # nobody needs the champion any more
+                networks = replace(networks, champion=None)
             carried.append(known)
             return TrainingLoop(
                 network.to(device),

@@ -16,6 +16,7 @@ from torch import nn
 from pipeline_lib.config import Column
 from pipeline_lib.encoding import ClassTarget, Encoder, Target, Vocabulary
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN
+from pipeline_lib.errors import examples
 from pipeline_lib.models.embedding_mlp import EmbeddingMLP, embedding_width
 
 
@@ -30,26 +31,28 @@ class Learned:
 
 @dataclass(frozen=True)
 class CarriedOver:
-    """What a network has of another one: columns by name, new ones and new categories."""
+    """What a network has of another one: columns by name; new ones, new categories and classes."""
 
     columns: tuple[str, ...]
     fresh_columns: tuple[str, ...]
     n_new_categories: int
+    n_new_classes: int
     has_head: bool
 
     def __str__(self) -> str:
         n_columns = len(self.columns) + len(self.fresh_columns)
         parts = [f"{len(self.columns)} of {n_columns} columns"]
         if self.fresh_columns:
-            names = ", ".join(repr(name) for name in self.fresh_columns[:5])
-            more = len(self.fresh_columns) - 5
-            parts.append(f"fresh: {names}" + (f" and {more} more" if more > 0 else ""))
+            parts.append(f"fresh: {examples(self.fresh_columns)}")
         if self.n_new_categories:
             n = self.n_new_categories
             one = "1 new category starts as an unseen one"
             parts.append(one if n == 1 else f"{n:,} new categories start as unseen ones")
         if not self.has_head:
             parts.append("a fresh last layer, for the classes are others")
+        elif self.n_new_classes:
+            n = self.n_new_classes
+            parts.append("1 new class starts fresh" if n == 1 else f"{n} new classes start fresh")
         return ", ".join(parts)
 
 
@@ -100,9 +103,10 @@ def carry_over(
         weight = before[name].weight
         after[name].weight.copy_(weight[torch.from_numpy(rows).to(weight.device)])
     _carry_blocks(source, network, encoder, shared)
-    has_head = _carry_head(source.network.head, network.head, source.target, target)
+    n_outputs = _carry_head(source.network.head, network.head, source.target, target)
+    n_new_outputs = network.head.out_features - n_outputs
     fresh = tuple(name for name in encoder.columns if name not in shared)
-    return CarriedOver(shared, fresh, n_new, has_head)
+    return CarriedOver(shared, fresh, n_new, n_new_outputs, n_outputs > 0)
 
 
 def _meaning(column: Column) -> Mapping[str, object]:
@@ -152,8 +156,8 @@ def _places(encoder: Encoder, network: EmbeddingMLP) -> dict[str, slice]:
     return places
 
 
-def _carry_head(theirs: nn.Linear, ours: nn.Linear, before: Target, after: Target) -> bool:
-    """Carry the last layer over, row by row where classes have a row each."""
+def _carry_head(theirs: nn.Linear, ours: nn.Linear, before: Target, after: Target) -> int:
+    """Carry the last layer over, row by row where classes have a row each; return how many."""
     rows: list[tuple[int, int]] = []
     if isinstance(before, ClassTarget) and isinstance(after, ClassTarget):
         if before.classes == after.classes:
@@ -166,4 +170,4 @@ def _carry_head(theirs: nn.Linear, ours: nn.Linear, before: Target, after: Targe
     for mine, other in rows:
         ours.weight[mine] = theirs.weight[other].to(ours.weight)
         ours.bias[mine] = theirs.bias[other].to(ours.bias)
-    return len(rows) == ours.out_features
+    return len(rows)

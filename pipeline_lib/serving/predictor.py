@@ -37,6 +37,9 @@ from pipeline_lib.training.losses import probabilities
 
 MODEL_VERSION = 2
 _READABLE = (1, MODEL_VERSION)
+# What `model.json` of a version known here raises if other code wrote it, with other settings.
+_FOREIGN = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+_MAX_TOLD = 200
 Rows = pd.DataFrame | pa.Table
 
 
@@ -195,6 +198,14 @@ def load_model(folder: str | Path) -> FittedModel:
     encoder = Encoder.load(folder)
     if spec["encoder"] != encoder.fingerprint():
         raise ModelError(f"{folder}: the weights belong to another encoder")
+    try:
+        return _built(folder, spec, encoder)
+    except _FOREIGN as error:
+        told = " ".join(str(error).split())[:_MAX_TOLD]
+        raise ModelError(f"{folder}: this code cannot read the model: {told}") from None
+
+
+def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedModel:
     target = target_from_json(cast("dict[str, Any]", spec["target"]))
     settings = ModelSettings.model_validate(spec["model"])
     networks = nn.ModuleList(

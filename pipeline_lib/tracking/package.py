@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,6 +71,16 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
     return str(info.model_uri)
 
 
+@contextmanager
+def downloaded(uri: str) -> Generator[Path]:
+    """Give the folder of a package, for as long as the context lasts.
+
+    Left alone, MLflow puts what a server sends into a temporary folder that nobody removes.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(download_artifacts(uri, dst_path=scratch))
+
+
 def signature_of(model: FittedModel) -> ModelSignature:
     """Return inputs and outputs by name.
 
@@ -103,15 +115,15 @@ def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame)
     Raises:
         ModelError: the package does not load, or does not say the same.
     """
-    package = download_artifacts(model_uri)
-    with tempfile.TemporaryDirectory() as scratch:
+    with downloaded(model_uri) as package, tempfile.TemporaryDirectory() as scratch:
         rows, out = Path(scratch) / "rows.parquet", Path(scratch) / "out.parquet"
         golden.to_parquet(rows)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the package stays as it was logged
         # -P: the script's own folder must not come before the packages of the environment.
-        command = [sys.executable, "-P", str(_HERE / "replay.py"), package, str(rows), str(out)]
+        command = [sys.executable, "-P", str(_HERE / "replay.py")]
+        command += [str(path) for path in (package, rows, out)]
         try:
             done = subprocess.run(
                 command,

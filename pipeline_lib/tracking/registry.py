@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
@@ -17,7 +16,7 @@ from mlflow.protos.databricks_pb2 import (
 
 from pipeline_lib.errors import ModelError, first_line
 from pipeline_lib.serving import FittedModel, load_model
-from pipeline_lib.tracking.package import package_digest
+from pipeline_lib.tracking.package import downloaded, package_digest
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import ui_url
@@ -56,15 +55,18 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
         return None
     version, uri = str(found.version), f"models:/{name}/{found.version}"
     split_rule = found.tags.get("split.rule", "")
+    place = uri
     try:
-        package = Path(download_artifacts(uri))
-        folder = package / "artifacts" / "model"
-        sha256 = package_digest(folder)
-        if sha256 != found.tags.get("package.sha256"):
-            raise ModelError("it was changed after it was registered, or was made elsewhere")
-        return Champion(version, load_model(folder), split_rule, sha256=sha256)
+        with downloaded(uri) as package:
+            place = str(package).rstrip("/")
+            folder = package / "artifacts" / "model"
+            sha256 = package_digest(folder)
+            if sha256 != found.tags.get("package.sha256"):
+                raise ModelError("it was changed after it was registered, or was made elsewhere")
+            return Champion(version, load_model(folder), split_rule, sha256=sha256)
     except (MlflowException, OSError, ModelError) as error:
-        return Champion(version, None, split_rule, f"its files cannot be used: {first_line(error)}")
+        told = first_line(error).replace(place, uri)  # the folder is gone when this is read
+        return Champion(version, None, split_rule, f"its files cannot be used: {told}")
 
 
 def read_champion_of_split(client: MlflowClient, name: str, rule: str) -> Champion | None:

@@ -82,9 +82,9 @@ class TrainingLoop:
         self._val_loss = build_loss(task, training.loss)
         self._metric = EpochMetric(primary, n_classes=n_classes, scale=target_scale)
         self._bounds = batch_bounds(train.n_rows, training.batch_size)
-        self._optimizers = build_optimizers(
-            training.optimizer, model, sparse_above=training.sparse_above
-        )
+        # Compiled, a sparse gradient is an InductorError (torch 2.13).
+        sparse_above = None if training.compile else training.sparse_above
+        self._optimizers = build_optimizers(training.optimizer, model, sparse_above=sparse_above)
         self._schedules = [
             build_schedule(
                 training.scheduler,
@@ -105,7 +105,7 @@ class TrainingLoop:
         self._progress: tuple[int, float] = (0, math.inf)
         self._guard = StepGuard()
         self.history: list[EpochRecord] = []
-        self._at_step, self._seconds = 0, 0.0
+        self._at_step, self._seconds, self._last_rate = 0, 0.0, self._rate
         self._losses = torch.zeros(len(self._bounds), device=train.device)
         self._masses = torch.zeros(len(self._bounds), device=train.device)
         self._n_looked, self._pulsed = 0, 0.0
@@ -156,6 +156,7 @@ class TrainingLoop:
             "history": [dict(record.to_json()) for record in self.history],
             "step": self._at_step,
             "seconds": self._seconds,
+            "last_rate": self._last_rate,
             "losses": self._losses[: self._at_step].clone(),
             "masses": self._masses[: self._at_step].clone(),
             "model": self.model.state_dict(),
@@ -176,7 +177,7 @@ class TrainingLoop:
         self._best_weights = {k: v.to(device) for k, v in state["best_weights"].items()}
         self._progress = (state["progress"][0], state["progress"][1])
         self._at_step = self._n_looked = int(state["step"])
-        self._seconds = float(state["seconds"])
+        self._seconds, self._last_rate = float(state["seconds"]), float(state["last_rate"])
         self._losses[: self._at_step] = state["losses"].to(device)
         self._masses[: self._at_step] = state["masses"].to(device)
         self.model.load_state_dict(state["model"])
@@ -210,10 +211,10 @@ class TrainingLoop:
 
     def _one_epoch(self, on_pulse: Callable[[Progress], None] | None) -> None:
         epoch = self.epoch
-        rate = self._learn(epoch, on_pulse)
-        started = time.perf_counter()
+        self._learn(epoch, on_pulse)
+        started, rate = time.perf_counter(), self._last_rate
         self._guard.begin()  # an epoch's end is not whole before all of it is noted
-        val_loss, primary = self._validate(epoch, rate)
+        val_loss, primary = self._validate(epoch)
         for schedule in self._schedules:
             schedule.after_epoch(val_loss)
         self._seconds += time.perf_counter() - started
@@ -231,20 +232,23 @@ class TrainingLoop:
         self._at_step, self._seconds, self._n_looked = 0, 0.0, 0
         self._guard.end()
 
-    def _learn(self, epoch: int, on_pulse: Callable[[Progress], None] | None) -> float:
-        """Train the steps of an epoch that are left; return the learning rate of the last."""
-        rate, first = self._rate, self._at_step
+    def _learn(self, epoch: int, on_pulse: Callable[[Progress], None] | None) -> None:
+        """Train the steps of an epoch that are left."""
+        first = self._at_step
         started = time.perf_counter()
         before = self._seconds
         self.model.train()
+        # On a GPU nobody looks before weights move: it would wait.
+        may_take = self._may_take if self._train.device.type == "cpu" else None
         batches = self._train.batches(
             self._bounds, seed=_seed(self._training.seed, epoch), first_step=first
         )
         for batch in batches:
-            step, rate = self._at_step, self._rate
+            step = self._at_step
             self._guard.begin()
+            self._last_rate = self._rate
             seed = _seed(self._training.seed, epoch, step + 1)
-            loss, mass = self._stepper.step(batch, seed=seed, may_take=self._may_take(rate))
+            loss, mass = self._stepper.step(batch, seed=seed, may_take=may_take)
             self._losses[step], self._masses[step] = loss, mass
             for schedule in self._schedules:
                 schedule.after_step()
@@ -255,36 +259,29 @@ class TrainingLoop:
             self._seconds = before + now - started
             self._guard.end()
             if self._at_step - self._n_looked >= _LOOK_EVERY:
-                self._look(rate)
+                self._look()
             if on_pulse is not None and now - self._pulsed >= _PULSE_S:
                 self._pulsed = now
                 on_pulse(self._progress_now(now - started, self._at_step - first))
-        self._look(rate)
-        return rate
+        self._look()
 
-    def _may_take(self, rate: float) -> Callable[[Tensor], None] | None:
-        """Return who refuses a bad loss before weights move; on a GPU nobody: it would wait."""
-        if self._train.device.type != "cpu":
-            return None
+    def _may_take(self, health: Tensor) -> None:
+        """Refuse a loss that is not finite before weights move."""
+        if not math.isfinite(float(health)):
+            self._refuse(self._at_step)
 
-        def refuse(health: Tensor) -> None:
-            if not math.isfinite(float(health)):
-                self._refuse(self._at_step, rate)
-
-        return refuse
-
-    def _look(self, rate: float | None = None) -> None:
+    def _look(self) -> None:
         """Look at the losses since the last look."""
         finite = torch.isfinite(self._losses[self._n_looked : self._at_step])
         if not bool(finite.all()):
             step = self._n_looked + int((~finite).nonzero()[0])
-            self._refuse(step, self._rate if rate is None else rate)
+            self._refuse(step)
         if self._stepper.is_lost:
-            self._refuse(self._at_step - 1, self._rate if rate is None else rate)
+            self._refuse(self._at_step - 1, overflows=True)
         self._n_looked = self._at_step
 
-    def _refuse(self, step: int, rate: float) -> None:
-        epoch = self.epoch
+    def _refuse(self, step: int, *, overflows: bool = False) -> None:
+        epoch, rate = self.epoch, self._last_rate
         seed = _seed(self._training.seed, epoch)
         batch = next(self._train.batches(self._bounds, seed=seed, first_step=step))
         extremes: list[tuple[str, float]] = []
@@ -295,7 +292,15 @@ class TrainingLoop:
                 known = position < len(self._names)
                 name = self._names[position] if known else f"x_num[{position}]"
                 extremes.append((name, largest))
-        raise NonFiniteLossError(epoch, step + 1, rate, split="training", extremes=extremes[:5])
+        raise NonFiniteLossError(
+            epoch,
+            step + 1,
+            rate,
+            split="training",
+            extremes=extremes[:5],
+            precision=self._training.precision,
+            overflows=overflows,
+        )
 
     def _progress_now(self, seconds: float, n_steps: int) -> Progress:
         per_step, total = seconds / max(n_steps, 1), len(self._bounds)
@@ -306,7 +311,7 @@ class TrainingLoop:
         )
 
     @torch.no_grad()
-    def _validate(self, epoch: int, rate: float) -> tuple[float, float]:
+    def _validate(self, epoch: int) -> tuple[float, float]:
         """Return loss and primary metric on the validation rows."""
         judged = self._judged.eval()
         total = 0.0
@@ -316,7 +321,8 @@ class TrainingLoop:
             self._metric.update(logits, batch.y)
         val_loss = total / self._val.n_rows
         if not math.isfinite(val_loss):
-            raise NonFiniteLossError(epoch, len(self._bounds), rate, split="validation")
+            n_steps = len(self._bounds)
+            raise NonFiniteLossError(epoch, n_steps, self._last_rate, split="validation")
         return val_loss, self._metric.compute(val_loss)
 
     def _level(self, record: EpochRecord) -> float:

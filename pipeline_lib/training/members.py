@@ -92,10 +92,9 @@ class Members:
             for record in self._loop.epochs(pulse):
                 yield self._noted(record)
             if member < self._n:
-                self._trained.append(
-                    _Trained(self._loop.model, [self._noted(r) for r in self._loop.history])
-                )
-                self._loop = self._make(member + 1)
+                ended = _Trained(self._loop.model, [self._noted(r) for r in self._loop.history])
+                # Both at once: an interruption while the network is made finds the member before.
+                self._trained, self._loop = [*self._trained, ended], self._make(member + 1)
 
     def _noted(self, record: EpochRecord) -> EpochRecord:
         return replace(record, member=len(self._trained) + 1)

@@ -46,7 +46,8 @@ class Stepper:
         self._forward: nn.Module | Callable[[Tensor, Tensor], Tensor] = model
         if training.compile:
             mode = "reduce-overhead" if training.cuda_graphs else None
-            self._forward = torch.compile(model, mode=mode)
+            # Each size of a batch for itself: else the size that came first decides all numbers.
+            self._forward = torch.compile(model, mode=mode, dynamic=False)
         self._uses_graphs = training.cuda_graphs
         self._clip_norm, self._precision = training.clip_norm, training.precision
         self._device = device
@@ -88,8 +89,11 @@ class Stepper:
             may_take(health)
         if self._clip_norm is not None:
             self._scale_gradients(torch.clamp(self._clip_norm / (norm + 1e-6), max=1.0))
-        for optimizer in self._optimizers:
-            self._scaler.step(optimizer)
+        # The scaler looks at each optimizer's gradients alone, but a step is left out whole.
+        is_one = len(self._optimizers) == 1 or not self._scaler.is_enabled()
+        if is_one or bool(torch.isfinite(norm)):
+            for optimizer in self._optimizers:
+                self._scaler.step(optimizer)
         self._scaler.update()
         return health, mass
 

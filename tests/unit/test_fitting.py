@@ -1,6 +1,8 @@
 """From a config and a table to a model, repeatable to the bit."""
 
+import gc
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -173,6 +175,23 @@ def test_a_training_from_the_champion_starts_where_the_champion_ended(
     assert len(history) == 10
     assert first.val_loss < cold.loop.history[9].val_loss
     assert first.val_loss == pytest.approx(cold.loop.best[0].val_loss, rel=0.5)
+
+
+def test_a_champion_is_forgotten_once_every_member_has_begun(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    champion = fit(table_config(), toy_table(200))
+    config = table_config(training={"n_members": 2, "start_from": "champion", "warm_epochs": 1})
+    session = start_on_rows(config, toy_table(200), champion=champion)
+    network = weakref.ref(champion.networks[0])
+    del champion
+
+    held: list[bool] = []
+    for _ in session.epochs():
+        gc.collect()
+        held.append(network() is not None)
+
+    assert held == [True, False]
 
 
 def test_members_start_from_the_champions_members_in_turn(

@@ -163,6 +163,15 @@ def test_columns_that_left_and_joined_are_told_and_the_others_carried_over() -> 
     assert encoder.numeric_names == ("size", "size", "weight")
 
 
+def test_what_is_told_of_fresh_columns_is_short_however_long_and_many_their_names() -> None:
+    names = tuple(f"{number} " + "wide " * 1000 for number in range(200))
+
+    told = str(CarriedOver(("safety",), names, n_new_categories=0, n_new_classes=0, has_head=True))
+
+    assert told.startswith("1 of 201 columns, fresh: '0 wide ")
+    assert len(told) < 500
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -193,8 +202,7 @@ def test_of_more_classes_each_keeps_its_row_of_the_last_layer() -> None:
 
     torch.testing.assert_close(network.head.weight[[0, 2, 3]], source.network.head.weight)
     torch.testing.assert_close(network.head.bias[[0, 2, 3]], source.network.head.bias)
-    assert not carried.has_head
-    assert str(carried).endswith("a fresh last layer, for the classes are others")
+    assert str(carried) == "4 of 4 columns, 1 new class starts fresh"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_two_classes_that_are_others_get_a_fresh_last_layer(target: ClassTarget)
 
     _, network, carried = _next(source, BEFORE, _table(), target)
 
-    assert not carried.has_head
+    assert str(carried) == "4 of 4 columns, a fresh last layer, for the classes are others"
     assert not torch.isin(network.head.weight, source.network.head.weight).any()
 
 

@@ -476,6 +476,30 @@ def test_a_model_of_another_version_is_refused(
         load_model(tmp_path / "foreign")
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"model": {"kind": "embedding_mlp", "d_token": 8}}, "d_token Extra inputs are not"),
+        ({"n_members": 2}, "Missing key"),
+        ({"d_embeddings": [1, 2, 3]}, "longer"),
+        ({"task": "multiclass", "target": {"column": "label"}}, "mean"),
+    ],
+)
+def test_a_model_that_other_code_wrote_is_refused_with_what_is_strange_in_it(
+    tmp_path: Path, model: FittedModel, changed: dict[str, Any], told: str
+) -> None:
+    model.save(tmp_path / "model")
+    spec = json.loads((tmp_path / "model" / "model.json").read_text())
+
+    with publish(tmp_path / "foreign", {}) as scratch:
+        for file in set((tmp_path / "model").iterdir()) - {tmp_path / "model" / MANIFEST}:
+            shutil.copy(file, scratch)
+        (scratch / "model.json").write_text(json.dumps({**spec, **changed}))
+
+    with pytest.raises(ModelError, match=f"this code cannot read the model: .*{told}"):
+        load_model(tmp_path / "foreign")
+
+
 def test_weights_of_another_encoder_are_refused(
     tmp_path: Path, model: FittedModel, doors_model: FittedModel
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshot import Snapshot
@@ -221,6 +223,40 @@ def test_a_champion_whose_files_changed_after_it_was_registered_is_not_loaded(
     assert champion.model is None
     assert champion.version == "1"
     assert champion.problem.startswith("its files cannot be used: ")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_is_fetched_from_a_server_is_removed_again(
+    client: MlflowClient,
+    register: Callable[[str, str], Registered],
+    fitted: FittedModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_damaged: bool,
+) -> None:
+    name = f"registry_h_{is_damaged:d}"
+    made = register(name, "key-1")
+    promote(client, made.version)
+    if is_damaged:
+        (_package_files(name, "1") / "artifacts" / "model" / "encoder.json").write_text("")
+    fetch, fetched = LocalArtifactRepository.download_artifacts, tmp_path / "fetched"
+    fetched.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(fetched))
+
+    def as_from_a_server(
+        repository: LocalArtifactRepository, path: str, dst_path: str | None = None
+    ) -> str:
+        return str(fetch(repository, path, dst_path or tempfile.mkdtemp()))
+
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", as_from_a_server)
+    if not is_damaged:
+        verify_package(made.uri, ROWS, fitted.predict(ROWS))
+    champion = read_champion(client, name)
+
+    assert champion is not None
+    assert (champion.model is None) is is_damaged
+    assert str(fetched) not in champion.problem
+    assert list(fetched.iterdir()) == []
 
 
 def test_the_signature_names_every_input_and_output(fitted: FittedModel) -> None:

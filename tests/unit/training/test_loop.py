@@ -1,6 +1,7 @@
 """The loop: what an epoch reports, what is best, when it stops, and what it never does."""
 
 import copy
+import shutil
 from collections import Counter
 from typing import Any
 
@@ -316,6 +317,33 @@ def test_a_number_that_is_nan_stops_the_training_at_the_step_that_held_it() -> N
         steps.append(raised.value.step)
 
     assert Counter(steps) == {1: 4, 2: 4, 3: 4}
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_training_takes_large_tables_and_is_repeatable() -> None:
+    def losses() -> list[float]:
+        loop = _loop(_split(40), _split(5), compile=True, sparse_above=2, epochs=2, dropout=0.3)
+        return [record.val_loss for record in loop.epochs()]
+
+    assert losses() == losses()
+
+
+def test_a_number_too_large_for_fp16_is_told_with_the_precision_to_set() -> None:
+    train = _split(40)
+    train.x_num[3, 0] = 7e4
+
+    with pytest.raises(NonFiniteLossError, match=r"Set `training\.precision: float32`"):
+        list(_loop(train, _split(5), precision="fp16").epochs())
+    list(_loop(train, _split(5)).epochs())
+
+
+def test_gradients_that_overflow_at_any_scale_are_not_told_as_a_loss() -> None:
+    loop = _loop(_split(40), _split(5), precision="fp16", batch_size=2, epochs=4)
+    for weight in loop.model.parameters():
+        weight.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+
+    with pytest.raises(NonFiniteLossError, match=r"^gradients overflow at any scale at epoch 2"):
+        list(loop.epochs())
 
 
 def test_nan_among_the_validation_rows_is_told_as_such() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.members import Members
 from pipeline_lib.training.records import EpochRecord, Progress
 from tests.unit.training.loops import small_loop
@@ -65,6 +66,24 @@ def test_members_resumed_after_any_epoch_are_those_of_an_unbroken_training(stop_
     assert _timeless(resumed.history) == _timeless(unbroken.history)
     for one, other in zip(resumed.models, unbroken.models, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(_weights(one), _weights(other), strict=True))
+
+
+def test_an_interruption_while_the_next_network_is_made_copies_no_member() -> None:
+    def interrupted(member: int) -> TrainingLoop:
+        if member == 2:
+            raise KeyboardInterrupt
+        return small_loop(seed=10 + member, epochs=EPOCHS)
+
+    unbroken, broken, resumed = _members(), Members(interrupted, 3), _members()
+    list(unbroken.epochs())
+    with pytest.raises(KeyboardInterrupt):
+        list(broken.epochs())
+
+    resumed.resume(broken.state())
+    list(resumed.epochs())
+
+    assert broken.place == "member 1 of 3, the end, epoch 3"
+    assert _timeless(resumed.history) == _timeless(unbroken.history)
 
 
 def test_the_place_names_the_member_only_if_there_are_several() -> None:

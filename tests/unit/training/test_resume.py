@@ -12,6 +12,7 @@ from pipeline_lib.errors import NonFiniteLossError
 from pipeline_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline_lib.training.keeper import Keeper
 from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.records import Progress
 from tests.unit.training.loops import small_loop
 
 SCHEDULES: list[dict[str, Any]] = [
@@ -75,6 +76,28 @@ def test_a_stopped_training_ends_with_the_weights_of_an_unbroken_one(
     assert all(torch.equal(again[name], weights[name]) for name in weights)
     for ours, theirs in zip(loop.history, unbroken.history, strict=True):
         assert {**ours.to_json(), "epoch_s": 0} == {**theirs.to_json(), "epoch_s": 0}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
+def test_a_training_stopped_after_the_last_step_of_an_epoch_tells_the_rate_of_that_step(
+    tmp_path: Path, schedule: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline_lib.training.loop._PULSE_S", 0.0)
+    unbroken, broken = small_loop(scheduler=schedule), small_loop(scheduler=schedule)
+    _train(unbroken)
+
+    def stop(now: Progress) -> None:
+        if (now.epoch, now.done) == (2, now.n_steps):
+            raise Stop
+
+    with pytest.raises(Stop), Keeper(broken, tmp_path, key="k", every_s=1000):
+        list(broken.epochs(stop))
+    loop = small_loop(scheduler=schedule)
+    Keeper(loop, tmp_path, key="k", every_s=1000)
+    _train(loop)
+
+    rates = [record.learning_rate for record in loop.history]
+    assert rates == [record.learning_rate for record in unbroken.history]
 
 
 @pytest.mark.parametrize("training", [{"ema_decay": 0.9}, {"precision": "fp16"}], ids=str)

@@ -377,6 +377,20 @@ def test_a_step_whose_gradients_overflow_in_fp16_is_left_out_and_the_scale_halve
     assert not stepper.is_lost
 
 
+def test_a_step_that_overflows_in_some_weights_moves_those_of_no_optimizer() -> None:
+    network = _network()
+    network.head.weight.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+    optimizer = {"kind": "adam"}
+    stepper = _stepper(network, precision="fp16", sparse_above=10, optimizer=optimizer)
+    before = _weights(network)
+
+    stepper.step(_batch(), seed=0)
+
+    assert len(stepper._optimizers) == 2
+    assert all(torch.equal(before[name], value) for name, value in _weights(network).items())
+    assert stepper.state()["scaler"]["scale"] == 2.0**15
+
+
 def test_fp16_is_lost_when_gradients_overflow_at_any_scale() -> None:
     network = Steep()
     stepper = _stepper(network, task="binary", precision="fp16")
