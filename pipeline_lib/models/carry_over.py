@@ -111,7 +111,7 @@ def carry_over(
 
 def _meaning(column: Column) -> Mapping[str, object]:
     """Return the settings that decide what a column's codes or floats mean."""
-    deciding = {"kind", "n_buckets", "scaling", "parts"}
+    deciding = {"kind", "n_buckets", "scaling", "parts", "true", "false"}
     settings = column.model_dump(include=deciding)
     return (
         settings

@@ -194,6 +194,18 @@ def test_a_column_that_means_something_else_now_starts_fresh(changed: dict[str, 
     assert carried.fresh_columns == tuple(changed)
 
 
+def test_a_column_whose_yes_is_now_a_no_starts_fresh() -> None:
+    table = _table().append_column("male", pa.array([i % 2 == 0 for i in range(40)]))
+    before = _columns(male={"kind": "boolean", "true": ["m"], "false": ["f"]})
+    after = _columns(male={"kind": "boolean", "true": ["f"], "false": ["m"]})
+    encoder = _encoder(before, table)
+    source = Learned(_network(encoder, BINARY), encoder, BINARY)
+
+    *_, carried = _next(source, after, table, BINARY)
+
+    assert carried.fresh_columns == ("male",)
+
+
 def test_of_more_classes_each_keeps_its_row_of_the_last_layer() -> None:
     source = _learned(ClassTarget("y", ("a", "b", "c")))
     target = ClassTarget("y", ("a", "aa", "b", "c"))
