@@ -71,7 +71,7 @@ network = build_model(
     n_numeric=encoder.n_numeric,
     d_out=target.d_out,
 )
-model = FittedModel("big", "binary", config.model, encoder, target, network)
+model = FittedModel("big", "binary", config.model, encoder, target, (network,))
 evaluate_model(
     config,
     model,
@@ -123,10 +123,10 @@ def _peak_mb(script: str, home: Path, *arguments: str) -> float:
         [sys.executable, "-c", script + _TELL, *arguments],
         env={"EVERGREEN_HOME": str(home), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).resolve().parents[1],
-        check=True,
         capture_output=True,
         text=True,
     )
+    assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[-1]) / 1024
 
 
