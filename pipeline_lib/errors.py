@@ -251,8 +251,11 @@ class NonFiniteLossError(TrainingError):
     """The loss or a gradient became NaN or infinite at `epoch`, `step` (both count from 1).
 
     `extremes` are the inputs of that step's rows that stand out, with their largest magnitude;
-    `overflows` says that only the gradients of half precision are lost.
+    `overflows` says that only the gradients of half precision are lost; `member` is set where
+    several networks are trained.
     """
+
+    member: int | None = None
 
     def __init__(
         self,
@@ -277,6 +280,9 @@ class NonFiniteLossError(TrainingError):
             f"Nothing was registered. {first} `training.optimizer.learning_rate`, or look for "
             "extreme numbers in the data."
         )
+
+    def __str__(self) -> str:
+        return (f"member {self.member}: " if self.member else "") + super().__str__()
 
 
 class DeviceMemoryError(TrainingError):

@@ -24,7 +24,7 @@ def register(
     """Register a model that was not rejected; promote it if the gate said so."""
     from pipeline_lib.serving import load_model
     from pipeline_lib.tracking.package import package_model, verify_package
-    from pipeline_lib.tracking.registry import promote, register_version
+    from pipeline_lib.tracking.registry import STARTED_FROM, promote, register_version
     from pipeline_lib.tracking.runs import TrackedRun
 
     logger, tracked = get_run_logger(), TrackedRun.of(run)
@@ -41,6 +41,8 @@ def register(
         "config.digest": config.digest(),
         "split.rule": rows.rule,
     }
+    if trained.started_from:
+        tags[STARTED_FROM] = trained.started_from
     version = register_version(tracked, config.name, model_uri, trained.model_folder, tags)
     if decision.outcome == "promoted":
         promote(tracked.client, version)

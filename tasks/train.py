@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """Where the model lies, and how the training went."""
+    """Where the model lies, how the training went, and whose weights it began with, if any's."""
 
     model_folder: Path
     facts: dict[str, str]
+    started_from: str = ""
 
 
 @task(cache_policy=NO_CACHE)
@@ -58,7 +59,7 @@ def train(
     tracked.set_tags({"device": session.device_name, "resumed_at": keeper.resumed_at})
     for note in keeper.notes:
         logger.warning("train     %s", note)
-    logger.info("train     on %s, %d epochs", session.device_name, session.training.epochs)
+    logger.info("train     on %s, %s", session.device_name, session.plan)
     if keeper.resumed_at:
         logger.info("train     resumes at %s", keeper.resumed_at)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
@@ -85,16 +86,17 @@ def train(
     _record(session, tracked)
     for best in loop.best:
         logger.info("train     best %s", session.progress(best))
-    return Trained(folder / "model", session.facts() | start.facts)
+    return Trained(folder / "model", session.facts() | start.facts, start.version)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """A training about to begin; `sha256` is that of the model its weights are from, or empty."""
+    """A training about to begin, and the version its weights are from, if they are one's."""
 
     session: "TrainingSession"
-    sha256: str
-    facts: dict[str, str]
+    version: str = ""
+    sha256: str = ""
+    facts: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def _start(
@@ -102,11 +104,13 @@ def _start(
 ) -> _Start:
     """Open the splits, and choose the first weights."""
     from pipeline_lib.fitting import TrainingSession
-    from pipeline_lib.tracking.registry import read_champion_of_split
+    from pipeline_lib.tracking.registry import read_champion_to_start_from
 
     champion, wants_champion = None, config.training.start_from == "champion"
     if wants_champion:
-        champion = read_champion_of_split(tracked.client, config.name, rows.rule)
+        champion = read_champion_to_start_from(
+            tracked.client, config.name, run_key=tracked.run_key, split_rule=rows.rule
+        )
     session = TrainingSession.start(
         config,
         encoded.read_encoder(),
@@ -116,19 +120,21 @@ def _start(
         champion=champion and champion.model,
     )
     if not wants_champion:
-        return _Start(session, "", {})
-    level, sha256 = logging.INFO, ""
+        return _Start(session)
+    version = sha256 = ""
+    level = logging.INFO
     if champion is None:
         told = "fresh, for there is no champion yet"
     elif session.carried is not None:
-        told, sha256 = f"champion v{champion.version}, {session.carried}", champion.sha256
+        version, sha256 = champion.version, champion.sha256
+        told = f"champion v{version}, {session.carried}"
     else:
         why_not = champion.problem or session.obstacle
-        told = f"fresh, for champion v{champion.version} cannot be used: {why_not}"
+        told = f"fresh, without champion v{champion.version}: {why_not}"
         level = logging.WARNING
     get_run_logger().log(level, "train     first weights: %s", told)
     tracked.set_tags({"first_weights": told})
-    return _Start(session, sha256, {"first weights": told})
+    return _Start(session, version, sha256, {"first weights": told})
 
 
 def _record(session: "TrainingSession", tracked: "TrackedRun") -> None:

@@ -123,6 +123,7 @@ def _peak_mb(script: str, home: Path, *arguments: str) -> float:
         [sys.executable, "-c", script + _TELL, *arguments],
         env={"EVERGREEN_HOME": str(home), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).resolve().parents[1],
+        check=False,
         capture_output=True,
         text=True,
     )

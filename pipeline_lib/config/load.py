@@ -170,9 +170,18 @@ def _problem(
 ) -> tuple[int, ConfigProblem]:
     keys, line = _locate(details["loc"], document)
     key = ".".join(keys)
-    from_override = next((c for c in changed if key == c or key.startswith(f"{c}.")), None)
-    place = "--set" if from_override else f"{path}:{line}"
-    return line, ConfigProblem(place, key, _rule(details))
+    place, rule = f"{path}:{line}", _rule(details)
+    if any(key == c or key.startswith(f"{c}.") for c in changed):
+        place = "--set"
+    elif together := [c for c in changed if _is_blamed(c, key, rule)]:
+        place += f" with --set {', '.join(together)}"
+    return line, ConfigProblem(place, key, rule)
+
+
+def _is_blamed(changed: str, key: str, rule: str) -> bool:
+    """Tell whether a rule of several keys below `key` names one that was changed."""
+    is_below = changed.startswith(f"{key}." if key else "")
+    return is_below and changed.rpartition(".")[2] in rule
 
 
 def _folded(found: Sequence[tuple[int, ConfigProblem]]) -> list[ConfigProblem]:

@@ -58,9 +58,10 @@ class NumberTarget:
         return 1
 
     def encode(self, values: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-        """Return standardized values, shape ``(n_rows,)``."""
+        """Return standardized values, shape ``(n_rows,)``; beyond float32 they are infinite."""
         numbers = values.to_numpy().astype(np.float64)
-        return ((numbers - self.mean) / self.deviation).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return ((numbers - self.mean) / self.deviation).astype(np.float32)
 
     def decode(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return values in the column's own unit, shape ``(n_rows,)``."""

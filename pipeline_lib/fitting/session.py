@@ -177,6 +177,18 @@ class TrainingSession:
         """Whether the training rows stay on the disk."""
         return not isinstance(self.train, TensorSplit)
 
+    @property
+    def plan(self) -> str:
+        """What is about to be trained, in words."""
+        training, n_steps, rows = self.training, self.loop.n_steps, self.loop.batch_rows
+        members = f"{training.n_members} members of " if training.n_members > 1 else ""
+        steps = (
+            f"{n_steps:,} steps of {rows:,} rows" if n_steps > 1 else f"1 step of all {rows:,} rows"
+        )
+        asked = training.batch_size
+        fewer = f" (batch_size is {asked:,})" if asked != "full" and asked > rows else ""
+        return f"{members}{training.epochs} epochs of {steps}{fewer}"
+
     def sample(self) -> TensorSplit:
         """Return the first two training rows."""
         return next(iter(self.train.in_order(2)))

@@ -22,6 +22,8 @@ from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import ui_url
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+# The tag of a version that holds the version its first weights are from.
+STARTED_FROM = "started_from"
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,11 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
     Its files are believed only if they are those that were registered.
     """
     found = champion_version(client, name)
-    if found is None:
-        return None
-    version, uri = str(found.version), f"models:/{name}/{found.version}"
+    return None if found is None else _read_version(found)
+
+
+def _read_version(found: ModelVersion) -> Champion:
+    version, uri = str(found.version), f"models:/{found.name}/{found.version}"
     split_rule = found.tags.get("split.rule", "")
     place = uri
     try:
@@ -69,16 +73,38 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
         return Champion(version, None, split_rule, f"its files cannot be used: {told}")
 
 
-def read_champion_of_split(client: MlflowClient, name: str, rule: str) -> Champion | None:
-    """Load the champion to start from; it comes without its model if it is of another split.
+def read_champion_to_start_from(
+    client: MlflowClient, name: str, *, run_key: str, split_rule: str
+) -> Champion | None:
+    """Load the champion whose weights a run begins with, or return None if there is none.
 
-    Then it may have learned from tonight's test rows, which would flatter what starts from it.
+    If the champion came out of this very run, done again after a kill or by force, it is the
+    champion before. One of another split comes without its model: it may have learned from
+    tonight's test rows, which would flatter what starts from it.
     """
-    champion = read_champion(client, name)
-    if champion is None or champion.split_rule == rule:
+    found = champion_version(client, name)
+    if found is not None and found.tags.get("run_key") == run_key:
+        found = _version_before(client, found)
+    if found is None:
+        return None
+    champion = _read_version(found)
+    if champion.split_rule == split_rule:
         return champion
     problem = "it was made with another split and may have learned from tonight's test rows"
     return replace(champion, model=None, problem=champion.problem or problem)
+
+
+def _version_before(client: MlflowClient, found: ModelVersion) -> ModelVersion | None:
+    """Return the version that a version started from, if there is one, and if it is still there."""
+    before = found.tags.get(STARTED_FROM)
+    if before is None:
+        return None
+    try:
+        return client.get_model_version(found.name, before)
+    except MlflowException as error:
+        if _is_absent(error):
+            return None
+        raise
 
 
 def register_version(

@@ -116,6 +116,11 @@ class TrainingLoop:
         return self._bounds[0][1]
 
     @property
+    def n_steps(self) -> int:
+        """The number of steps of an epoch."""
+        return len(self._bounds)
+
+    @property
     def best(self) -> EpochRecord:
         """The record of the best epoch so far."""
         assert self._best is not None, "no epoch has ended yet"

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from pipeline_lib.errors import NonFiniteLossError
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.records import EpochRecord, Progress
 
@@ -54,6 +55,11 @@ class Members:
         return self._loop.batch_rows
 
     @property
+    def n_steps(self) -> int:
+        """The number of steps of an epoch."""
+        return self._loop.n_steps
+
+    @property
     def place(self) -> str:
         """Where the training is, in words."""
         member = f"member {len(self._trained) + 1} of {self._n}, " if self._n > 1 else ""
@@ -89,8 +95,12 @@ class Members:
         """Train, yielding a record after each epoch of each member; see `TrainingLoop.epochs`."""
         for member in range(len(self._trained) + 1, self._n + 1):
             pulse = None if on_pulse is None else self._pulse_of(member, on_pulse)
-            for record in self._loop.epochs(pulse):
-                yield self._noted(record)
+            try:
+                for record in self._loop.epochs(pulse):
+                    yield self._noted(record)
+            except NonFiniteLossError as error:
+                error.member = member if self._n > 1 else None
+                raise
             if member < self._n:
                 ended = _Trained(self._loop.model, [self._noted(r) for r in self._loop.history])
                 # Both at once: an interruption while the network is made finds the member before.

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+pytestmark = pytest.mark.slow
+
 ENDLESS = "training.epochs=100000"
 OTHER_RATE = "training.optimizer.learning_rate=0.02"
 HINT = "interrupted; run the same command again to go on"

@@ -24,6 +24,7 @@ def _lines(home: Path) -> list[str]:
     return files[0].read_text().splitlines() if files else []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_kill_in_training_registers_nothing_and_the_next_run_cleans_up(tmp_path: Path) -> None:
     home = tmp_path / "home"

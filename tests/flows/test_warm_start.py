@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.entities import Run
@@ -63,6 +64,19 @@ def test_a_warm_night_takes_the_champion_over_and_a_quarter_of_the_epochs(night:
     assert f"first weights: {told}" in Path(outcome.report).read_text()
 
 
+def test_a_warm_night_done_again_gives_the_same_model_though_it_is_champion_now(
+    night: Night,
+) -> None:
+    rows: dict[str, Any] = {"n_rows": 1300, "safety": "superb"}
+
+    (first, run), (again, run_again) = night(WARM, **rows), night(WARM, **rows)
+
+    assert first.result().decision == "promoted"
+    assert again.result().version == first.result().version
+    assert run_again.data.tags["first_weights"] == run.data.tags["first_weights"]
+    assert run_again.data.metrics["test/log_loss"] == run.data.metrics["test/log_loss"]
+
+
 def test_members_that_start_warm_go_on_through_one_curve(night: Night) -> None:
     _, run = night(WARM, REJECTED, "training.n_members=2", "training.warm_epochs=3")
 
@@ -86,5 +100,5 @@ def test_a_champion_that_cannot_be_started_from_is_told_and_the_night_starts_fre
 
     assert state.is_completed()
     told = run.data.tags["first_weights"]
-    assert told.startswith("fresh, for champion v")
+    assert told.startswith("fresh, without champion v")
     assert why_not in told

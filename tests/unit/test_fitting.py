@@ -161,6 +161,25 @@ def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTab
     assert figures["rows_per_s"] > 0
 
 
+@pytest.mark.parametrize(
+    ("training", "plan"),
+    [
+        ({"batch_size": 64}, "4 epochs of 3 steps of 64 rows"),
+        ({"batch_size": 64, "n_members": 2}, "2 members of 4 epochs of 3 steps of 64 rows"),
+        ({"batch_size": "full"}, "4 epochs of 1 step of all 144 rows"),
+        ({"batch_size": 5000}, "4 epochs of 1 step of all 144 rows (batch_size is 5,000)"),
+    ],
+)
+def test_a_session_says_what_it_is_about_to_do(
+    table_config: MakeConfig, toy_table: MakeTable, training: dict[str, Any], plan: str
+) -> None:
+    config = table_config(training={"epochs": 4, **training})
+
+    session = start_on_rows(config, toy_table(200))
+
+    assert session.plan == plan
+
+
 def test_a_training_from_the_champion_starts_where_the_champion_ended(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:

@@ -10,50 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import (
-    Overrides,
     PipelineConfig,
     config_yaml,
     flat_settings,
     load_config,
 )
-from pipeline_lib.config.schedules import CosineSchedule
-from pipeline_lib.config.training import SGD, AdamW, EmbeddingMLPSettings
 from pipeline_lib.errors import ConfigError
+from tests.unit.config.toy import TEXT, problems_of, write
 
 MakeConfig = Callable[..., PipelineConfig]
 ROOT = Path(__file__).resolve().parents[3]
-
-TEXT = """\
-name: toy
-data:
-  source: {kind: csv, path: toy.csv}
-  target: label
-  task: multiclass
-columns:
-  color: {kind: category}
-  size: {kind: number}
-training:
-  epochs: 50
-  optimizer: {kind: adam, learning_rate: 0.01}
-  scheduler:
-    kind: step
-    step_size: 5
-"""
-
-
-def _write(folder: Path, text: str) -> Path:
-    path = folder / "toy.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _problems(folder: Path, text: str, *assignments: str) -> list[str]:
-    """Return the problems of a config that is wrong, without the folder of its file."""
-    path = _write(folder, text)
-    with pytest.raises(ConfigError) as raised:
-        load_config(path, assignments=assignments)
-    assert raised.value.exit_code == 2
-    return [str(problem).replace(f"{folder}/", "") for problem in raised.value.problems]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
@@ -145,10 +111,10 @@ def test_a_mistake_is_told_with_file_line_key_and_rule(
 ) -> None:
     text = TEXT.replace(old, new, 1)
     if not problem:  # YAML 1.2 has no such boolean: it is a word
-        assert load_config(_write(tmp_path, text)).data.target == "yes"
+        assert load_config(write(tmp_path, text)).data.target == "yes"
         return
 
-    problems = _problems(tmp_path, text)
+    problems = problems_of(tmp_path, text)
 
     assert len(problems) == 1
     assert problems[0].startswith(problem)
@@ -160,7 +126,7 @@ def test_a_wrong_batch_size_is_one_problem_under_the_key_of_the_file(
 ) -> None:
     text = TEXT.replace("epochs: 50", f"batch_size: {value}")
 
-    problems = _problems(tmp_path, text)
+    problems = problems_of(tmp_path, text)
 
     assert len(problems) == 1
     assert problems[0].startswith("toy.yaml:10: training.batch_size: ")
@@ -169,7 +135,7 @@ def test_a_wrong_batch_size_is_one_problem_under_the_key_of_the_file(
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:
     text = TEXT.replace("epochs: 50", "epochs: -1").replace("target", "tarjet")
 
-    lines = [problem.split(":")[1] for problem in _problems(tmp_path, text)]
+    lines = [problem.split(":")[1] for problem in problems_of(tmp_path, text)]
 
     assert lines == ["2", "4", "10"]
 
@@ -178,7 +144,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Pat
 def test_a_column_named_like_a_kind_is_called_by_its_name(tmp_path: Path, name: str) -> None:
     text = TEXT.replace("size: {kind: number}", f"{name}:\n    kind: category\n    nulable: true")
 
-    problems = _problems(tmp_path, text)
+    problems = problems_of(tmp_path, text)
 
     hint = "unknown key; did you mean nullable?"
     assert problems == [f"toy.yaml:10: columns.{name}.nulable: {hint}"]
@@ -188,7 +154,7 @@ def test_a_mistake_that_came_through_a_merge_key_is_told_not_thrown(tmp_path: Pa
     columns = "color: &word\n    kind: category\n    nulable: true\n  shape:\n    <<: *word"
     text = TEXT.replace("color: {kind: category}", columns)
 
-    problems = _problems(tmp_path, text)
+    problems = problems_of(tmp_path, text)
 
     assert [p.split(": ")[1] for p in problems] == [
         "columns.color.nulable",
@@ -212,7 +178,7 @@ def test_a_mistake_that_came_through_a_merge_key_is_told_not_thrown(tmp_path: Pa
 def test_a_file_that_is_no_mapping_is_told_with_its_line(
     tmp_path: Path, text: str, problem: str
 ) -> None:
-    problems = _problems(tmp_path, text)
+    problems = problems_of(tmp_path, text)
 
     assert len(problems) == 1
     assert problems[0].startswith(problem)
@@ -221,7 +187,7 @@ def test_a_file_that_is_no_mapping_is_told_with_its_line(
 def test_a_key_that_stands_twice_is_refused_not_overwritten(tmp_path: Path) -> None:
     text = TEXT.replace("  epochs: 50\n", "  epochs: 50\n  epochs: 60\n")
 
-    problems = _problems(tmp_path, text)
+    problems = problems_of(tmp_path, text)
 
     assert len(problems) == 1
     assert problems[0].startswith("toy.yaml:11: is not valid YAML: found duplicate key")
@@ -229,7 +195,7 @@ def test_a_key_that_stands_twice_is_refused_not_overwritten(tmp_path: Path) -> N
 
 
 def test_a_file_that_is_not_there_is_told_with_the_nearest_one(tmp_path: Path) -> None:
-    _write(tmp_path, TEXT)
+    write(tmp_path, TEXT)
 
     with pytest.raises(ConfigError, match=r"tooy\.yaml: there is no such file; did you mean toy"):
         load_config(tmp_path / "tooy.yaml")
@@ -242,105 +208,11 @@ def test_a_file_that_is_no_text_cannot_be_read(tmp_path: Path) -> None:
         load_config(tmp_path / "toy.yaml")
 
 
-def test_assignments_set_values_of_every_type(tmp_path: Path) -> None:
-    path = _write(tmp_path, TEXT)
-
-    config = load_config(
-        path,
-        assignments=[
-            "training.epochs=7",
-            "training.optimizer.learning_rate=1e-3",
-            "model.d_hidden=[4, 2]",
-            "columns.size.nullable=true",
-            "data.key=[color]",
-            "training.early_stopping.patience=3",
-            "training.batch_size=full",
-            "promotion.floor=",
-        ],
-    )
-
-    assert config.training.epochs == 7
-    assert config.training.optimizer.learning_rate == 0.001
-    assert config.model.d_hidden == (4, 2)
-    assert config.columns["size"].nullable is True
-    assert config.data.key == ("color",)
-    assert config.training.early_stopping is not None
-    assert config.training.early_stopping.patience == 3
-    assert config.training.batch_size == "full"
-    assert config.promotion.floor is None
-
-
-def test_assigning_another_kind_drops_the_settings_of_the_old_one(tmp_path: Path) -> None:
-    path = _write(tmp_path, TEXT)
-
-    config = load_config(path, assignments=["training.scheduler.kind=cosine"])
-
-    assert config.training.scheduler == CosineSchedule()
-
-
-def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
-    path = _write(tmp_path, TEXT)
-
-    config = load_config(path, assignments=["training.optimizer.kind=adam"])
-
-    assert config.training.optimizer.learning_rate == 0.01
-
-
-@pytest.mark.parametrize(
-    ("assignment", "problem"),
-    [
-        ("training.epochs", "--set: training.epochs: write KEY=VALUE, as in training.epochs=50"),
-        ("=3", "--set: =3: write KEY=VALUE, as in training.epochs=50"),
-        ("training..epochs=3", "--set: training..epochs=3: write KEY=VALUE"),
-        ("training.epochs=[1", "--set: training.epochs: '[1' is not valid YAML"),
-        ("data.time=2024-99-99", "--set: data.time: '2024-99-99' is not valid YAML"),
-        (
-            "training.epoch=3",
-            "--set: training.epoch: unknown key; did you mean epochs?",
-        ),
-        ("training.epochs=many", "--set: training.epochs: Input should be a valid integer"),
-        ("data.target=3", "--set: data.target: must be text, not 3; put it in quotes"),
-    ],
-)
-def test_a_wrong_assignment_is_told_as_one_and_not_as_a_line_of_the_file(
-    tmp_path: Path, assignment: str, problem: str
-) -> None:
-    problems = _problems(tmp_path, TEXT, assignment)
-
-    assert len(problems) == 1
-    assert problems[0].startswith(problem)
-
-
-def test_overrides_replace_values_and_come_after_assignments(tmp_path: Path) -> None:
-    path = _write(tmp_path, TEXT)
-    overrides = Overrides(
-        epochs=9,
-        seed=5,
-        model=EmbeddingMLPSettings(d_hidden=(3,)),
-        optimizer=AdamW(learning_rate=0.5),
-        scheduler=CosineSchedule(),
-    )
-
-    config = load_config(path, overrides, assignments=["training.epochs=7"])
-
-    assert config.training.epochs == 9
-    assert config.training.seed == 5
-    assert config.model == EmbeddingMLPSettings(d_hidden=(3,))
-    assert config.training.optimizer == AdamW(learning_rate=0.5)
-    assert config.training.scheduler == CosineSchedule()
-
-
-def test_empty_overrides_change_nothing(tmp_path: Path) -> None:
-    path = _write(tmp_path, TEXT)
-
-    assert load_config(path, Overrides()).digest() == load_config(path).digest()
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_the_yaml_of_a_config_loads_as_the_same_config(tmp_path: Path, path: Path) -> None:
     config = load_config(path)
 
-    again = load_config(_write(tmp_path, config_yaml(config)))
+    again = load_config(write(tmp_path, config_yaml(config)))
 
     assert again.model_dump() == config.model_dump()
     assert again.digest() == config.digest()
@@ -360,7 +232,7 @@ def test_any_word_survives_the_way_through_yaml(
         training={"optimizer": {"kind": "sgd", "learning_rate": number}},
     )
 
-    again = load_config(_write(tmp_path, config_yaml(config)))
+    again = load_config(write(tmp_path, config_yaml(config)))
 
     assert list(again.columns) == columns
     assert again.digest() == config.digest()
@@ -374,7 +246,7 @@ def test_a_word_that_yaml_might_misread_survives_as_a_class(
 ) -> None:
     config = table_config(data={"classes": [word, "other"]})
 
-    again = load_config(_write(tmp_path, config_yaml(config)))
+    again = load_config(write(tmp_path, config_yaml(config)))
 
     assert again.data.classes == (word, "other")
 
@@ -417,7 +289,7 @@ def test_a_word_that_yaml_might_misread_survives_as_a_class(
     ],
 )
 def test_the_digest_changes_with_any_value(tmp_path: Path, assignment: str) -> None:
-    path = _write(tmp_path, TEXT)
+    path = write(tmp_path, TEXT)
 
     changed = load_config(path, assignments=[assignment])
 
@@ -441,7 +313,7 @@ def test_the_digest_does_not_depend_on_where_the_project_lies(
 
 
 def test_the_digest_does_not_change_when_a_default_is_written_out(tmp_path: Path) -> None:
-    path = _write(tmp_path, TEXT)
+    path = write(tmp_path, TEXT)
 
     spelled = load_config(path, assignments=["split.seed=0", "training.scheduler.gamma=0.1"])
 
@@ -452,13 +324,13 @@ def test_relative_paths_start_at_the_project_root_not_at_the_config(tmp_path: Pa
     (tmp_path / "prefect.yaml").touch()
     (tmp_path / "configs").mkdir()
 
-    config = load_config(_write(tmp_path / "configs", TEXT))
+    config = load_config(write(tmp_path / "configs", TEXT))
 
     assert config.root == tmp_path.resolve()
 
 
 def test_flat_settings_have_a_row_for_every_value_under_its_dotted_key(tmp_path: Path) -> None:
-    config = load_config(_write(tmp_path, TEXT))
+    config = load_config(write(tmp_path, TEXT))
 
     flat = flat_settings(config)
 
@@ -479,30 +351,3 @@ def test_importing_brings_no_heavy_library(module: str) -> None:
     )
 
     assert done.stdout.strip() == "[]"
-
-
-def test_an_override_keeps_what_it_does_not_name() -> None:
-    overrides = Overrides.model_validate({"optimizer": {"kind": "adam", "weight_decay": 0.5}})
-
-    config = load_config("configs/car_evaluation.yaml", overrides)
-
-    assert config.training.optimizer.weight_decay == 0.5
-    assert config.training.optimizer.learning_rate == 0.01
-
-
-def test_an_override_of_another_kind_starts_from_its_defaults() -> None:
-    overrides = Overrides.model_validate({"optimizer": {"kind": "sgd"}})
-
-    config = load_config("configs/car_evaluation.yaml", overrides)
-
-    assert config.training.optimizer == SGD()
-
-
-def test_assignments_of_a_kind_and_its_values_may_come_in_any_order() -> None:
-    words = ["training.scheduler.step_size=5", "training.scheduler.kind=step"]
-
-    configs = [
-        load_config("configs/car_evaluation.yaml", assignments=w) for w in (words, words[::-1])
-    ]
-
-    assert configs[0] == configs[1]

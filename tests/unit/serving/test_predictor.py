@@ -1,8 +1,6 @@
 """Raw rows as people have them go in; labels, probabilities and counts of the unseen come out."""
 
 import dataclasses
-import json
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 
 from pipeline_lib import fit, load_model
@@ -22,40 +19,13 @@ from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.errors import (
     ContractError,
     MissingColumnError,
-    ModelError,
-    StorageError,
     UnknownCategoryError,
 )
 from pipeline_lib.serving import ExtraColumnsWarning, FittedModel
-from pipeline_lib.storage import MANIFEST, publish
+from tests.unit.serving.conftest import rows_of
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
-
-
-@pytest.fixture(scope="module")
-def model(table_config: MakeConfig, toy_table: MakeTable) -> FittedModel:
-    """Return a small multiclass model of `color` and `size`."""
-    return fit(table_config(training={"epochs": 15}), toy_table(400))
-
-
-@pytest.fixture(scope="module")
-def doors_model(table_config: MakeConfig) -> FittedModel:
-    """Return a model whose category column holds words that are mostly whole numbers."""
-    doors = ["2", "3", "4", "5more"] * 50
-    table = pa.table(
-        {
-            "doors": doors,
-            "size": [float(i) for i in range(200)],
-            "label": ["few" if d in "23" else "many" for d in doors],
-        }
-    )
-    columns = {"doors": {"kind": "category"}, "size": {"kind": "number"}}
-    return fit(table_config(columns=columns, data={"task": "binary"}), table)
-
-
-def _rows(colors: list[Any], sizes: list[Any] | None = None) -> pd.DataFrame:
-    return pd.DataFrame({"color": colors, "size": sizes or [20.0 + i for i in range(len(colors))]})
 
 
 def _answer(model: FittedModel, rows: pd.DataFrame) -> pd.DataFrame | str:
@@ -73,7 +43,7 @@ def _equal(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 def test_a_prediction_has_a_label_a_probability_per_class_and_the_unseen(
     model: FittedModel,
 ) -> None:
-    frame = model.predict(_rows(["red", "blue", "teal"]))
+    frame = model.predict(rows_of(["red", "blue", "teal"]))
 
     probabilities = ["probability_hot", "probability_large", "probability_small"]
     assert list(frame.columns) == ["prediction", *probabilities, "unseen"]
@@ -85,7 +55,7 @@ def test_a_prediction_has_a_label_a_probability_per_class_and_the_unseen(
 
 @pytest.mark.parametrize("index", [["x", "y"], [7, 7], [(1, 2), (3, 4)]])
 def test_the_index_of_the_frame_is_kept(model: FittedModel, index: list[Any]) -> None:
-    rows = _rows(["red", "blue"])
+    rows = rows_of(["red", "blue"])
     rows.index = pd.MultiIndex.from_tuples(index) if isinstance(index[0], tuple) else index
 
     frame = model.predict(rows)
@@ -199,23 +169,23 @@ def test_numbers_and_text_that_is_a_number_may_be_mixed_in_a_number_column(
 
     frame = model.predict(mixed)
 
-    assert _equal(frame, model.predict(_rows(["red"] * 3, [1.5, 2.5, 3.0])))
+    assert _equal(frame, model.predict(rows_of(["red"] * 3, [1.5, 2.5, 3.0])))
 
 
 def test_an_object_that_is_neither_text_nor_number_is_refused(model: FittedModel) -> None:
     with pytest.raises(ContractError, match="column 'color': 1 rows hold"):
-        model.predict(_rows(["red", ("blue",)]))
+        model.predict(rows_of(["red", ("blue",)]))
 
 
 def test_an_unseen_category_is_counted_and_predicted_all_the_same(model: FittedModel) -> None:
-    frame = model.predict(_rows(["amber", "red", "amber"]))
+    frame = model.predict(rows_of(["amber", "red", "amber"]))
 
     assert frame["unseen"].tolist() == [1, 0, 1]
     assert frame["prediction"].isin(["hot", "large", "small"]).all()
 
 
 def test_a_null_where_training_had_none_is_counted(model: FittedModel) -> None:
-    frame = model.predict(_rows([None, "red", None], [20.0, None, float("nan")]))
+    frame = model.predict(rows_of([None, "red", None], [20.0, None, float("nan")]))
 
     assert frame["unseen"].tolist() == [1, 1, 2]
     assert np.isfinite(frame["probability_hot"]).all()
@@ -232,13 +202,13 @@ def test_a_null_where_training_had_some_is_known(
     }
     model = fit(table_config(columns=columns), table.set_column(0, "color", pa.array(colors)))
 
-    frame = model.predict(_rows([None, "red"], [20.0, None]))
+    frame = model.predict(rows_of([None, "red"], [20.0, None]))
 
     assert frame["unseen"].tolist() == [0, 0]
 
 
 def test_every_null_of_pandas_is_the_same_null(model: FittedModel) -> None:
-    rows = _rows([None, np.nan, pd.NA, "red"], [20.0] * 4)
+    rows = rows_of([None, np.nan, pd.NA, "red"], [20.0] * 4)
 
     frame = model.predict(rows)
 
@@ -264,7 +234,7 @@ def test_words_that_look_like_nulls_are_words(table_config: MakeConfig) -> None:
 def test_a_number_that_is_too_large_or_none_is_refused_or_predicted_finitely(
     model: FittedModel, size: float | str
 ) -> None:
-    rows = _rows(["red", "red"], [size, 20.0 if isinstance(size, float) else "20"])
+    rows = rows_of(["red", "red"], [size, 20.0 if isinstance(size, float) else "20"])
 
     answer = _answer(model, rows)
 
@@ -281,12 +251,12 @@ def test_a_category_that_is_unseen_stops_a_column_that_asks_for_it(
     model = fit(table_config(columns=columns), toy_table(100))
 
     with pytest.raises(UnknownCategoryError, match=r"'amber' \(2 rows\)"):
-        model.predict(_rows(["amber", "red", "amber"]))
+        model.predict(rows_of(["amber", "red", "amber"]))
 
 
 @pytest.mark.parametrize("as_table", [False, True])
 def test_a_missing_column_is_told_with_the_nearest(model: FittedModel, as_table: bool) -> None:
-    frame = _rows(["red"]).rename(columns={"color": " Color"})
+    frame = rows_of(["red"]).rename(columns={"color": " Color"})
     rows = pa.Table.from_pandas(frame) if as_table else frame
 
     with pytest.raises(MissingColumnError, match="column 'color': is missing; did you mean ' Col"):
@@ -297,7 +267,7 @@ def test_a_missing_column_is_told_with_the_nearest(model: FittedModel, as_table:
 def test_a_column_that_the_model_does_not_know_is_warned_of_and_ignored(
     model: FittedModel, as_table: bool
 ) -> None:
-    plain = _rows(["red", "blue"])
+    plain = rows_of(["red", "blue"])
     frame = plain.assign(shape=["round", "flat"], label=["hot", "large"])
 
     with pytest.warns(ExtraColumnsWarning, match="1 columns .* ignored: 'shape'$"):
@@ -318,7 +288,7 @@ def test_rows_with_the_columns_of_the_model_and_its_target_are_warned_of_nothing
 
 @pytest.mark.parametrize("as_table", [False, True])
 def test_a_column_that_stands_twice_is_refused(model: FittedModel, as_table: bool) -> None:
-    frame = pd.concat([_rows(["red"]), _rows(["blue"])[["color"]]], axis=1)
+    frame = pd.concat([rows_of(["red"]), rows_of(["blue"])[["color"]]], axis=1)
     table = pa.table([["red"], [20.0], ["blue"]], names=["color", "size", "color"])
 
     with pytest.raises(ContractError, match="column 'color'"):
@@ -329,12 +299,12 @@ def test_a_column_that_stands_twice_is_refused(model: FittedModel, as_table: boo
 def test_no_rows_give_no_predictions_with_the_same_columns(
     model: FittedModel, as_table: bool
 ) -> None:
-    empty = _rows(["red"])[:0]
+    empty = rows_of(["red"])[:0]
 
     frame = model.predict(pa.Table.from_pandas(empty) if as_table else empty)
 
     assert len(frame) == 0
-    assert list(frame.columns) == list(model.predict(_rows(["red"])).columns)
+    assert list(frame.columns) == list(model.predict(rows_of(["red"])).columns)
 
 
 def test_a_frame_of_empty_lists_gives_no_predictions(model: FittedModel) -> None:
@@ -356,77 +326,17 @@ def test_a_row_is_predicted_alike_alone_and_among_twenty_thousand(
 
 
 def test_predicting_changes_nothing_for_the_next_prediction(model: FittedModel) -> None:
-    first = model.predict(_rows(["red", "blue"]))
+    first = model.predict(rows_of(["red", "blue"]))
 
-    model.predict(_rows(["amber", None]))
+    model.predict(rows_of(["amber", None]))
 
-    assert _equal(model.predict(_rows(["red", "blue"])), first)
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_a_saved_model_says_the_same_to_the_bit(
-    tmp_path: Path, table_config: MakeConfig, toy_table: MakeTable, task: str
-) -> None:
-    fitted = fit(table_config(data={"task": task}), toy_table(200, task=task))
-    rows = _rows(["red", "amber", None, "blue"])
-
-    fitted.save(tmp_path / "model")
-    loaded = load_model(tmp_path / "model")
-
-    assert _equal(loaded.predict(rows), fitted.predict(rows))
-    assert (loaded.name, loaded.task) == ("toy", task)
-
-
-def test_a_saved_model_holds_no_pickle(tmp_path: Path, model: FittedModel) -> None:
-    model.save(tmp_path / "model")
-
-    files = sorted((tmp_path / "model").iterdir())
-    assert [file.name for file in files] == [
-        "categories.parquet",
-        "encoder.json",
-        MANIFEST,
-        "model.json",
-        "model.safetensors",
-    ]
-    for file in files:
-        data = file.read_bytes()
-        assert not data.startswith((b"\x80", b"PK"))  # pickle protocol 2 and up; torch's zip
-        if file.suffix == ".json":
-            json.loads(data)
-        if file.suffix == ".parquet":
-            assert data[:4] == data[-4:] == b"PAR1"
-        if file.suffix == ".safetensors":
-            assert data[8:9] == b"{"
-
-
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "model.json", "encoder.json", "categories.parquet", MANIFEST]
-)
-@pytest.mark.parametrize("damage", ["flipped", "gone", "longer"])
-def test_a_model_with_a_file_that_changed_is_refused(
-    tmp_path: Path, model: FittedModel, name: str, damage: str
-) -> None:
-    model.save(tmp_path / "model")
-    path = tmp_path / "model" / name
-    data = bytearray(path.read_bytes())
-
-    match damage:
-        case "flipped":
-            data[len(data) // 2] ^= 0x20
-            path.write_bytes(data)
-        case "longer":
-            path.write_bytes(data + b"x")
-        case _:
-            path.unlink()
-
-    with pytest.raises(ModelError, match=str(tmp_path / "model")):
-        load_model(tmp_path / "model")
+    assert _equal(model.predict(rows_of(["red", "blue"])), first)
 
 
 def test_several_networks_answer_with_the_mean_of_their_probabilities(
     table_config: MakeConfig, toy_table: MakeTable, tmp_path: Path
 ) -> None:
-    rows = _rows(["red", "blue", "teal"])
+    rows = rows_of(["red", "blue", "teal"])
     three = fit(table_config(training={"n_members": 3}), toy_table(200))
     names = [name for name in three.predict(rows).columns if name.startswith("probability_")]
 
@@ -439,105 +349,6 @@ def test_several_networks_answer_with_the_mean_of_their_probabilities(
     answered = load_model(tmp_path / "model").predict(rows)[names].to_numpy()
     np.testing.assert_allclose(answered, np.mean(each, axis=0), atol=1e-7)
     assert np.ptp(each, axis=0).max() > 1e-3  # they differ
-
-
-def test_a_model_of_version_1_answers_as_it_always_did(tmp_path: Path, model: FittedModel) -> None:
-    model.save(tmp_path / "model")
-    spec = json.loads((tmp_path / "model" / "model.json").read_text())
-    weights = load_file(tmp_path / "model" / "model.safetensors")
-
-    with publish(tmp_path / "earlier", {}) as scratch:
-        for name in ("encoder.json", "categories.parquet"):
-            shutil.copy(tmp_path / "model" / name, scratch)
-        named = {name.removeprefix("0."): value for name, value in weights.items()}
-        save_file(named, scratch / "model.safetensors")
-        earlier = {k: v for k, v in spec.items() if k not in {"d_embeddings", "n_members"}}
-        (scratch / "model.json").write_text(json.dumps({**earlier, "version": 1}))
-    rows = _rows(["red", "blue", "teal"])
-
-    pd.testing.assert_frame_equal(
-        load_model(tmp_path / "earlier").predict(rows), model.predict(rows)
-    )
-
-
-@pytest.mark.parametrize("version", [0, 3, None, "1"])
-def test_a_model_of_another_version_is_refused(
-    tmp_path: Path, model: FittedModel, version: int | str | None
-) -> None:
-    model.save(tmp_path / "model")
-    spec = json.loads((tmp_path / "model" / "model.json").read_text())
-
-    with publish(tmp_path / "foreign", {}) as scratch:
-        for file in set((tmp_path / "model").iterdir()) - {tmp_path / "model" / MANIFEST}:
-            shutil.copy(file, scratch)
-        (scratch / "model.json").write_text(json.dumps({**spec, "version": version}))
-
-    with pytest.raises(ModelError, match=rf"has version {version!r}, this code reads 1 to 2"):
-        load_model(tmp_path / "foreign")
-
-
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ({"model": {"kind": "embedding_mlp", "d_token": 8}}, "d_token Extra inputs are not"),
-        ({"n_members": 2}, "Missing key"),
-        ({"d_embeddings": [1, 2, 3]}, "longer"),
-        ({"task": "multiclass", "target": {"column": "label"}}, "mean"),
-    ],
-)
-def test_a_model_that_other_code_wrote_is_refused_with_what_is_strange_in_it(
-    tmp_path: Path, model: FittedModel, changed: dict[str, Any], told: str
-) -> None:
-    model.save(tmp_path / "model")
-    spec = json.loads((tmp_path / "model" / "model.json").read_text())
-
-    with publish(tmp_path / "foreign", {}) as scratch:
-        for file in set((tmp_path / "model").iterdir()) - {tmp_path / "model" / MANIFEST}:
-            shutil.copy(file, scratch)
-        (scratch / "model.json").write_text(json.dumps({**spec, **changed}))
-
-    with pytest.raises(ModelError, match=f"this code cannot read the model: .*{told}"):
-        load_model(tmp_path / "foreign")
-
-
-def test_weights_of_another_encoder_are_refused(
-    tmp_path: Path, model: FittedModel, doors_model: FittedModel
-) -> None:
-    model.save(tmp_path / "model")
-    doors_model.save(tmp_path / "doors")
-
-    with publish(tmp_path / "mixed", {}) as scratch:
-        for file in set((tmp_path / "model").iterdir()) - {tmp_path / "model" / MANIFEST}:
-            shutil.copy(file, scratch)
-        for name in ("encoder.json", "categories.parquet"):
-            shutil.copy(tmp_path / "doors" / name, scratch)
-
-    with pytest.raises(ModelError, match="belong to another encoder"):
-        load_model(tmp_path / "mixed")
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds no model"):
-        load_model(tmp_path)
-
-
-def test_saving_below_a_file_is_a_storage_error(tmp_path: Path, model: FittedModel) -> None:
-    (tmp_path / "file").write_text("in the way")
-
-    with pytest.raises(StorageError):
-        model.save(tmp_path / "file" / "model")
-
-
-def test_saving_again_replaces_the_model(
-    tmp_path: Path, model: FittedModel, doors_model: FittedModel
-) -> None:
-    model.save(tmp_path / "model")
-
-    doors_model.save(tmp_path / "model")
-
-    saved = load_model(tmp_path / "model").encoder
-    assert saved.fingerprint() == doors_model.encoder.fingerprint()
-    assert saved.fingerprint() != model.encoder.fingerprint()
 
 
 def test_a_regression_answers_in_the_unit_of_its_target(

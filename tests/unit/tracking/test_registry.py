@@ -31,10 +31,12 @@ from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.registry import (
     CHALLENGER,
     CHAMPION,
+    STARTED_FROM,
     champion_version,
     find_version,
     promote,
     read_champion,
+    read_champion_to_start_from,
     register_version,
 )
 from pipeline_lib.tracking.runs import TrackedRun, start_run
@@ -178,6 +180,28 @@ def test_a_name_without_model_or_without_champion_has_none(
     assert champion_version(client, "registry_f") is None
     assert read_champion(client, "registry_f") is None
     assert read_champion(client, "never_trained") is None
+
+
+def test_a_run_done_again_starts_from_the_champion_before_it(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    first = register("registry_i", "key-1")
+    second = register("registry_i", "key-2")
+    for made, before in ((first, None), (second, "1")):
+        client.set_model_version_tag("registry_i", made.version.version, "split.rule", "s")
+        if before is not None:
+            client.set_model_version_tag("registry_i", made.version.version, STARTED_FROM, before)
+
+    def start_of(run_key: str) -> str | None:
+        found = read_champion_to_start_from(client, "registry_i", run_key=run_key, split_rule="s")
+        return found and found.version
+
+    promote(client, first.version)
+    assert [start_of("key-1"), start_of("key-2")] == [None, "1"]
+    promote(client, second.version)
+    assert [start_of("key-1"), start_of("key-2"), start_of("key-3")] == ["2", "1", "2"]
+    client.delete_model_version("registry_i", "1")
+    assert start_of("key-2") is None
 
 
 def test_a_server_that_has_gone_is_no_registry_without_a_champion(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline_lib.errors import NonFiniteLossError
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.members import Members
 from pipeline_lib.training.records import EpochRecord, Progress
@@ -66,6 +67,23 @@ def test_members_resumed_after_any_epoch_are_those_of_an_unbroken_training(stop_
     assert _timeless(resumed.history) == _timeless(unbroken.history)
     for one, other in zip(resumed.models, unbroken.models, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(_weights(one), _weights(other), strict=True))
+
+
+@pytest.mark.parametrize(("n", "told"), [(1, "training loss"), (3, "member 2: training loss")])
+def test_a_lost_loss_names_its_member_where_there_are_several(n: int, told: str) -> None:
+    lost = min(n, 2)
+
+    def made(member: int) -> TrainingLoop:
+        loop = small_loop(seed=10 + member, epochs=EPOCHS)
+        if member == lost:
+            with torch.no_grad():
+                next(loop.model.parameters()).fill_(float("nan"))
+        return loop
+
+    with pytest.raises(NonFiniteLossError) as raised:
+        list(Members(made, n).epochs())
+
+    assert str(raised.value).startswith(f"{told} is not finite at epoch 1, step 1")
 
 
 def test_an_interruption_while_the_next_network_is_made_copies_no_member() -> None:

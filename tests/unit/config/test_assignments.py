@@ -1,0 +1,158 @@
+"""Values that one run sets differently: `--set KEY=VALUE`, and the form's overrides."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.config import Overrides, load_config
+from pipeline_lib.config.schedules import CosineSchedule
+from pipeline_lib.config.training import SGD, AdamW, EmbeddingMLPSettings
+from tests.unit.config.toy import TEXT, problems_of, write
+
+
+def test_assignments_set_values_of_every_type(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT)
+
+    config = load_config(
+        path,
+        assignments=[
+            "training.epochs=7",
+            "training.optimizer.learning_rate=1e-3",
+            "model.d_hidden=[4, 2]",
+            "columns.size.nullable=true",
+            "data.key=[color]",
+            "training.early_stopping.patience=3",
+            "training.batch_size=full",
+            "promotion.floor=",
+        ],
+    )
+
+    assert config.training.epochs == 7
+    assert config.training.optimizer.learning_rate == 0.001
+    assert config.model.d_hidden == (4, 2)
+    assert config.columns["size"].nullable is True
+    assert config.data.key == ("color",)
+    assert config.training.early_stopping is not None
+    assert config.training.early_stopping.patience == 3
+    assert config.training.batch_size == "full"
+    assert config.promotion.floor is None
+
+
+def test_assigning_another_kind_drops_the_settings_of_the_old_one(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT)
+
+    config = load_config(path, assignments=["training.scheduler.kind=cosine"])
+
+    assert config.training.scheduler == CosineSchedule()
+
+
+def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT)
+
+    config = load_config(path, assignments=["training.optimizer.kind=adam"])
+
+    assert config.training.optimizer.learning_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("assignment", "problem"),
+    [
+        ("training.epochs", "--set: training.epochs: write KEY=VALUE, as in training.epochs=50"),
+        ("=3", "--set: =3: write KEY=VALUE, as in training.epochs=50"),
+        ("training..epochs=3", "--set: training..epochs=3: write KEY=VALUE"),
+        ("training.epochs=[1", "--set: training.epochs: '[1' is not valid YAML"),
+        ("data.time=2024-99-99", "--set: data.time: '2024-99-99' is not valid YAML"),
+        (
+            "training.epoch=3",
+            "--set: training.epoch: unknown key; did you mean epochs?",
+        ),
+        ("training.epochs=many", "--set: training.epochs: Input should be a valid integer"),
+        ("data.target=3", "--set: data.target: must be text, not 3; put it in quotes"),
+    ],
+)
+def test_a_wrong_assignment_is_told_as_one_and_not_as_a_line_of_the_file(
+    tmp_path: Path, assignment: str, problem: str
+) -> None:
+    problems = problems_of(tmp_path, TEXT, assignment)
+
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "problem"),
+    [
+        (
+            ["training.warm_epochs=3", "training.seed=1"],
+            "toy.yaml:9 with --set training.warm_epochs: training: "
+            "`warm_epochs` needs `start_from: champion`",
+        ),
+        (
+            ["training.optimizer={kind: sgd, nesterov: true, momentum: 0}"],
+            "--set: training.optimizer: `nesterov` needs a `momentum` above 0",
+        ),
+        (
+            ["data.target=color", "training.seed=1"],
+            "toy.yaml:1 with --set data.target: columns: 'color' is the target; leave it out",
+        ),
+    ],
+)
+def test_a_rule_of_several_keys_is_told_with_those_that_were_set(
+    tmp_path: Path, assignments: list[str], problem: str
+) -> None:
+    problems = problems_of(tmp_path, TEXT, *assignments)
+
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)
+
+
+def test_overrides_replace_values_and_come_after_assignments(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT)
+    overrides = Overrides(
+        epochs=9,
+        seed=5,
+        model=EmbeddingMLPSettings(d_hidden=(3,)),
+        optimizer=AdamW(learning_rate=0.5),
+        scheduler=CosineSchedule(),
+    )
+
+    config = load_config(path, overrides, assignments=["training.epochs=7"])
+
+    assert config.training.epochs == 9
+    assert config.training.seed == 5
+    assert config.model == EmbeddingMLPSettings(d_hidden=(3,))
+    assert config.training.optimizer == AdamW(learning_rate=0.5)
+    assert config.training.scheduler == CosineSchedule()
+
+
+def test_empty_overrides_change_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT)
+
+    assert load_config(path, Overrides()).digest() == load_config(path).digest()
+
+
+def test_an_override_keeps_what_it_does_not_name() -> None:
+    overrides = Overrides.model_validate({"optimizer": {"kind": "adam", "weight_decay": 0.5}})
+
+    config = load_config("configs/car_evaluation.yaml", overrides)
+
+    assert config.training.optimizer.weight_decay == 0.5
+    assert config.training.optimizer.learning_rate == 0.01
+
+
+def test_an_override_of_another_kind_starts_from_its_defaults() -> None:
+    overrides = Overrides.model_validate({"optimizer": {"kind": "sgd"}})
+
+    config = load_config("configs/car_evaluation.yaml", overrides)
+
+    assert config.training.optimizer == SGD()
+
+
+def test_assignments_of_a_kind_and_its_values_may_come_in_any_order() -> None:
+    words = ["training.scheduler.step_size=5", "training.scheduler.kind=step"]
+
+    configs = [
+        load_config("configs/car_evaluation.yaml", assignments=w) for w in (words, words[::-1])
+    ]
+
+    assert configs[0] == configs[1]
