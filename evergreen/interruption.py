@@ -4,7 +4,9 @@ Ctrl-C, SIGTERM and the end of a terminal come as one exception. Python ends at 
 two, and so would leave Prefect's temporary server behind.
 """
 
+import os
 import signal
+import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -48,6 +50,21 @@ def children_outlive_the_terminal() -> Generator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_this_process(pid: int) -> None:
+    """End another process when this one is gone, however it went: `kill -9` lets nobody tidy up.
+
+    A shell waits for a pipe that nobody writes to; the system closes it at this process's end.
+    """
+    reader, _writer = os.pipe()
+    subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill "$0"', str(pid)],
+        stdin=reader,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(reader)
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's form

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 
-from evergreen.interruption import children_outlive_the_terminal
+from evergreen.interruption import children_outlive_the_terminal, end_with_this_process
 from pipeline_lib.errors import ServerError
 
 POOL = "evergreen"
@@ -48,9 +48,13 @@ def start_own_server() -> None:
     until it gives up: 147 s and a traceback (measured 2026-11 with Prefect 3.8.8).
     """
     from prefect.client.orchestration import get_client
+    from prefect.server.api.server import SubprocessASGIServer
 
     with children_outlive_the_terminal():
         get_client(sync_client=True)
+        server = SubprocessASGIServer().server_process
+        if server is not None:
+            end_with_this_process(server.pid)
 
 
 async def _hello(url: str) -> None:

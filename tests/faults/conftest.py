@@ -73,8 +73,15 @@ class Command:
         assert self.process.returncode is not None, f"it did not end:\n{self.printed}"
         return self.process.returncode
 
-    def survivors(self) -> list[int]:
-        """Return the processes of its session that are left."""
+    def survivors(self, patience_s: float = 30) -> list[int]:
+        """Return the processes of its session that are left after some time."""
+        end = time.monotonic() + patience_s
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
+    def processes(self) -> list[int]:
+        """Return the processes of its session."""
         left: list[int] = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -228,7 +235,7 @@ def start() -> Iterator[Start]:
 
     yield run
     for command in started:
-        for pid in command.survivors():
+        for pid in command.processes():
             os.kill(pid, signal.SIGKILL)
         command.process.wait()
         os.close(command.terminal)

@@ -84,7 +84,7 @@ def test_an_interruption_ends_with_the_exit_code_of_its_signal(story: Story) -> 
 
 def test_an_interruption_prints_one_line_that_says_how_to_go_on(story: Story) -> None:
     for ended in (story.at_the_terminal, story.other_config, story.again):
-        after = ended.printed.split("epochs\n", 1)[1]
+        after = ended.printed.split("train     on cpu", 1)[1]
         told = [line for line in after.splitlines() if HINT in line]
         assert len(told) == 1
         assert ended.screen[-2:] == [HINT, ""]
