@@ -175,7 +175,9 @@ class TrainingSettings(Settings):
         "gradients",
     )
     compile: bool = Field(
-        default=False, description="torch.compile the network: a minute at the start, faster steps"
+        default=False,
+        description="torch.compile the network, for a GPU: a minute at the start; on a CPU steps "
+        "take longer than without",
     )
     cuda_graphs: bool = Field(
         default=False,
