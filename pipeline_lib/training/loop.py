@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -228,7 +228,7 @@ class TrainingLoop:
             epoch, train_loss, val_loss, primary, rate, epoch_s=self._seconds, is_best=False
         )
         if self._best is None or self._level(record) < self._level(self._best):
-            record = EpochRecord(**{**asdict(record), "is_best": True})
+            record = replace(record, is_best=True)
             self._best, self._best_weights = record, copy.deepcopy(self._judged.state_dict())
         stopping, level = self._training.early_stopping, self._level(record)
         if stopping is not None and level < self._progress[1] - stopping.min_delta:
