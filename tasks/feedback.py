@@ -35,14 +35,12 @@ class Feedback:
         now = time.monotonic()
         several = progress.n_members > 1
         member = f"member {progress.member}/{progress.n_members}  " if several else ""
-        text = (
-            f"{member}epoch {progress.epoch}/{progress.n_epochs}  "
-            f"{progress.rows_per_s:,.0f} rows/s  {_clock(progress.left_s)} left"
-        )
-        self._bar.info("%s", text, extra={"share": progress.share})
+        place = f"{member}epoch {progress.epoch}/{progress.n_epochs}"
+        speed = f"{progress.rows_per_s:,.0f} rows/s  {_clock(progress.left_s)} left"
+        self._bar.info("%s  %s", place, speed, extra={"share": progress.share})
         if now - self._line_at >= _LINE_EVERY_S:
             self._line_at = now
-            self._logger.info("train     %s", f"{last}  {text}" if last else text)
+            self._logger.info("train     %s  %s", last or place, speed)
         if now - self._artifact_at >= _ARTIFACT_EVERY_S:
             self._artifact_at = now
             self._publish(100 * progress.share)
