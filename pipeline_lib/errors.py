@@ -25,12 +25,15 @@ examples whatever the size of the data. The data stands in attributes too.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 MAX_EXAMPLES = 5
 _MAX_QUOTE = 60
+# Columns that a lost loss names.
+_MAX_EXTREMES = 5
 
 
 def examples(values: Iterable[object]) -> str:
@@ -250,7 +253,8 @@ class TrainingError(EvergreenError):
 class NonFiniteLossError(TrainingError):
     """The loss or a gradient became NaN or infinite at `epoch`, `step` (both count from 1).
 
-    `extremes` are the inputs of that step's rows that stand out, with their largest magnitude;
+    `extremes` are the inputs of that step's rows that stand out, with their largest magnitude, or
+    NaN if they hold one;
     `overflows` says that only the gradients of half precision are lost; `member` is set where
     several networks are trained.
     """
@@ -270,7 +274,7 @@ class NonFiniteLossError(TrainingError):
     ) -> None:
         self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
         self.extremes = tuple(extremes)
-        named = ", ".join(f"{name[:_MAX_QUOTE]!r} up to {size:.3g}" for name, size in extremes)
+        named = ", ".join(_extreme(*column) for column in self.extremes[:_MAX_EXTREMES])
         inputs = f" Extreme inputs, scaled: {named}." if named else ""
         lost = "gradients overflow at any scale" if overflows else f"{split} loss is not finite"
         is_half = precision == "fp16"  # it ends at 65,504
@@ -283,6 +287,11 @@ class NonFiniteLossError(TrainingError):
 
     def __str__(self) -> str:
         return (f"member {self.member}: " if self.member else "") + super().__str__()
+
+
+def _extreme(name: str, size: float) -> str:
+    quoted = repr(name[:_MAX_QUOTE])
+    return f"{quoted} holds NaN" if math.isnan(size) else f"{quoted} up to {size:.3g}"
 
 
 class DeviceMemoryError(TrainingError):

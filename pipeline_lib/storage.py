@@ -8,6 +8,7 @@ the manifest names. What the files mean is decided by the rooms that write them.
 import contextlib
 import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
@@ -283,6 +284,11 @@ def believed(folder: Path) -> dict[str, Json] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return manifest if whole else None
+
+
+def scratch_files(path: Path) -> list[Path]:
+    """Return what `replacing` left beside a file where a kill came before its end."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.*"))
 
 
 def _beside(path: Path) -> Path:

@@ -19,6 +19,7 @@ from pipeline_lib.tracking.reference import RunReference
 if TYPE_CHECKING:
     from pipeline_lib.fitting import TrainingSession
     from pipeline_lib.tracking.runs import TrackedRun
+    from pipeline_lib.training.keeper import Keeper
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ def train(
     resume: bool = True,
 ) -> Trained:
     """Train until the last epoch or early stopping; keep the best epoch's weights."""
-    from pipeline_lib.encoding.codebook import codebook
     from pipeline_lib.tracking.epochs import EpochLog
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.tensorboard import TensorBoardLog
@@ -48,32 +48,25 @@ def train(
     from tasks.cancellation import cancellable
     from tasks.feedback import Feedback
 
-    logger, tracked = get_run_logger(), TrackedRun.of(run)
-    folder, every_s = writable_folder(run_folder(run.run_key)), config.training.checkpoint_s
+    tracked, folder = TrackedRun.of(run), writable_folder(run_folder(run.run_key))
     start = _start(config, rows, encoded, tracked)
-    session, loop = start.session, start.session.loop
-    key = f"{run.run_key} {start.sha256}".rstrip()
-    keeper = Keeper(loop, folder, key=key, every_s=every_s, resume=resume)
-    feedback, primary = Feedback(config.name), config.primary
-    tracked.log_json(codebook(session.encoder), "encoding/categories.json")
-    tracked.set_tags({"device": session.device_name, "resumed_at": keeper.resumed_at})
-    for note in keeper.notes:
-        logger.warning("train     %s", note)
-    logger.info("train     on %s, %s", session.device_name, session.plan)
-    if keeper.resumed_at:
-        logger.info("train     resumes at %s", keeper.resumed_at)
+    session, members = start.session, start.session.members
+    every_s = config.training.checkpoint_s
+    keeper = Keeper(members, folder, key=start.key, every_s=every_s, resume=resume)
+    _tell_the_start(session, keeper, tracked)
+    feedback, primary, history = Feedback(config.name), config.primary, members.history
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
+    board = TensorBoardLog(folder / "tensorboard", primary=primary, history=history)
+    board.add_graph(session.network, session.sample())
     with (
         cancellable(),
-        EpochLog(folder / "epochs.jsonl", tracked, primary=primary, history=loop.history) as epochs,
-        TensorBoardLog(folder / "tensorboard", primary=primary, history=loop.history) as board,
+        EpochLog(folder / "epochs.jsonl", tracked, primary=primary, history=history) as epochs,
         keeper,
     ):
-        board.add_graph(session.network, session.sample())
 
         def on_pulse(now: Progress) -> None:
             keeper.save_if_due()
-            feedback.tell(now, session.progress(loop.history[-1]) if loop.history else "")
+            feedback.tell(now, session.progress(members.last) if members.last else "")
 
         for record in session.epochs(on_pulse):
             epochs.append(record)
@@ -83,19 +76,20 @@ def train(
     session.fitted().save(folder / "model")
     epochs.flush()  # if MLflow was away: the model is safe by now
     tracked.log_folder(folder / "tensorboard", "tensorboard")
-    _record(session, tracked)
-    for best in loop.best:
-        logger.info("train     best %s", session.progress(best))
+    _tell_the_end(session, tracked)
     return Trained(folder / "model", session.facts() | start.facts, start.version)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """A training about to begin, and the version its weights are from, if they are one's."""
+    """A training about to begin, and the version its weights are from, if they are one's.
+
+    `key` is all that decides its weights; a checkpoint belongs to it.
+    """
 
     session: "TrainingSession"
+    key: str
     version: str = ""
-    sha256: str = ""
     facts: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -103,6 +97,8 @@ def _start(
     config: PipelineConfig, rows: SplitRows, encoded: EncodedData, tracked: "TrackedRun"
 ) -> _Start:
     """Open the splits, and choose the first weights."""
+    import torch
+
     from pipeline_lib.fitting import TrainingSession
     from pipeline_lib.tracking.registry import read_champion_to_start_from
 
@@ -111,22 +107,23 @@ def _start(
         champion = read_champion_to_start_from(
             tracked.client, config.name, run_key=tracked.run_key, split_rule=rows.rule
         )
+    encoder = encoded.read_encoder()
     session = TrainingSession.start(
         config,
-        encoded.read_encoder(),
+        encoder,
         encoded.read_target(),
         encoded.path("train"),
         encoded.path("val"),
         champion=champion and champion.model,
     )
+    key = f"{tracked.run_key} {encoder.fingerprint()} {torch.__version__}"
     if not wants_champion:
-        return _Start(session)
-    version = sha256 = ""
-    level = logging.INFO
+        return _Start(session, key)
+    version, level = "", logging.INFO
     if champion is None:
         told = "fresh, for there is no champion yet"
     elif session.carried is not None:
-        version, sha256 = champion.version, champion.sha256
+        version, key = champion.version, f"{key} {champion.sha256}"
         told = f"champion v{version}, {session.carried}"
     else:
         why_not = champion.problem or session.obstacle
@@ -134,12 +131,27 @@ def _start(
         level = logging.WARNING
     get_run_logger().log(level, "train     first weights: %s", told)
     tracked.set_tags({"first_weights": told})
-    return _Start(session, version, sha256, {"first weights": told})
+    return _Start(session, key, version, {"first weights": told})
 
 
-def _record(session: "TrainingSession", tracked: "TrackedRun") -> None:
+def _tell_the_start(session: "TrainingSession", keeper: "Keeper", tracked: "TrackedRun") -> None:
+    from pipeline_lib.encoding.codebook import codebook
+
+    logger = get_run_logger()
+    tracked.log_json(codebook(session.encoder), "encoding/categories.json")
+    tracked.set_tags({"device": session.device_name, "resumed_at": keeper.resumed_at})
+    for note in keeper.notes:
+        logger.warning("train     %s", note)
+    logger.info("train     on %s, %s", session.device_name, session.plan)
+    if keeper.resumed_at:
+        logger.info("train     resumes at %s", keeper.resumed_at)
+
+
+def _tell_the_end(session: "TrainingSession", tracked: "TrackedRun") -> None:
     from pipeline_lib.evaluation.plots import plot_losses
 
-    figure = plot_losses(session.loop.history, primary=session.config.primary)
+    figure = plot_losses(session.members.history, primary=session.config.primary)
     tracked.log_figure(figure, "losses.png")
     tracked.log_metrics(session.best_metrics())
+    for best in session.members.best:
+        get_run_logger().info("train     best %s", session.progress(best))

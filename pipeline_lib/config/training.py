@@ -153,7 +153,8 @@ class TrainingSettings(Settings):
         default=1,
         ge=1,
         le=1024,
-        description="parts in which a step's rows are computed, to need less memory",
+        description="parts in which a step's rows are computed, to need less memory; BatchNorm "
+        "sees each part for itself",
     )
     ema_decay: float | None = Field(
         default=None,
@@ -193,8 +194,8 @@ class TrainingSettings(Settings):
     memory_budget_mb: int | None = Field(
         default=None,
         ge=1,
-        description="rows above this size stay on the disk and are streamed, with the same "
-        "result; without it 40 % of the device's memory",
+        description="train and validation rows above this size stay on the disk and are streamed, "
+        "with the same result; without it 40 % of the device's memory",
     )
     checkpoint_s: float = Field(
         default=2.0, gt=0, le=3600, description="seconds between two checkpoints, at least"

@@ -13,12 +13,16 @@ from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.serving import FittedModel
 
 
-def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
+def fit(
+    config: PipelineConfig, table: pa.Table, *, champion: FittedModel | None = None
+) -> FittedModel:
     """Train a model on a table: check, split, encode, learn; the test rows stay untouched.
 
     Args:
         config: as `load_config` gives it; its `data.source` is not read.
         table: raw rows with features and target.
+        champion: gives the first weights where they fit, as `training.start_from: champion` has
+            it; without one they are fresh, whatever `start_from` says.
 
     Raises:
         DataError: the rows break the contract.
@@ -28,7 +32,7 @@ def fit(config: PipelineConfig, table: pa.Table) -> FittedModel:
     checker = contract_checker(config, source="the table")
     checker.check(table)
     kept = checker.finish(lambda: [table]).kept(table, 0)
-    session = start_on_rows(config, typed_to_split(kept, config))
+    session = start_on_rows(config, typed_to_split(kept, config), champion=champion)
     for _ in session.epochs():
         pass
     return session.fitted()

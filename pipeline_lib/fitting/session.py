@@ -72,7 +72,7 @@ class TrainingSession:
     target: Target
     train: Rows
     training: TrainingSettings
-    loop: Members
+    members: Members
     device: torch.device
     carried: CarriedOver | None = None
     obstacle: str = ""
@@ -109,16 +109,17 @@ class TrainingSession:
             training = training.model_copy(update={"epochs": training.n_warm_epochs})
         budget = (training.memory_budget_mb or 0) * 2**20 or memory_budget(device)
 
-        def rows_of(split: EncodedSplit | Path) -> Rows:
+        def rows_of(split: EncodedSplit | Path, budget_bytes: int) -> Rows:
             if isinstance(split, Path):
-                return open_split(split, encoder, device, budget_bytes=budget)
+                return open_split(split, encoder, device, budget_bytes=budget_bytes)
             return TensorSplit.of(split, device)
 
-        on_device, to_choose = rows_of(train), rows_of(val)
+        train_rows = rows_of(train, budget)
+        val_rows = rows_of(val, budget - train_rows.n_bytes)
         classes = target.classes if isinstance(target, ClassTarget) else ()
         weights = None
         if isinstance(training.loss, CrossEntropy) and training.loss.class_weights is not None:
-            counts = count_classes(on_device, len(classes))
+            counts = count_classes(train_rows, len(classes))
             weights = class_weights(training.loss, classes, counts)
         networks = _Networks(config, encoder, target, champion)
         carried: list[CarriedOver | None] = []
@@ -131,8 +132,8 @@ class TrainingSession:
             carried.append(known)
             return TrainingLoop(
                 network.to(device),
-                on_device,
-                to_choose,
+                train_rows,
+                val_rows,
                 task=config.data.task,
                 primary=config.primary,
                 training=training.model_copy(update={"seed": training.seed + member - 1}),
@@ -142,18 +143,20 @@ class TrainingSession:
                 numeric_names=encoder.numeric_names,
             )
 
-        loop = Members(make, training.n_members)
-        return cls(config, encoder, target, on_device, training, loop, device, carried[0], why_not)
+        members = Members(make, training.n_members)
+        return cls(
+            config, encoder, target, train_rows, training, members, device, carried[0], why_not
+        )
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
         """Train; yields one record per epoch. See `Members.epochs`."""
-        with suitable_threads(self.loop.batch_rows * self.n_weights, self.device):
-            yield from self.loop.epochs(on_pulse)
+        with suitable_threads(self.members.batch_rows * self.n_weights, self.device):
+            yield from self.members.epochs(on_pulse)
 
     @property
     def networks(self) -> tuple[EmbeddingMLP, ...]:
         """The members' networks so far."""
-        return tuple(cast("EmbeddingMLP", model) for model in self.loop.models)
+        return tuple(cast("EmbeddingMLP", model) for model in self.members.models)
 
     @property
     def network(self) -> EmbeddingMLP:
@@ -180,7 +183,7 @@ class TrainingSession:
     @property
     def plan(self) -> str:
         """What is about to be trained, in words."""
-        training, n_steps, rows = self.training, self.loop.n_steps, self.loop.batch_rows
+        training, n_steps, rows = self.training, self.members.n_steps, self.members.batch_rows
         members = f"{training.n_members} members of " if training.n_members > 1 else ""
         steps = (
             f"{n_steps:,} steps of {rows:,} rows" if n_steps > 1 else f"1 step of all {rows:,} rows"
@@ -208,7 +211,7 @@ class TrainingSession:
 
         Of several members a figure is their mean.
         """
-        best, history = self.loop.best, self.loop.history
+        best, history = self.members.best, self.members.history
         seconds = sum(record.epoch_s for record in history)
         figures = {
             "best/epoch": _mean([record.epoch for record in best]),
@@ -222,7 +225,7 @@ class TrainingSession:
 
     def facts(self) -> dict[str, str]:
         """Return what a report says of the training."""
-        best, history, figures = self.loop.best, self.loop.history, self.best_metrics()
+        best, history, figures = self.members.best, self.members.history, self.best_metrics()
         seconds = sum(record.epoch_s for record in history)
         n_weights = sum(weight.numel() for weight in self.network.parameters())
         n_members, primary = len(best), self.config.primary

@@ -1,4 +1,4 @@
-"""Whether the model in use can give tonight's network its first weights, and how it does."""
+"""Whether the model in use can give tonight's network its first weights."""
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import Encoder

@@ -79,14 +79,20 @@ def read_champion_to_start_from(
     """Load the champion whose weights a run begins with, or return None if there is none.
 
     If the champion came out of this very run, done again after a kill or by force, it is the
-    champion before. One of another split comes without its model: it may have learned from
-    tonight's test rows, which would flatter what starts from it.
+    version that the run started from. One of another split comes without its model: it may have
+    learned from tonight's test rows, which would flatter what starts from it.
     """
     found = champion_version(client, name)
-    if found is not None and found.tags.get("run_key") == run_key:
-        found = _version_before(client, found)
     if found is None:
         return None
+    if found.tags.get("run_key") == run_key:
+        before = found.tags.get(STARTED_FROM)
+        if before is None:
+            problem = "it is of this very run, which started fresh"
+            return Champion(str(found.version), None, "", problem)
+        found = _find_version(client, name, before)
+        if found is None:
+            return Champion(before, None, "", "this very run started from it, and it is gone")
     champion = _read_version(found)
     if champion.split_rule == split_rule:
         return champion
@@ -94,13 +100,9 @@ def read_champion_to_start_from(
     return replace(champion, model=None, problem=champion.problem or problem)
 
 
-def _version_before(client: MlflowClient, found: ModelVersion) -> ModelVersion | None:
-    """Return the version that a version started from, if there is one, and if it is still there."""
-    before = found.tags.get(STARTED_FROM)
-    if before is None:
-        return None
+def _find_version(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
     try:
-        return client.get_model_version(found.name, before)
+        return client.get_model_version(name, version)
     except MlflowException as error:
         if _is_absent(error):
             return None

@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import torch
 from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -24,6 +23,8 @@ _logger = logging.getLogger(__name__)
 class TensorBoardLog:
     """Writes an event file into a folder, readable by `tensorboard --logdir`.
 
+    Each event is in the file when its call returns.
+
     TensorBoard's own writer writes in a thread, which a full disk ends with a traceback, and the
     training at the next epoch. Here it is told once and writing stops.
     """
@@ -36,17 +37,6 @@ class TensorBoardLog:
         self._write(file_version="brain.Event:2")
         for record in history:
             self.append(record)
-
-    def __enter__(self) -> "TensorBoardLog":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is left to write: each event is in the file when its call returns."""
 
     def add_graph(self, network: nn.Module, sample: TensorSplit) -> None:
         """Write the network's graph, traced in eval mode with two rows."""

@@ -5,7 +5,6 @@ it has a checksum. The one before stays as `checkpoint.previous.pt` and is taken
 is damaged. Each names what it belongs to: the run key and what the weights started from.
 """
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,10 +15,22 @@ from typing import Any, cast
 import torch
 
 from pipeline_lib.errors import first_line
-from pipeline_lib.storage import replacing
+from pipeline_lib.storage import replacing, scratch_files
 
 CHECKPOINT_VERSION = 1
 _FILE, _PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+# What zipfile and torch raise of a file that is not whole.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)
 
 State = dict[str, Any]
 
@@ -36,7 +47,7 @@ def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
     """Replace the checkpoint in a folder; the one before it stays beside it.
 
     Raises:
-        OSError: the disk is full or refuses; both earlier checkpoints are as they were.
+        OSError: the disk is full or refuses; the earlier checkpoints are still there.
     """
     with replacing(folder / _FILE) as scratch:
         try:
@@ -45,9 +56,8 @@ def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
         except RuntimeError as error:  # torch's writer says only at which position it was
             why = error.__context__
             raise why if isinstance(why, OSError) else OSError(first_line(error)) from None
-        if (folder / _FILE).exists():
-            (folder / _PREVIOUS).unlink(missing_ok=True)
-            os.link(folder / _FILE, folder / _PREVIOUS)
+        if (folder / _FILE).exists():  # a kill before the new one has its name leaves this one
+            (folder / _FILE).replace(folder / _PREVIOUS)
 
 
 def load_checkpoint(folder: Path, key: str) -> Found:
@@ -62,7 +72,7 @@ def load_checkpoint(folder: Path, key: str) -> Found:
         elif content.get("version") != CHECKPOINT_VERSION:
             notes.append(f"{name} has version {content.get('version')!r}, not {CHECKPOINT_VERSION}")
         elif content.get("key") != key:
-            notes.append(f"{name} belongs to other rows, config, code or starting weights")
+            notes.append(f"{name} belongs to other rows, codes, config, code or starting weights")
         else:
             return Found(cast("State", content["state"]), tuple(notes))
     return Found(None, tuple(notes))
@@ -72,6 +82,13 @@ def discard_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a training whose result is safe."""
     for name in (_FILE, _PREVIOUS):
         (folder / name).unlink(missing_ok=True)
+    discard_scratch(folder)
+
+
+def discard_scratch(folder: Path) -> None:
+    """Remove what kills in the middle of a save have left; nobody else may be saving there."""
+    for scratch in scratch_files(folder / _FILE):
+        scratch.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> State | str:
@@ -80,10 +97,10 @@ def _read(path: Path) -> State | str:
         with zipfile.ZipFile(path) as archive:
             if broken := archive.testzip():
                 return f"the checksum of {broken} is wrong"
+            if any(record.external_attr for record in archive.infolist()):
+                return "its directory is not one that torch writes"  # a folder gives no bytes
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, NotImplementedError) as error:
-        return first_line(error)
-    except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         return first_line(error)
     whole = isinstance(content, dict) and isinstance(content.get("state"), dict)
     return cast("State", content) if whole else "it holds no training"

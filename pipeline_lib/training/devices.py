@@ -66,6 +66,4 @@ def describe_device(device: torch.device) -> str:
     """Return what a person calls the device, such as `cuda (NVIDIA H200)` or `cpu`."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    if device.type == "cpu":
-        return "cpu"
     return device.type

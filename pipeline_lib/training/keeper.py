@@ -8,7 +8,12 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from pipeline_lib.errors import TrainingError, first_line
-from pipeline_lib.training.checkpoint import discard_checkpoints, load_checkpoint, save_checkpoint
+from pipeline_lib.training.checkpoint import (
+    discard_checkpoints,
+    discard_scratch,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 # A save that took a second is not repeated for twenty: at most 5 % of the time goes there.
 _PAUSE_PER_COST = 20
@@ -57,6 +62,7 @@ class Keeper:
         self.notes: tuple[str, ...] = ()
         self.resumed_at = ""
         if resume:
+            discard_scratch(folder)
             self._resume()
         else:
             discard_checkpoints(folder)

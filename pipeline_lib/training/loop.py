@@ -10,7 +10,7 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.optimizers import build_optimizers
 from pipeline_lib.training.records import EpochRecord, Progress
-from pipeline_lib.training.rows import Rows
+from pipeline_lib.training.rows import Rows, TensorSplit
 from pipeline_lib.training.schedulers import build_schedule
 from pipeline_lib.training.signals import StepGuard
 from pipeline_lib.training.step import Stepper
@@ -141,6 +141,8 @@ class TrainingLoop:
         """Where the training is, in words."""
         if self.has_ended:
             return f"the end, epoch {len(self.history)}"
+        if self._at_step == self.n_steps:
+            return f"epoch {self.epoch}, validation"
         return f"epoch {self.epoch}" + (f", step {self._at_step + 1}" if self._at_step else "")
 
     @property
@@ -218,8 +220,8 @@ class TrainingLoop:
         epoch = self.epoch
         self._learn(epoch, on_pulse)
         started, rate = time.perf_counter(), self._last_rate
-        self._guard.begin()  # an epoch's end is not whole before all of it is noted
         val_loss, primary = self._validate(epoch)
+        self._guard.begin()  # an epoch's end is not whole before all of it is noted
         for schedule in self._schedules:
             schedule.after_epoch(val_loss)
         self._seconds += time.perf_counter() - started
@@ -289,23 +291,25 @@ class TrainingLoop:
         epoch, rate = self.epoch, self._last_rate
         seed = _seed(self._training.seed, epoch)
         batch = next(self._train.batches(self._bounds, seed=seed, first_step=step))
-        extremes: list[tuple[str, float]] = []
-        for position in range(batch.x_num.shape[1]):
-            column = batch.x_num[:, position].abs()
-            largest = math.nan if bool(column.isnan().any()) else float(column.max())
-            if not largest <= _EXTREME:
-                known = position < len(self._names)
-                name = self._names[position] if known else f"x_num[{position}]"
-                extremes.append((name, largest))
         raise NonFiniteLossError(
             epoch,
             step + 1,
             rate,
             split="training",
-            extremes=extremes[:5],
+            extremes=self._extremes([batch]),
             precision=self._training.precision,
             overflows=overflows,
         )
+
+    def _extremes(self, batches: Iterable[TensorSplit]) -> list[tuple[str, float]]:
+        """Return the columns whose numbers stand out, lost ones first, with their largest."""
+        sizes = torch.stack([batch.x_num.abs().amax(dim=0) for batch in batches]).amax(dim=0)
+        found: list[tuple[str, float]] = []
+        for position, size in enumerate(sizes.tolist()):
+            if not size <= _EXTREME:
+                known = position < len(self._names)
+                found.append((self._names[position] if known else f"x_num[{position}]", size))
+        return sorted(found, key=lambda column: (not math.isnan(column[1]), -column[1]))
 
     def _progress_now(self, seconds: float, n_steps: int) -> Progress:
         per_step, total = seconds / max(n_steps, 1), len(self._bounds)
@@ -326,8 +330,13 @@ class TrainingLoop:
             self._metric.update(logits, batch.y)
         val_loss = total / self._val.n_rows
         if not math.isfinite(val_loss):
-            n_steps = len(self._bounds)
-            raise NonFiniteLossError(epoch, n_steps, self._last_rate, split="validation")
+            raise NonFiniteLossError(
+                epoch,
+                self.n_steps,
+                self._last_rate,
+                split="validation",
+                extremes=self._extremes(self._val.in_order(EVAL_BATCH_ROWS)),
+            )
         return val_loss, self._metric.compute(val_loss)
 
     def _level(self, record: EpochRecord) -> float:

@@ -44,6 +44,13 @@ class Members:
         return [*earlier, *(self._noted(record) for record in self._loop.history)]
 
     @property
+    def last(self) -> EpochRecord | None:
+        """The record of the last epoch, if one has ended."""
+        if self._loop.history:
+            return self._noted(self._loop.history[-1])
+        return self._trained[-1].history[-1] if self._trained else None
+
+    @property
     def best(self) -> tuple[EpochRecord, ...]:
         """The record of each member's best epoch so far."""
         by_member = {record.member: record for record in self.history if record.is_best}

@@ -8,6 +8,7 @@ alone; moments of the other rows stand still instead of decaying.
 from collections.abc import Iterable, Sequence
 from typing import Any, assert_never, cast
 
+import torch
 from torch import nn, optim
 
 from pipeline_lib.config import SGD, Adam, AdamW, OptimizerSettings
@@ -77,7 +78,7 @@ def build_optimizer(
                 fused=True,
             )
         case SGD():
-            return optim.SGD(
+            optimizer = optim.SGD(
                 parameters,
                 lr=settings.learning_rate,
                 momentum=settings.momentum,
@@ -85,5 +86,19 @@ def build_optimizer(
                 weight_decay=settings.weight_decay,
                 fused=True,
             )
+            if settings.momentum:
+                _begin_momentum(optimizer)
+            return optimizer
         case _:
             assert_never(settings)
+
+
+def _begin_momentum(optimizer: optim.SGD) -> None:
+    """Let momentum begin at zero, where the first step makes it the gradient all the same.
+
+    torch's fused kernel (2.13) begins it with memory as it was found, and leaves it so if
+    gradients overflow at the first step in half precision.
+    """
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)

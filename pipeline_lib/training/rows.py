@@ -45,6 +45,11 @@ class Rows(Protocol):
         ...
 
     @property
+    def n_bytes(self) -> int:
+        """The device's memory that they take as long as they are there."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Where batches lie."""
         ...
@@ -78,6 +83,11 @@ class TensorSplit:
     def n_rows(self) -> int:
         """The number of rows."""
         return len(self.y)
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the tensors."""
+        return self.x_cat.nbytes + self.x_num.nbytes + self.y.nbytes
 
     @property
     def device(self) -> torch.device:
@@ -125,6 +135,11 @@ class StreamedSplit:
     def n_rows(self) -> int:
         """The number of rows."""
         return self._file.n_rows
+
+    @property
+    def n_bytes(self) -> int:
+        """Nothing: pools come and go."""
+        return 0
 
     @property
     def device(self) -> torch.device:

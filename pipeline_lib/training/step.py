@@ -72,7 +72,8 @@ class Stepper:
                 raises to stop the training.
 
         Returns:
-            The batch's mean loss, NaN if a gradient is not finite, and what it is a mean over.
+            The batch's mean loss, NaN if a gradient is not finite (in fp16, where a step whose
+            gradients overflow is left out, the loss alone counts), and what it is a mean over.
 
         Raises:
             DeviceMemoryError: the GPU's memory is too small even for the smallest parts.

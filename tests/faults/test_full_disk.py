@@ -89,7 +89,7 @@ class Training:
 
     def go(self, at: dict[int, Callable[[], Any]]) -> None:
         """Train all epochs; after some of them something happens to the disk."""
-        with self.epochs, self.board, self.keeper:
+        with self.epochs, self.keeper:
             for record in self.loop.epochs():
                 self.epochs.append(record)
                 self.board.append(record)

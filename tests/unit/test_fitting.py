@@ -192,8 +192,8 @@ def test_a_training_from_the_champion_starts_where_the_champion_ended(
     first, *_ = history = list(warm.epochs())
 
     assert len(history) == 10
-    assert first.val_loss < cold.loop.history[9].val_loss
-    assert first.val_loss == pytest.approx(cold.loop.best[0].val_loss, rel=0.5)
+    assert first.val_loss < cold.members.history[9].val_loss
+    assert first.val_loss == pytest.approx(cold.members.best[0].val_loss, rel=0.5)
 
 
 def test_a_champion_is_forgotten_once_every_member_has_begun(

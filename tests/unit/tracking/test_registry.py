@@ -192,16 +192,18 @@ def test_a_run_done_again_starts_from_the_champion_before_it(
         if before is not None:
             client.set_model_version_tag("registry_i", made.version.version, STARTED_FROM, before)
 
-    def start_of(run_key: str) -> str | None:
+    def start_of(run_key: str) -> tuple[str, str] | None:
         found = read_champion_to_start_from(client, "registry_i", run_key=run_key, split_rule="s")
-        return found and found.version
+        return found and (found.version, found.problem)
 
+    assert start_of("key-1") is None
     promote(client, first.version)
-    assert [start_of("key-1"), start_of("key-2")] == [None, "1"]
+    assert start_of("key-1") == ("1", "it is of this very run, which started fresh")
+    assert start_of("key-2") == ("1", "")
     promote(client, second.version)
-    assert [start_of("key-1"), start_of("key-2"), start_of("key-3")] == ["2", "1", "2"]
+    assert [start_of(f"key-{n}") for n in (1, 2, 3)] == [("2", ""), ("1", ""), ("2", "")]
     client.delete_model_version("registry_i", "1")
-    assert start_of("key-2") is None
+    assert start_of("key-2") == ("1", "this very run started from it, and it is gone")
 
 
 def test_a_server_that_has_gone_is_no_registry_without_a_champion(

@@ -19,10 +19,10 @@ def test_tensorboard_reads_every_scalar_of_every_epoch_and_the_graph(tmp_path: P
     )
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
-    with TensorBoardLog(tmp_path, primary="macro_f1") as board:
-        board.add_graph(network, split)
-        for epoch in (1, 2, 3):
-            board.append(EpochRecord(epoch, 1 / epoch, 2 / epoch, 0.5, 0.1, 1.0, is_best=True))
+    board = TensorBoardLog(tmp_path, primary="macro_f1")
+    board.add_graph(network, split)
+    for epoch in (1, 2, 3):
+        board.append(EpochRecord(epoch, 1 / epoch, 2 / epoch, 0.5, 0.1, 1.0, is_best=True))
 
     events = EventAccumulator(str(tmp_path))
     events.Reload()

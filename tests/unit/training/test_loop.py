@@ -19,9 +19,11 @@ from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit
 
 
-def _split(n_rows: int, *, task: Task = "multiclass", seed: int = 0) -> TensorSplit:
+def _split(
+    n_rows: int, *, task: Task = "multiclass", seed: int = 0, n_numeric: int = 2
+) -> TensorSplit:
     generator = torch.Generator().manual_seed(seed)
-    x_num = torch.randn(n_rows, 2, generator=generator)
+    x_num = torch.randn(n_rows, n_numeric, generator=generator)
     x_cat = torch.randint(2, 5, (n_rows, 1), generator=generator).to(torch.int32)
     match task:
         case "multiclass":
@@ -53,7 +55,7 @@ def _loop(
     n_classes = {"multiclass": 3, "binary": 2, "regression": 0}[task]
     model = EmbeddingMLP(
         (5,),
-        n_numeric=2,
+        n_numeric=train.x_num.shape[1],
         d_out=3 if task == "multiclass" else 1,
         d_hidden=(8,),
         dropout=dropout,
@@ -350,8 +352,23 @@ def test_nan_among_the_validation_rows_is_told_as_such() -> None:
     val = _split(5)
     val.x_num[2, 1] = float("nan")
 
-    with pytest.raises(NonFiniteLossError, match="validation loss is not finite at epoch 1"):
+    with pytest.raises(NonFiniteLossError, match="validation loss is not finite at epoch 1") as e:
         list(_loop(_split(20), val).epochs())
+
+    assert "'x_num[1]' holds NaN" in str(e.value)
+
+
+def test_of_many_extreme_columns_those_that_are_lost_are_named_first() -> None:
+    train = _split(20, n_numeric=8)
+    train.x_num[:, :7] = torch.arange(101.0, 108.0)
+    train.x_num[3, 7] = float("nan")
+
+    with pytest.raises(NonFiniteLossError) as raised:
+        list(_loop(train, _split(5, n_numeric=8), batch_size="full").epochs())
+
+    assert "'x_num[7]' holds NaN, 'x_num[6]' up to 107, 'x_num[5]'" in str(raised.value)
+    assert "'x_num[0]'" not in str(raised.value)
+    assert len(raised.value.extremes) == 8
 
 
 def test_a_learning_rate_that_explodes_is_told_with_the_setting_to_lower() -> None:

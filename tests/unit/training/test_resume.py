@@ -1,6 +1,7 @@
 """A training that is stopped between any two steps goes on to the same weights, to the bit."""
 
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def test_a_checkpoint_of_another_key_is_refused_with_the_reason(tmp_path: Path) 
     keeper = Keeper(loop, tmp_path, key="another", every_s=1000)
 
     assert keeper.resumed_at == ""
-    assert "belongs to other rows, config, code" in keeper.notes[0]
+    assert "belongs to other rows, codes, config, code" in keeper.notes[0]
     assert loop.epoch == 1
 
 
@@ -160,6 +161,87 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
         assert "checkpoint.pt is damaged" in found.notes[0]
         assert found.state["epoch"] == 1
     assert torch.equal(found.state["weights"], torch.arange(5000.0))
+
+
+def test_a_record_that_the_directory_calls_a_folder_is_damage(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "k", {"epoch": 1, "weights": torch.arange(5000.0)})
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"data/0") - 46  # of the zip's directory; its attributes at 38
+    content[entry + 38] |= 0x10
+    path.write_bytes(content)
+
+    found = load_checkpoint(tmp_path, "k")
+
+    assert found.state is None
+    assert "checkpoint.pt is damaged" in found.notes[0]
+
+
+def test_a_disk_that_is_full_while_saving_stops_no_training_and_keeps_what_was_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _stopped_after(8, tmp_path)
+    loop = small_loop()
+    keeper = Keeper(loop, tmp_path, key="k", every_s=0.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with keeper:
+            _train(loop)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert [record.epoch for record in loop.history] == [1, 2, 3, 4, 5]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == f"no checkpoint in {tmp_path} (File too large); training goes on without"
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert Keeper(small_loop(), tmp_path, key="k", every_s=1000).resumed_at == "epoch 2, step 4"
+
+
+def test_a_folder_that_takes_no_files_stops_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    loop = small_loop()
+
+    with Keeper(loop, tmp_path / "file", key="k", every_s=0.0):
+        _train(loop)
+
+    assert [record.epoch for record in loop.history] == [1, 2, 3, 4, 5]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "(Not a directory); training goes on without" in told
+
+
+def test_a_file_system_without_hard_links_keeps_two_checkpoints_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for epoch in (1, 2, 3):
+        save_checkpoint(tmp_path, "k", {"epoch": epoch})
+
+    files = sorted(file.name for file in tmp_path.iterdir())
+    assert files == ["checkpoint.previous.pt", "checkpoint.pt"]
+    found = load_checkpoint(tmp_path, "k")
+    assert found.state is not None
+    assert found.state["epoch"] == 3
+    (tmp_path / "checkpoint.pt").unlink()
+    found = load_checkpoint(tmp_path, "k")
+    assert found.state is not None
+    assert found.state["epoch"] == 2
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_a_kill_in_the_middle_of_a_save_leaves_is_removed(
+    tmp_path: Path, resume: bool
+) -> None:
+    (tmp_path / ".checkpoint.pt.0123456789ab").write_bytes(b"half of it")
+
+    Keeper(small_loop(), tmp_path, key="k", every_s=1000, resume=resume)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_holds_nothing_that_would_run_code(tmp_path: Path) -> None:
@@ -216,6 +298,34 @@ def test_a_signal_in_the_middle_of_a_step_waits_for_its_end_and_the_state_is_sav
     assert keeper.resumed_at == "epoch 3, step 4"
     again = _train(loop)
     assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+def test_a_signal_in_a_validation_stops_it_and_the_epoch_goes_on_there(tmp_path: Path) -> None:
+    weights = _train(small_loop())
+    loop = small_loop()
+
+    def handler(*_: Any) -> None:
+        raise Stop
+
+    def interrupted(module: torch.nn.Module, *_: Any) -> None:
+        if not module.training and loop.epoch == 3:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("the validation went on")
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        loop.model.register_forward_hook(interrupted)
+        with pytest.raises(Stop), Keeper(loop, tmp_path, key="k", every_s=1000):
+            _train(loop)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    loop = small_loop()
+    keeper = Keeper(loop, tmp_path, key="k", every_s=1000)
+
+    assert keeper.resumed_at == "epoch 3, validation"
+    again = _train(loop)
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    assert [record.epoch for record in loop.history] == list(range(1, loop.epoch))
 
 
 def test_a_loss_that_is_lost_keeps_the_last_good_checkpoint_and_names_extreme_columns(

@@ -1,7 +1,7 @@
 """A step's gradients are the whole batch's, in however many parts, and torch's own."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -389,6 +389,29 @@ def test_a_step_that_overflows_in_some_weights_moves_those_of_no_optimizer() -> 
     assert len(stepper._optimizers) == 2
     assert all(torch.equal(before[name], value) for name, value in _weights(network).items())
     assert stepper.state()["scaler"]["scale"] == 2.0**15
+
+
+@pytest.fixture
+def visible_memory() -> Iterator[None]:
+    """Let memory that nobody has written hold NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("visible_memory")
+def test_momentum_begins_at_zero_though_the_first_step_overflows_in_fp16() -> None:
+    plain, network = _network(), _network()
+    settings = {"optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9}}
+    _stepper(plain, **settings).step(_batch(), seed=0)
+    stepper = _stepper(network, precision="fp16", **settings)
+    stepper._scaler.load_state_dict({**stepper._scaler.state_dict(), "scale": 2.0**120})
+
+    stepper.step(_batch(), seed=0)
+    stepper._scaler.load_state_dict({**stepper._scaler.state_dict(), "scale": 2.0**10})
+    stepper.step(_batch(), seed=0)
+
+    torch.testing.assert_close(_weights(network), _weights(plain), rtol=0.02, atol=1e-3)
 
 
 def test_fp16_is_lost_when_gradients_overflow_at_any_scale() -> None:
