@@ -134,6 +134,13 @@ class TrainingSettings(Settings):
         le=100_000,
         description="epochs when weights are the champion's; null: a quarter of `epochs`",
     )
+    warm_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="share of the champion in the first weights; the rest is fresh, or a network "
+        "learns its rows by heart night after night",
+    )
     batch_size: int | Literal["full"] = Field(
         default=64, description="rows per step, 2 or more; `full` takes all at once"
     )

@@ -53,7 +53,10 @@ class _Networks:
                 d_out=self.target.d_out,
                 d_embeddings=source and carried_widths(source, encoder, settings.d_embedding_max),
             )
-        return network, source and carry_over(source, network, encoder, self.target)
+        if source is None:
+            return network, None
+        share = self.config.training.warm_share
+        return network, carry_over(source, network, encoder, self.target, share=share)
 
     def _source(self, member: int) -> Learned | None:
         if self.champion is None:

@@ -80,16 +80,26 @@ def shared_columns(before: Encoder, after: Encoder) -> tuple[str, ...]:
 
 @torch.no_grad()
 def carry_over(
-    source: Learned, network: EmbeddingMLP, encoder: Encoder, target: Target
+    source: Learned,
+    network: EmbeddingMLP,
+    encoder: Encoder,
+    target: Target,
+    *,
+    share: float = 1.0,
 ) -> CarriedOver:
     """Overwrite fresh weights with a trained network's, as far as they mean the same.
+
+    Source of `share`: Ash & Adams 2020, arXiv:1910.08475, who shrink what is trained and add noise;
+    here the noise is the fresh weights.
 
     Args:
         source: the trained network; its blocks are as wide as those of `network`.
         network: built with the widths of `carried_widths`; changed in place.
         encoder: of `network`.
         target: of `network`.
+        share: of the trained weights in the result; the rest are fresh ones.
     """
+    fresh_weights = [weight.clone() for weight in network.parameters()]
     shared = shared_columns(source.encoder, encoder)
     n_new = 0
     before = dict(zip(source.encoder.code_inputs, source.network.tables, strict=True))
@@ -104,6 +114,8 @@ def carry_over(
         after[name].weight.copy_(weight[torch.from_numpy(rows).to(weight.device)])
     _carry_blocks(source, network, encoder, shared)
     n_outputs = _carry_head(source.network.head, network.head, source.target, target)
+    for weight, fresh_weight in zip(network.parameters(), fresh_weights, strict=True):
+        weight.lerp_(fresh_weight, 1 - share)
     n_new_outputs = network.head.out_features - n_outputs
     fresh = tuple(name for name in encoder.columns if name not in shared)
     return CarriedOver(shared, fresh, n_new, n_new_outputs, n_outputs > 0)

@@ -187,7 +187,8 @@ def test_a_training_from_the_champion_starts_where_the_champion_ended(
     cold = start_on_rows(table_config(training={"epochs": 40}), table)
     list(cold.epochs())
 
-    config = table_config(training={"epochs": 40, "start_from": "champion"})
+    whole = {"start_from": "champion", "warm_share": 1.0}
+    config = table_config(training={"epochs": 40, **whole})
     warm = start_on_rows(config, table, champion=cold.fitted())
     first, *_ = history = list(warm.epochs())
 
@@ -219,7 +220,8 @@ def test_members_start_from_the_champions_members_in_turn(
     table = toy_table(200)
     champion = fit(table_config(training={"n_members": 2}), table)
 
-    config = table_config(training={"n_members": 3, "start_from": "champion", "warm_epochs": 1})
+    whole = {"start_from": "champion", "warm_share": 1.0}
+    config = table_config(training={"n_members": 3, "warm_epochs": 1, **whole})
     session = start_on_rows(config, table, champion=champion)
     starts: list[torch.Tensor] = []
 

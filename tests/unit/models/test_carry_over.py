@@ -1,5 +1,6 @@
 """What a trained network knows starts tonight's: by column, category and class, not by place."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,21 @@ def test_for_the_same_rows_the_new_network_answers_as_the_trained_one() -> None:
     expected = _answers(source.network, source.encoder, table)
     torch.testing.assert_close(_answers(network, encoder, table), expected)
     assert str(carried) == "4 of 4 columns"
+
+
+def test_a_share_of_the_trained_network_leaves_the_rest_to_the_fresh_one() -> None:
+    source, table = _learned(BINARY), _table()
+    encoder = _encoder(BEFORE, table, source.encoder)
+    fresh = _network(encoder, BINARY, carried_widths(source, encoder, 50))
+    mixed = copy.deepcopy(fresh)
+
+    carry_over(source, mixed, encoder, BINARY, share=0.75)
+
+    pairs = zip(source.network.parameters(), fresh.parameters(), strict=True)
+    for weight, (trained, drawn) in zip(mixed.parameters(), pairs, strict=True):
+        torch.testing.assert_close(weight, 0.75 * trained + 0.25 * drawn)
+    for ours, theirs in zip(mixed.buffers(), source.network.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_new_category_starts_as_the_trained_network_sees_an_unseen_one() -> None:
