@@ -1,6 +1,6 @@
 """What it saves to start from the champion, night after night of a growing table.
 
-Each night trains twice on the same rows: from fresh weights over all epochs, and from the model
+Each night trains on the same rows from fresh weights over all epochs, and from the model
 that the night before ended with over a quarter of them. The page tells the epochs and seconds that
 each needs to reach the best validation loss of the one from fresh weights, and to come within 1 %
 of it, for the best of many epochs is a lucky one; and what both come to on the test rows.
@@ -25,8 +25,51 @@ from pipeline_lib.evaluation.metrics import score
 from pipeline_lib.fitting import split_rows, start_on_rows
 from pipeline_lib.serving import FittedModel
 
-BIKE_WORDS = ("season", "yr", "mnth", "hr", "holiday", "weekday", "workingday", "weathersit")
-BIKE_NUMBERS = ("temp", "atemp", "hum", "windspeed")
+SHARES = (0.8, 1.0, 0.6)
+_MOST_ROWS = 24_000
+
+
+@dataclass(frozen=True)
+class Real:
+    """A CSV file whose rows come in their order, or in a random one."""
+
+    file: str
+    what: str
+    target: str
+    task: str
+    numbers: tuple[str, ...] = ()
+    leaves_out: tuple[str, ...] = ()
+    batch_size: int = 512
+    is_shuffled: bool = True
+
+
+REAL = (
+    Real(
+        "bike_hour.csv",
+        "hourly rows, the second year joins",
+        "cnt",
+        "regression",
+        ("temp", "atemp", "hum", "windspeed"),
+        ("instant", "dteday", "casual", "registered", "time_segment", "day_type"),
+        batch_size=256,
+        is_shuffled=False,
+    ),
+    Real(
+        "adult_income.csv",
+        "people in random order",
+        "income",
+        "binary",
+        ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week"),
+    ),
+    Real("open_payments.csv", "payments in random order", "status", "binary"),
+    Real(
+        "diamonds.csv",
+        "diamonds in random order",
+        "price",
+        "regression",
+        ("carat", "depth", "table", "x", "y", "z"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +77,7 @@ class Growing:
     """A table whose rows come in order, and how it is learned."""
 
     name: str
+    what: str
     table: pa.Table
     config: PipelineConfig
 
@@ -54,42 +98,77 @@ class Way:
 
 
 def main() -> None:
-    """Live through the nights and print a table for each way of growing."""
+    """Live through the nights and print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bike", type=Path, help="bike_hour.csv: hourly rows of two years")
+    parser.add_argument("--data", type=Path, help="a folder with real tables; see REAL")
     parser.add_argument("--nights", type=int, default=8, help="nights after the first")
     parser.add_argument("--epochs", type=int, default=40, help="from fresh weights")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the champion")
     parser.add_argument("--out", type=Path, help="also write the page to this file")
     arguments = parser.parse_args()
     tables = [_synthetic(arguments.epochs)]
-    if arguments.bike:
-        tables.append(_bike(arguments.bike, arguments.epochs))
+    if arguments.data:
+        tables += [_read(arguments.data, real, arguments.epochs) for real in REAL]
     page = "# Starting from the champion\n\n"
-    page += f"From fresh weights {arguments.epochs} epochs, from the champion a quarter. Best is "
-    page += "the lowest validation loss; then the epochs, and seconds of training and validation, "
-    page += "until it is as low as the best from fresh weights, and within 1 % of that.\n"
+    page += f"From fresh weights {arguments.epochs} epochs, from the champion a quarter, of which "
+    page += f"`warm_share` {arguments.shares[0]:g} is in the first weights. Best is the lowest "
+    page += "validation loss; then the epochs, and seconds of training and validation, until it is "
+    page += "as low as the best from fresh weights, and within 1 % of that.\n"
+    shares = "\n## How much of the champion\n\nMeans over the nights, champion over fresh: best "
+    shares += "validation loss, and the test metric (lower is better in all). Each share lives "
+    shares += f"through its own nights.\n\n| table | share | validation | test |\n|{' --- |' * 4}\n"
     for growing in tables:
-        page += _nights(growing, arguments.nights)
-    publish_result(page, arguments.out, command="python -m benchmarks.warm_start --bike FILE")
+        nights = _nights(growing, arguments.nights, arguments.shares)
+        page += _told(growing, nights, arguments.shares[0])
+        for share in arguments.shares:
+            val = statistics.mean(min(n.warm[share].losses) / min(n.cold.losses) for n in nights)
+            test = statistics.mean(n.warm[share].test / n.cold.test for n in nights)
+            shares += f"| {growing.name} | {share:g} | {val:.3f} | {test:.3f} |\n"
+    publish_result(
+        page + shares, arguments.out, command="python -m benchmarks.warm_start --data FOLDER"
+    )
 
 
-def _nights(growing: Growing, n_nights: int) -> str:
-    n_rows, primary = growing.table.num_rows, growing.config.primary
+@dataclass(frozen=True)
+class Night:
+    """A night's rows, trained from fresh weights and, by share, from the champion."""
+
+    n_rows: int
+    cold: Way
+    warm: Mapping[float, Way]
+
+
+def _nights(growing: Growing, n_nights: int, shares: Sequence[float]) -> list[Night]:
+    n_rows = growing.table.num_rows
     counts = [int(n) for n in np.linspace(n_rows * 0.6, n_rows, n_nights + 1)]
-    champion = _train(growing, counts[0], None).model
-    page = f"\n## {growing.name}\n\n| rows | best: fresh | champion | to it: fresh | champion | "
-    page += f"within 1 %: fresh | champion | test {primary}: fresh | champion |\n|{' --- |' * 9}\n"
-    faster: dict[float, list[float]] = {1.0: [], 1.01: []}
+    first = _train(growing, counts[0], None).model
+    champions = dict.fromkeys(shares, first)
+    nights: list[Night] = []
     for count in counts[1:]:
-        cold, warm = _train(growing, count, None), _train(growing, count, champion)
+        cold = _train(growing, count, None)
+        warm = {share: _train(growing, count, champions[share], share) for share in shares}
+        champions = {share: way.model for share, way in warm.items()}
+        nights.append(Night(count, cold, warm))
+    return nights
+
+
+def _told(growing: Growing, nights: Sequence[Night], share: float) -> str:
+    """Return the nights of one share as a table."""
+    page = (
+        f"\n## {growing.name}: {growing.what}\n\n| rows | best: fresh | champion | to it: fresh | "
+    )
+    page += f"champion | within 1 %: fresh | champion | test {growing.config.primary}: fresh | "
+    page += f"champion |\n|{' --- |' * 9}\n"
+    faster: dict[float, list[float]] = {1.0: [], 1.01: []}
+    for night in nights:
+        cold, warm = night.cold, night.warm[share]
         best = min(cold.losses)
-        page += f"| {count:,} | {best:.4f} | {min(warm.losses):.4f} "
+        page += f"| {night.n_rows:,} | {best:.4f} | {min(warm.losses):.4f} "
         for tolerance, ratios in faster.items():
             fresh_s, champion_s = (way.seconds_to(best * tolerance) for way in (cold, warm))
             ratios.append(fresh_s / champion_s)
             page += "".join(f"| {_cost(way, best * tolerance)} " for way in (cold, warm))
         page += f"| {cold.test:.4f} | {warm.test:.4f} |\n"
-        champion = warm.model
     return page + "\n" + " ".join(_summary(tolerance, r) for tolerance, r in faster.items()) + "\n"
 
 
@@ -105,8 +184,10 @@ def _cost(way: Way, loss: float) -> str:
     return "never" if seconds == math.inf else f"{seconds / way.epoch_s:.0f} ({seconds:.1f} s)"
 
 
-def _train(growing: Growing, n_rows: int, champion: FittedModel | None) -> Way:
-    config, rows = growing.config, growing.table.slice(0, n_rows)
+def _train(growing: Growing, n_rows: int, champion: FittedModel | None, share: float = 1.0) -> Way:
+    rows = growing.table.slice(0, n_rows)
+    training = growing.config.training.model_copy(update={"warm_share": share})
+    config = growing.config.model_copy(update={"training": training})
     session = start_on_rows(config, rows, champion=champion)
     records = list(session.epochs())
     model = session.fitted()
@@ -131,18 +212,29 @@ def _config(
     return PipelineConfig.model_validate(tree)
 
 
-def _bike(path: Path, epochs: int) -> Growing:
-    words = {name: pa.string() for name in BIKE_WORDS}
-    table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=words))
-    columns = {name: {"kind": "category"} for name in BIKE_WORDS}
-    columns |= {name: {"kind": "number"} for name in BIKE_NUMBERS}
-    config = _config("cnt", "regression", columns, epochs, batch_size=256)
+def _read(folder: Path, real: Real, epochs: int) -> Growing:
+    """Read a real table; everything that is no number is a category, blanks around names go."""
+    raw = pa_csv.open_csv(folder / real.file)
+    names = raw.schema.names
+    table = pa_csv.read_csv(
+        folder / real.file,
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True
+        ),
+    ).rename_columns([name.strip() for name in names])
+    columns = {name: {"kind": "number"} for name in real.numbers}
+    words = set(table.column_names) - {*real.numbers, *real.leaves_out, real.target}
+    columns |= {name: {"kind": "category", "nullable": True} for name in sorted(words)}
+    config = _config(real.target, real.task, columns, epochs, batch_size=real.batch_size)
+    if real.is_shuffled:
+        order = np.random.default_rng(0).permutation(table.num_rows)[:_MOST_ROWS]
+        table = table.take(pa.array(order))
     typed = conform(
-        table.select([*columns, "cnt"]),
-        {**config.columns, "cnt": target_column(config.data)},
-        source=path.name,
+        table.select([*columns, real.target]),
+        {**config.columns, real.target: target_column(config.data)},
+        source=real.file,
     )
-    return Growing("bike_hour.csv: hourly rows, the second year joins", typed, config)
+    return Growing(real.file, real.what, typed, config)
 
 
 def _synthetic(epochs: int, n_rows: int = 60_000, n_ids: int = 4000) -> Growing:
@@ -156,7 +248,7 @@ def _synthetic(epochs: int, n_rows: int = 60_000, n_ids: int = 4000) -> Growing:
     table = pa.table({"id": ids.astype(str), "size": size, "label": label})
     columns = {"id": {"kind": "category"}, "size": {"kind": "number"}}
     config = _config("label", "binary", columns, epochs, batch_size=512)
-    return Growing("synthetic: ids with an effect of their own join every night", table, config)
+    return Growing("synthetic", "ids with an effect of their own join every night", table, config)
 
 
 if __name__ == "__main__":
