@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from pipeline_lib.config import TrainingSettings
-from pipeline_lib.errors import DeviceMemoryError
+from pipeline_lib.errors import DeviceMemoryError, TrainingError, first_line
 from pipeline_lib.training.losses import TaskLoss
 from pipeline_lib.training.rows import TensorSplit
 
@@ -19,6 +19,9 @@ from pipeline_lib.training.rows import TensorSplit
 _MAX_HALVINGS = 6
 # Half precision's scale starts at 65,536 and is halved when gradients overflow.
 _LEAST_SCALE = 2.0**-20
+
+# The modules of torch whose errors are about compiling.
+_COMPILER = ("torch._dynamo", "torch._inductor")
 
 _logger = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class Stepper:
 
         Raises:
             DeviceMemoryError: the GPU's memory is too small even for the smallest parts.
+            TrainingError: the network cannot be compiled.
         """
         mass = self._loss.mass(batch.y)
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
@@ -122,6 +126,13 @@ class Stepper:
                 return self._accumulated(batch, mass, seed)
             except torch.OutOfMemoryError:
                 smaller = self.accumulation * 2
+            except RuntimeError as error:
+                if not type(error).__module__.startswith(_COMPILER):
+                    raise
+                raise TrainingError(
+                    f"torch.compile failed: {first_line(error)}. Set `training.compile: false`, "
+                    "or install what it asks for"
+                ) from error
             if smaller > fewest * 2**_MAX_HALVINGS or smaller > batch.n_rows // 2:
                 raise DeviceMemoryError(batch.n_rows, self.accumulation)
             self.accumulation = smaller

@@ -1,5 +1,6 @@
 """Tasks as plain functions: what they hand on, without a flow around them."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import date
 
@@ -11,10 +12,12 @@ from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.data.stream import RowStream
+from pipeline_lib.encoding.prepared import ledger_folder
 from pipeline_lib.errors import ContractError
 from tasks.encode import encode
 from tasks.ingest import ingest
 from tasks.split import split
+from tasks.train import train
 from tasks.validate import validate
 
 DAY = date(2026, 1, 1)
@@ -69,3 +72,32 @@ def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> N
 
     with pytest.raises(ContractError, match="1152 rows hold"):
         validate.fn(broken, ingest.fn(broken, DAY), DAY)
+
+
+def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineConfig) -> None:
+    from pipeline_lib.tracking.runs import TrackedRun, start_run
+
+    config = load_config(
+        "configs/car_evaluation.yaml", assignments=["training.epochs=2", "model.d_hidden=[8]"]
+    )
+    table = car_evaluation()
+    without_high = table.filter(pc.not_equal(table["safety"], "high"))
+    first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
+    encode.fn(config, split.fn(config, validate.fn(config, first, DAY).rows), DAY)
+    snapshot = ingest.fn(config, DAY)
+    rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
+    resumed: list[str] = []
+
+    def live() -> None:
+        encoded = encode.fn(config, rows, DAY)
+        with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as run:
+            train.fn(config, rows, encoded, run)
+        tracked = TrackedRun.of(run)
+        resumed.append(tracked.client.get_run(run.run_id).data.tags["resumed_at"])
+
+    live()
+    live()
+    shutil.rmtree(ledger_folder(config.name))  # as its message says where it is damaged
+    live()
+
+    assert resumed == ["", "the end, epoch 2", ""]

@@ -2,7 +2,10 @@
 
 import copy
 import shutil
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,8 @@ from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.batches import batch_bounds
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def _split(
@@ -328,6 +333,30 @@ def test_a_compiled_training_takes_large_tables_and_is_repeatable() -> None:
         return [record.val_loss for record in loop.epochs()]
 
     assert losses() == losses()
+
+
+def test_a_machine_without_a_compiler_is_told_with_the_setting_to_change(tmp_path: Path) -> None:
+    script = """
+from pipeline_lib.errors import TrainingError
+from tests.unit.training.loops import small_loop
+try:
+    list(small_loop(compile=True).epochs())
+except TrainingError as error:
+    print(error)
+"""
+    nothing = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=nothing,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.startswith("torch.compile failed: InvalidCxxCompiler"), done.stderr
+    assert "Set `training.compile: false`" in done.stdout
 
 
 def test_a_number_too_large_for_fp16_is_told_with_the_precision_to_set() -> None:
