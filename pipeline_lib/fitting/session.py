@@ -118,7 +118,7 @@ class TrainingSession:
             return TensorSplit.of(split, device)
 
         train_rows = rows_of(train, budget)
-        val_rows = rows_of(val, budget - train_rows.n_bytes)
+        val_rows = rows_of(val, budget - train_rows.size_bytes)
         classes = target.classes if isinstance(target, ClassTarget) else ()
         weights = None
         if isinstance(training.loss, CrossEntropy) and training.loss.class_weights is not None:

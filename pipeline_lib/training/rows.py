@@ -45,7 +45,7 @@ class Rows(Protocol):
         ...
 
     @property
-    def n_bytes(self) -> int:
+    def size_bytes(self) -> int:
         """The device's memory that they take as long as they are there."""
         ...
 
@@ -85,7 +85,7 @@ class TensorSplit:
         return len(self.y)
 
     @property
-    def n_bytes(self) -> int:
+    def size_bytes(self) -> int:
         """The size of the tensors."""
         return self.x_cat.nbytes + self.x_num.nbytes + self.y.nbytes
 
@@ -137,7 +137,7 @@ class StreamedSplit:
         return self._file.n_rows
 
     @property
-    def n_bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Nothing: pools come and go."""
         return 0
 

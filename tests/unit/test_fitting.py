@@ -4,6 +4,7 @@ import gc
 import re
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import Encoder
+from pipeline_lib.data.prepared import typed_to_split
+from pipeline_lib.encoding import EncodedSplit, Encoder, write_split
+from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import ContractError, NonFiniteLossError
-from pipeline_lib.fitting import split_rows, start_on_rows
+from pipeline_lib.fitting import TrainingSession, split_rows, start_on_rows
 from pipeline_lib.training.records import Progress
 from pipeline_lib.training.rows import TensorSplit
 
@@ -178,6 +181,41 @@ def test_a_session_says_what_it_is_about_to_do(
     session = start_on_rows(config, toy_table(200))
 
     assert session.plan == plan
+
+
+@pytest.mark.parametrize(
+    ("train_fits", "val_fits"), [(True, True), (True, False), (False, True), (False, False)]
+)
+def test_rows_that_do_not_fit_stay_on_the_disk_with_the_same_result(
+    table_config: MakeConfig,
+    toy_table: MakeTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train_fits: bool,
+    val_fits: bool,
+) -> None:
+    config = table_config(training={"epochs": 3})
+    held = start_on_rows(config, toy_table(200))
+    expected = [record.val_loss for record in held.epochs()]
+    train, val, _ = split_rows(typed_to_split(toy_table(200), config), config)
+    files = {"train": train, "val": val}
+    splits = {
+        name: EncodedSplit.of(rows, held.encoder, held.target) for name, rows in files.items()
+    }
+    for name, split in splits.items():
+        write_split(tmp_path / name, split, held.encoder, held.target)
+    sizes = {name: SplitFile(tmp_path / name, held.encoder).size_bytes for name in files}
+    budget = sizes["train"] * train_fits + sizes["val"] * val_fits
+    monkeypatch.setattr("pipeline_lib.fitting.session.memory_budget", lambda _: budget)
+
+    session = TrainingSession.start(
+        config, held.encoder, held.target, tmp_path / "train", tmp_path / "val"
+    )
+
+    assert [record.val_loss for record in session.epochs()] == expected
+    assert session.is_streamed is not train_fits
+    assert isinstance(session.members._loop._val, TensorSplit) is val_fits
+    assert ("rows streamed" in session.facts()["device"]) is not train_fits
 
 
 def test_a_training_from_the_champion_starts_where_the_champion_ended(
