@@ -124,7 +124,9 @@ def _start(
         told = "fresh, for there is no champion yet"
     elif session.carried is not None:
         version, key = champion.version, f"{key} {champion.sha256}"
-        told = f"champion v{version}, {session.carried}"
+        share = config.training.warm_share
+        mixed = f"{share:.0%} of " if share < 1 else ""
+        told = f"{mixed}champion v{version}, {session.carried}"
     else:
         why_not = champion.problem or session.obstacle
         told = f"fresh, without champion v{champion.version}: {why_not}"

@@ -59,7 +59,7 @@ def test_a_warm_night_takes_the_champion_over_and_a_quarter_of_the_epochs(night:
 
     outcome = state.result()
     told = run.data.tags["first_weights"]
-    assert told == "champion v1, 6 of 6 columns, 1 new category starts as an unseen one"
+    assert told == "80% of champion v1, 6 of 6 columns, 1 new category starts as an unseen one"
     assert _n_epochs(run) == 8
     assert f"first weights: {told}" in Path(outcome.report).read_text()
 

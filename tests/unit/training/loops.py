@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pipeline_lib.config import TrainingSettings
+from pipeline_lib.config import METRICS, Metric, Task, TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit
@@ -39,4 +39,59 @@ def small_loop(
         training=TrainingSettings.model_validate(settings),
         n_classes=2,
         numeric_names=("height", "weight"),
+    )
+
+
+def toy_split(
+    n_rows: int, *, task: Task = "multiclass", seed: int = 0, n_numeric: int = 2
+) -> TensorSplit:
+    """Return rows that can be learned, with one column of categories."""
+    generator = torch.Generator().manual_seed(seed)
+    x_num = torch.randn(n_rows, n_numeric, generator=generator)
+    x_cat = torch.randint(2, 5, (n_rows, 1), generator=generator).to(torch.int32)
+    match task:
+        case "multiclass":
+            y = (x_num[:, 0] > 0).long() + (x_cat[:, 0] == 3).long()
+        case "binary":
+            y = (x_num[:, 0] > 0).long()
+        case _:
+            y = x_num[:, 0] * 2 + x_num[:, 1]
+    return TensorSplit(x_cat, x_num, y)
+
+
+def toy_loop(
+    train: TensorSplit,
+    val: TensorSplit,
+    *,
+    task: Task = "multiclass",
+    primary: Metric | None = None,
+    dropout: float = 0.0,
+    **training: Any,
+) -> TrainingLoop:
+    """Return a training on such rows."""
+    settings = {
+        "epochs": 5,
+        "batch_size": 16,
+        "optimizer": {"kind": "adam", "learning_rate": 0.05},
+        "device": "cpu",
+        **training,
+    }
+    torch.manual_seed(1)
+    n_classes = {"multiclass": 3, "binary": 2, "regression": 0}[task]
+    model = EmbeddingMLP(
+        (5,),
+        n_numeric=train.x_num.shape[1],
+        d_out=3 if task == "multiclass" else 1,
+        d_hidden=(8,),
+        dropout=dropout,
+        dropout_embedding=dropout,
+    )
+    return TrainingLoop(
+        model,
+        train,
+        val,
+        task=task,
+        primary=primary or METRICS[task][0],
+        training=TrainingSettings.model_validate(settings),
+        n_classes=n_classes,
     )

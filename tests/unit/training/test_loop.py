@@ -14,67 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline_lib.config import METRICS, Metric, Task, TrainingSettings
-from pipeline_lib.errors import NonFiniteLossError, TrainingError
-from pipeline_lib.models import EmbeddingMLP
+from pipeline_lib.config import METRICS, Metric, Task
+from pipeline_lib.errors import TrainingError
 from pipeline_lib.training.batches import batch_bounds
-from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit
+from tests.unit.training.loops import toy_loop, toy_split
 
 PROJECT = Path(__file__).resolve().parents[3]
-
-
-def _split(
-    n_rows: int, *, task: Task = "multiclass", seed: int = 0, n_numeric: int = 2
-) -> TensorSplit:
-    generator = torch.Generator().manual_seed(seed)
-    x_num = torch.randn(n_rows, n_numeric, generator=generator)
-    x_cat = torch.randint(2, 5, (n_rows, 1), generator=generator).to(torch.int32)
-    match task:
-        case "multiclass":
-            y = (x_num[:, 0] > 0).long() + (x_cat[:, 0] == 3).long()
-        case "binary":
-            y = (x_num[:, 0] > 0).long()
-        case _:
-            y = x_num[:, 0] * 2 + x_num[:, 1]
-    return TensorSplit(x_cat, x_num, y)
-
-
-def _loop(
-    train: TensorSplit,
-    val: TensorSplit,
-    *,
-    task: Task = "multiclass",
-    primary: Metric | None = None,
-    dropout: float = 0.0,
-    **training: Any,
-) -> TrainingLoop:
-    settings = {
-        "epochs": 5,
-        "batch_size": 16,
-        "optimizer": {"kind": "adam", "learning_rate": 0.05},
-        "device": "cpu",
-        **training,
-    }
-    torch.manual_seed(1)
-    n_classes = {"multiclass": 3, "binary": 2, "regression": 0}[task]
-    model = EmbeddingMLP(
-        (5,),
-        n_numeric=train.x_num.shape[1],
-        d_out=3 if task == "multiclass" else 1,
-        d_hidden=(8,),
-        dropout=dropout,
-        dropout_embedding=dropout,
-    )
-    return TrainingLoop(
-        model,
-        train,
-        val,
-        task=task,
-        primary=primary or METRICS[task][0],
-        training=TrainingSettings.model_validate(settings),
-        n_classes=n_classes,
-    )
 
 
 def _loss(model: torch.nn.Module, split: TensorSplit, task: Task) -> float:
@@ -92,8 +38,8 @@ def _loss(model: torch.nn.Module, split: TensorSplit, task: Task) -> float:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_a_network_learns_what_can_be_learned(task: Task) -> None:
-    train, val = _split(300, task=task), _split(100, task=task, seed=1)
-    loop = _loop(train, val, task=task, epochs=20, batch_size=64)
+    train, val = toy_split(300, task=task), toy_split(100, task=task, seed=1)
+    loop = toy_loop(train, val, task=task, epochs=20, batch_size=64)
 
     records = list(loop.epochs())
 
@@ -104,8 +50,8 @@ def test_a_network_learns_what_can_be_learned(task: Task) -> None:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_the_training_loss_of_the_first_full_batch_is_torchs_own(task: Task) -> None:
-    train = _split(50, task=task)
-    loop = _loop(train, _split(20, task=task), task=task, batch_size="full", epochs=1)
+    train = toy_split(50, task=task)
+    loop = toy_loop(train, toy_split(20, task=task), task=task, batch_size="full", epochs=1)
     untouched = copy.deepcopy(loop.model).train()
 
     (record,) = loop.epochs()
@@ -114,11 +60,11 @@ def test_the_training_loss_of_the_first_full_batch_is_torchs_own(task: Task) -> 
 
 
 def test_the_training_loss_weighs_every_row_alike_though_batches_differ_in_size() -> None:
-    train = _split(40)
+    train = toy_split(40)
     # A learning rate near nothing leaves the weights, so that batches can be added up afterwards.
-    loop = _loop(
+    loop = toy_loop(
         train,
-        _split(20),
+        toy_split(20),
         batch_size=16,
         epochs=1,
         optimizer={"kind": "sgd", "learning_rate": 1e-30},
@@ -144,9 +90,9 @@ def test_the_training_loss_weighs_every_row_alike_though_batches_differ_in_size(
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("monitor", ["loss", "primary"])
 def test_the_model_ends_with_the_weights_of_the_best_epoch(task: Task, monitor: str) -> None:
-    train, val = _split(60, task=task), _split(40, task=task, seed=1)
+    train, val = toy_split(60, task=task), toy_split(40, task=task, seed=1)
     val.y.copy_(val.y.flip(0))  # labels that mean nothing: learning makes them worse
-    loop = _loop(train, val, task=task, monitor=monitor, epochs=15)
+    loop = toy_loop(train, val, task=task, monitor=monitor, epochs=15)
 
     records = list(loop.epochs())
 
@@ -168,8 +114,8 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch(task: Task, monitor: 
 def test_monitoring_the_primary_metric_takes_its_best_epoch_and_the_first_of_equals(
     task: Task, primary: Metric, best_of: Any
 ) -> None:
-    train, val = _split(60, task=task), _split(40, task=task, seed=1)
-    loop = _loop(train, val, task=task, primary=primary, monitor="primary", epochs=12)
+    train, val = toy_split(60, task=task), toy_split(40, task=task, seed=1)
+    loop = toy_loop(train, val, task=task, primary=primary, monitor="primary", epochs=12)
 
     records = list(loop.epochs())
 
@@ -179,7 +125,7 @@ def test_monitoring_the_primary_metric_takes_its_best_epoch_and_the_first_of_equ
 
 
 def test_a_record_is_best_when_no_earlier_one_was_as_good() -> None:
-    loop = _loop(_split(60), _split(40, seed=1), epochs=12)
+    loop = toy_loop(toy_split(60), toy_split(40, seed=1), epochs=12)
 
     records = list(loop.epochs())
 
@@ -190,9 +136,9 @@ def test_a_record_is_best_when_no_earlier_one_was_as_good() -> None:
 
 def test_early_stopping_stops_when_nothing_got_better_for_its_patience() -> None:
     stopping = {"patience": 3, "min_delta": 0.01}
-    loop = _loop(
-        _split(60),
-        _split(40, seed=1),
+    loop = toy_loop(
+        toy_split(60),
+        toy_split(40, seed=1),
         epochs=200,
         early_stopping=stopping,
         optimizer={"kind": "adam", "learning_rate": 0.5},
@@ -209,9 +155,9 @@ def test_early_stopping_stops_when_nothing_got_better_for_its_patience() -> None
 
 
 def test_early_stopping_restores_the_best_weights_too() -> None:
-    val = _split(40, seed=1)
-    loop = _loop(
-        _split(60),
+    val = toy_split(40, seed=1)
+    loop = toy_loop(
+        toy_split(60),
         val,
         epochs=200,
         early_stopping={"patience": 3},
@@ -226,7 +172,7 @@ def test_early_stopping_restores_the_best_weights_too() -> None:
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_does_not() -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
-        loop = _loop(_split(60), _split(20), dropout=0.3, seed=seed)
+        loop = toy_loop(toy_split(60), toy_split(20), dropout=0.3, seed=seed)
         torch.manual_seed(seed + 99)  # the loop must not look at torch's own state
         assert len(list(loop.epochs())) == 5
         return loop.model.state_dict()
@@ -238,7 +184,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_does_n
 
 
 def test_training_leaves_torchs_random_state_as_it_was() -> None:
-    loop = _loop(_split(60), _split(20), dropout=0.3)
+    loop = toy_loop(toy_split(60), toy_split(20), dropout=0.3)
     torch.manual_seed(5)
     before = torch.get_rng_state()
 
@@ -249,9 +195,9 @@ def test_training_leaves_torchs_random_state_as_it_was() -> None:
 
 
 def test_the_order_of_rows_and_the_dropout_of_an_epoch_follow_from_seed_and_epoch() -> None:
-    train, val = _split(60), _split(20)
-    straight = _loop(train, val, dropout=0.3, epochs=2)
-    noisy = _loop(train, val, dropout=0.3, epochs=2)
+    train, val = toy_split(60), toy_split(20)
+    straight = toy_loop(train, val, dropout=0.3, epochs=2)
+    noisy = toy_loop(train, val, dropout=0.3, epochs=2)
 
     expected = [record.train_loss for record in straight.epochs()]
     losses: list[float] = []
@@ -283,8 +229,8 @@ def test_batches_cover_every_row_once_and_none_is_a_single_row(
 def test_every_row_is_seen_once_an_epoch_whatever_the_batch_size(
     n_rows: int, batch_size: int | str
 ) -> None:
-    train = _split(n_rows)
-    loop = _loop(train, _split(5), batch_size=batch_size, epochs=2)
+    train = toy_split(n_rows)
+    loop = toy_loop(train, toy_split(5), batch_size=batch_size, epochs=2)
     seen: Counter[tuple[float, ...]] = Counter()
 
     def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
@@ -299,7 +245,7 @@ def test_every_row_is_seen_once_an_epoch_whatever_the_batch_size(
 
 
 def test_rows_come_in_another_order_each_epoch() -> None:
-    loop = _loop(_split(30), _split(5), batch_size="full", epochs=3)
+    loop = toy_loop(toy_split(30), toy_split(5), batch_size="full", epochs=3)
     orders: list[tuple[float, ...]] = []
 
     def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
@@ -312,24 +258,12 @@ def test_rows_come_in_another_order_each_epoch() -> None:
     assert len(set(orders)) == 3
 
 
-def test_a_number_that_is_nan_stops_the_training_at_the_step_that_held_it() -> None:
-    steps: list[int] = []
-
-    for row in range(12):
-        train = _split(12)
-        train.x_num[row, 0] = float("nan")
-        with pytest.raises(NonFiniteLossError, match="training loss is not finite") as raised:
-            list(_loop(train, _split(5), batch_size=4).epochs())
-        assert raised.value.epoch == 1
-        steps.append(raised.value.step)
-
-    assert Counter(steps) == {1: 4, 2: 4, 3: 4}
-
-
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_training_takes_large_tables_and_is_repeatable() -> None:
     def losses() -> list[float]:
-        loop = _loop(_split(40), _split(5), compile=True, sparse_above=2, epochs=2, dropout=0.3)
+        loop = toy_loop(
+            toy_split(40), toy_split(5), compile=True, sparse_above=2, epochs=2, dropout=0.3
+        )
         return [record.val_loss for record in loop.epochs()]
 
     assert losses() == losses()
@@ -359,70 +293,10 @@ except TrainingError as error:
     assert "Set `training.compile: false`" in done.stdout
 
 
-def test_a_number_too_large_for_fp16_is_told_with_the_precision_to_set() -> None:
-    train = _split(40)
-    train.x_num[3, 0] = 7e4
-
-    with pytest.raises(NonFiniteLossError, match=r"Set `training\.precision: float32`"):
-        list(_loop(train, _split(5), precision="fp16").epochs())
-    list(_loop(train, _split(5)).epochs())
-
-
-def test_gradients_that_overflow_at_any_scale_are_not_told_as_a_loss() -> None:
-    loop = _loop(_split(40), _split(5), precision="fp16", batch_size=2, epochs=4)
-    for weight in loop.model.parameters():
-        weight.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
-
-    with pytest.raises(NonFiniteLossError, match=r"^gradients overflow at any scale at epoch 2"):
-        list(loop.epochs())
-
-
-def test_nan_among_the_validation_rows_is_told_as_such() -> None:
-    val = _split(5)
-    val.x_num[2, 1] = float("nan")
-
-    with pytest.raises(NonFiniteLossError, match="validation loss is not finite at epoch 1") as e:
-        list(_loop(_split(20), val).epochs())
-
-    assert "'x_num[1]' holds NaN" in str(e.value)
-
-
-def test_of_many_extreme_columns_those_that_are_lost_are_named_first() -> None:
-    train = _split(20, n_numeric=8)
-    train.x_num[:, :7] = torch.arange(101.0, 108.0)
-    train.x_num[3, 7] = float("nan")
-
-    with pytest.raises(NonFiniteLossError) as raised:
-        list(_loop(train, _split(5, n_numeric=8), batch_size="full").epochs())
-
-    assert "'x_num[7]' holds NaN, 'x_num[6]' up to 107, 'x_num[5]'" in str(raised.value)
-    assert "'x_num[0]'" not in str(raised.value)
-    assert len(raised.value.extremes) == 8
-
-
-def test_a_learning_rate_that_explodes_is_told_with_the_setting_to_lower() -> None:
-    train = _split(40, task="regression")
-    train.y.mul_(1e18)
-    loop = _loop(
-        train,
-        _split(5, task="regression"),
-        task="regression",
-        epochs=50,
-        optimizer={"kind": "sgd", "learning_rate": 10.0},
-    )
-
-    with pytest.raises(NonFiniteLossError, match=r"`training\.optimizer\.learning_rate`") as raised:
-        list(loop.epochs())
-
-    assert raised.value.learning_rate == 10.0
-    assert "Nothing was registered" in str(raised.value)
-    assert raised.value.exit_code == 1
-
-
 @pytest.mark.parametrize(("n_train", "n_val"), [(1, 5), (5, 0), (0, 0)])
 def test_splits_that_are_too_small_are_told(n_train: int, n_val: int) -> None:
     with pytest.raises(TrainingError, match=f"{n_train} rows to train and {n_val} to validate"):
-        _loop(_split(n_train), _split(n_val))
+        toy_loop(toy_split(n_train), toy_split(n_val))
 
 
 @pytest.mark.parametrize(
@@ -431,7 +305,9 @@ def test_splits_that_are_too_small_are_told(n_train: int, n_val: int) -> None:
 )
 @pytest.mark.filterwarnings("ignore")
 def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: Metric) -> None:
-    loop = _loop(_split(20, task=task), _split(1, task=task), task=task, primary=primary, epochs=2)
+    loop = toy_loop(
+        toy_split(20, task=task), toy_split(1, task=task), task=task, primary=primary, epochs=2
+    )
 
     records = list(loop.epochs())
 
@@ -440,14 +316,14 @@ def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: M
 
 def test_r2_asks_for_a_second_validation_row() -> None:
     with pytest.raises(TrainingError, match="r2 is not defined on 1 validation row"):
-        _loop(_split(20, task="regression"), _split(1), task="regression", primary="r2")
+        toy_loop(toy_split(20, task="regression"), toy_split(1), task="regression", primary="r2")
 
 
 def test_the_rate_of_a_record_is_the_one_that_its_steps_took() -> None:
     scheduler = {"kind": "step", "step_size": 1, "gamma": 0.5}
-    loop = _loop(
-        _split(20),
-        _split(5),
+    loop = toy_loop(
+        toy_split(20),
+        toy_split(5),
         epochs=3,
         scheduler=scheduler,
         optimizer={"kind": "sgd", "learning_rate": 0.8},
@@ -459,7 +335,7 @@ def test_the_rate_of_a_record_is_the_one_that_its_steps_took() -> None:
 
 
 def test_a_record_as_json_has_every_field_by_name() -> None:
-    (record,) = _loop(_split(20), _split(5), epochs=1).epochs()
+    (record,) = toy_loop(toy_split(20), toy_split(5), epochs=1).epochs()
 
     assert set(record.to_json()) == {
         "epoch",
