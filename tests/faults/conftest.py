@@ -227,7 +227,7 @@ def start() -> Iterator[Start]:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509 - no locks in it
+            preexec_fn=_take_the_terminal if terminal else _hear_signals,  # noqa: PLW1509 - no locks
         )
         os.close(theirs)
         started.append(Command(process, home, ours))
@@ -246,5 +246,12 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(named)}
 
 
+def _hear_signals() -> None:
+    """Ignore nothing that the tests' own parent may ignore, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _take_the_terminal() -> None:
+    _hear_signals()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
