@@ -137,7 +137,8 @@ class TrainingSession:
                 network.to(device),
                 train_rows,
                 val_rows,
-                task=config.data.task,
+                # Of two classes one logit is enough, though the task allows for more.
+                task="binary" if len(classes) == 2 else config.data.task,
                 primary=config.primary,
                 training=training.model_copy(update={"seed": training.seed + member - 1}),
                 n_classes=len(classes),

@@ -184,6 +184,21 @@ def test_a_session_says_what_it_is_about_to_do(
 
 
 @pytest.mark.parametrize(
+    "loss", [{}, {"loss": {"kind": "cross_entropy", "class_weights": "balanced"}}]
+)
+def test_a_multiclass_night_of_two_classes_is_learned_as_a_binary_one(
+    table_config: MakeConfig, toy_table: MakeTable, loss: dict[str, Any]
+) -> None:
+    table = toy_table(200, task="binary")
+
+    many = fit(table_config(data={"task": "multiclass"}, training=loss), table)
+    two = fit(table_config(data={"task": "binary"}, training=loss), table)
+
+    rows = table.drop_columns(["label"])
+    assert many.predict(rows).equals(two.predict(rows))
+
+
+@pytest.mark.parametrize(
     ("train_fits", "val_fits"), [(True, True), (True, False), (False, True), (False, False)]
 )
 def test_rows_that_do_not_fit_stay_on_the_disk_with_the_same_result(
