@@ -5,8 +5,14 @@ import sys
 
 from cyclopts import App
 
-from evergreen.interruption import exit_code, raise_when_terminated, stop_listening
-from pipeline_lib.errors import EvergreenError
+from evergreen.interruption import (
+    Terminated,
+    end_at_once,
+    exit_code,
+    raise_when_terminated,
+    stop_listening,
+)
+from pipeline_lib.errors import EvergreenError, ServerLostError
 
 app = App(
     name="evergreen",
@@ -31,6 +37,9 @@ def main() -> None:
     raise_when_terminated()
     try:
         sys.exit(app() or 0)
+    except ServerLostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        end_at_once(error.exit_code)
     except EvergreenError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -40,6 +49,8 @@ def main() -> None:
         stop_listening()
         notes: list[str] = getattr(error, "__notes__", [])
         print("; ".join(["interrupted", *notes]), file=sys.stderr)
+        if isinstance(error, Terminated) and error.server_lost:
+            end_at_once(error.exit_code)
         sys.exit(exit_code(error))
 
 

@@ -7,8 +7,10 @@ two, and so would leave Prefect's temporary server behind.
 import os
 import signal
 import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
@@ -19,8 +21,9 @@ _OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP; whoever puts things away at Ctrl-C does the same."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, server_lost: bool = False) -> None:
         self.exit_code = 128 + number
+        self.server_lost = server_lost  # it heard the signal too
         super().__init__(number)
 
 
@@ -40,6 +43,16 @@ def stop_listening() -> None:
 def exit_code(error: KeyboardInterrupt) -> int:
     """Return what a shell expects of a process that ended so."""
     return error.exit_code if isinstance(error, Terminated) else 128 + signal.SIGINT
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End with no goodbyes: Prefect's client would offer its events to a lost server for minutes.
+
+    Measured 2026-11 with Prefect 3.8.8: 159 s after the last line.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager
@@ -65,6 +78,17 @@ def end_with_this_process(pid: int) -> None:
         stderr=subprocess.DEVNULL,
     )
     os.close(reader)
+
+
+def at_the_end_of(pid: int, do: Callable[[], None]) -> None:
+    """Do something, in a thread, when a child of this process has ended."""
+
+    def wait() -> None:
+        with suppress(ChildProcessError):  # somebody else has taken its exit code
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        do()
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's form

@@ -4,9 +4,18 @@ import asyncio
 import os
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
-from evergreen.interruption import children_outlive_the_terminal, end_with_this_process
+from evergreen.interruption import (
+    at_the_end_of,
+    children_outlive_the_terminal,
+    end_with_this_process,
+)
 from pipeline_lib.errors import ServerError
+
+if TYPE_CHECKING:
+    from prefect.settings.models.client import ClientSettings
 
 POOL = "evergreen"
 
@@ -44,17 +53,37 @@ def require_server() -> str:
 def start_own_server() -> None:
     """Start Prefect's temporary server, which ends with this process and not at Ctrl-C.
 
-    A terminal sends Ctrl-C to the server too. Prefect's client would then ask for the lost server
-    until it gives up: 147 s and a traceback (measured 2026-11 with Prefect 3.8.8).
+    A terminal sends Ctrl-C to the server too, `timeout` and systemd send it SIGTERM. Prefect's
+    client would then ask for the lost server until it gives up: 147 s and a traceback (measured
+    2026-11 with Prefect 3.8.8).
     """
     from prefect.client.orchestration import get_client
     from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import get_current_settings
 
     with children_outlive_the_terminal():
         get_client(sync_client=True)
         server = SubprocessASGIServer().server_process
         if server is not None:
             end_with_this_process(server.pid)
+            at_the_end_of(server.pid, partial(_ask_once, get_current_settings().client))
+
+
+def _ask_once(client: "ClientSettings") -> None:
+    client.max_retries = 0
+
+
+def require_own_server() -> None:
+    """Check that the temporary server is there.
+
+    Raises:
+        ServerError: it has ended.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    server = SubprocessASGIServer().server_process
+    if server is not None and server.poll() is not None:
+        raise ServerError("Prefect's temporary server has ended (was it killed?).")
 
 
 async def _hello(url: str) -> None:

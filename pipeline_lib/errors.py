@@ -19,6 +19,7 @@ EvergreenError                 exit code of the command
 ├── ModelError                 1   a saved model is damaged, foreign or of another version
 ├── StorageError               1   a place cannot be written or read
 └── ServerError                1   a server is absent or refuses
+    └── ServerLostError        1   a server has gone while it was needed
 
 Messages say what was wrong, where, and what to do; they stay bounded: at most `MAX_EXAMPLES`
 examples whatever the size of the data. The data stands in attributes too.
@@ -316,3 +317,7 @@ class StorageError(EvergreenError):
 
 class ServerError(EvergreenError):
     """A server is absent, refuses, or has the wrong version."""
+
+
+class ServerLostError(ServerError):
+    """A server has gone while it was needed."""

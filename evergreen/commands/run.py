@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 from cyclopts import Parameter
 
 from evergreen.environment import prepare_prefect
+from evergreen.interruption import Terminated
 from pipeline_lib.config import load_config
-from pipeline_lib.errors import EvergreenError, ServerError
+from pipeline_lib.errors import EvergreenError, ServerError, ServerLostError
 
 if TYPE_CHECKING:
     from flows.outcome import Outcome
@@ -118,18 +119,30 @@ def _told_how_to_go_on(resume: bool) -> Generator[None]:
 @contextmanager
 def _told_if_the_server_went() -> Generator[None]:
     """Say it in our words when the engine fails because its server has gone."""
-    from evergreen.prefect_server import require_server, server_url
+    from evergreen.prefect_server import require_own_server, require_server, server_url
 
     try:
         yield
-    except Exception as error:
-        if server_url() is not None and not isinstance(error, EvergreenError):
-            try:
-                require_server()
-            except ServerError as gone:
-                kept = "What was done is kept: run the same command again to go on."
-                raise ServerError(f"{gone} {kept}") from error
+    except EvergreenError:
         raise
+    except Exception as error:
+        if (number := _signal_behind(error)) is not None:
+            raise Terminated(number, server_lost=True) from error
+        try:
+            require_own_server() if server_url() is None else require_server()
+        except ServerError as gone:
+            kept = "What was done is kept: run the same command again to go on."
+            raise ServerLostError(f"{gone} {kept}") from error
+        raise
+
+
+def _signal_behind(error: BaseException | None) -> int | None:
+    """Return the signal whose end an error disturbed: the server had heard it too."""
+    from prefect.exceptions import TerminationSignal
+
+    while error is not None and not isinstance(error, TerminationSignal):
+        error = error.__cause__ or error.__context__
+    return None if error is None else error.signal
 
 
 @contextmanager

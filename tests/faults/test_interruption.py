@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and a closed terminal: one line, nothing lost, no process left behind."""
 
+import os
 import re
 import signal
 import time
@@ -42,12 +43,18 @@ class Ended:
 
 @dataclass(frozen=True)
 class Story:
-    """A night that is interrupted at a terminal, then with another config, then as at first."""
+    """A night interrupted at a terminal, then another config, then it again, and with everyone."""
 
     home: Path
     at_the_terminal: Ended
     other_config: Ended
     again: Ended
+    with_its_server: Ended
+
+    @property
+    def ends(self) -> list[Ended]:
+        """Each of them, in their order."""
+        return [self.at_the_terminal, self.other_config, self.again, self.with_its_server]
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +62,17 @@ def story(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -
     """Live through it; `start` is of conftest.py."""
     home = tmp_path_factory.mktemp("interrupted") / "home"
 
-    def interrupted(*assignments: str, by: signal.Signals, terminal: bool = False) -> Ended:
+    def interrupted(
+        *assignments: str, by: signal.Signals, terminal: bool = False, everyone: bool = False
+    ) -> Ended:
         began_ns = time.time_ns()
         command = start(home, ENDLESS, *assignments, terminal=terminal)
         command.wait_until(lambda: len(command.epochs(since_ns=began_ns)) > 30)
         if terminal:
             command.wait_until(lambda: "━" in command.printed or "rows/s" in command.printed)
             command.press_ctrl_c()
+        elif everyone:  # as `timeout` and systemd do: Prefect's temporary server ends too
+            os.killpg(command.process.pid, by)
         else:
             command.process.send_signal(by)
         code = command.wait()
@@ -73,17 +84,16 @@ def story(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -
         interrupted(by=signal.SIGINT, terminal=True),
         interrupted(OTHER_RATE, by=signal.SIGTERM),
         interrupted(by=signal.SIGHUP),
+        interrupted(by=signal.SIGTERM, everyone=True),
     )
 
 
 def test_an_interruption_ends_with_the_exit_code_of_its_signal(story: Story) -> None:
-    ends = (story.at_the_terminal, story.other_config, story.again)
-
-    assert [ended.code for ended in ends] == [130, 143, 129]
+    assert [ended.code for ended in story.ends] == [130, 143, 129, 143]
 
 
 def test_an_interruption_prints_one_line_that_says_how_to_go_on(story: Story) -> None:
-    for ended in (story.at_the_terminal, story.other_config, story.again):
+    for ended in story.ends:
         after = ended.printed.split("train     on cpu", 1)[1]
         told = [line for line in after.splitlines() if HINT in line]
         assert len(told) == 1
@@ -93,9 +103,7 @@ def test_an_interruption_prints_one_line_that_says_how_to_go_on(story: Story) ->
 
 
 def test_an_interrupted_command_leaves_no_process_behind(story: Story) -> None:
-    assert story.at_the_terminal.survivors == []
-    assert story.other_config.survivors == []
-    assert story.again.survivors == []
+    assert [ended.survivors for ended in story.ends] == [[]] * 4
 
 
 def test_each_interrupted_run_ends_as_killed(story: Story) -> None:
@@ -105,7 +113,7 @@ def test_each_interrupted_run_ends_as_killed(story: Story) -> None:
 
     runs = client.search_runs([experiment.experiment_id])
 
-    assert [run.info.status for run in runs] == ["KILLED"] * 3
+    assert [run.info.status for run in runs] == ["KILLED"] * 4
 
 
 def test_another_config_starts_at_epoch_1_and_the_first_one_goes_on(story: Story) -> None:
@@ -116,6 +124,8 @@ def test_another_config_starts_at_epoch_1_and_the_first_one_goes_on(story: Story
     assert story.again.resumed_at is not None
     done = story.at_the_terminal.n_epochs
     assert done <= story.again.resumed_at <= done + 2
+    assert story.with_its_server.resumed_at is not None
+    assert story.with_its_server.resumed_at >= story.again.n_epochs
 
 
 def test_a_bar_at_the_terminal_fits_its_width_and_is_cleared(story: Story) -> None:

@@ -1,6 +1,8 @@
 """A Prefect server that is killed for good while a network learns."""
 
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happene
     command = start(home, f"training.epochs={EPOCHS}", **settings)
     command.wait_until(lambda: len(command.epochs()) > 60)
     prefect_server.kill()
-    code = command.wait(300)  # Prefect's client empties its queues when it ends
+    code = command.wait()
     prefect_server.start()
     again = start(home, f"training.epochs={EPOCHS}", **settings)
 
@@ -45,3 +47,34 @@ def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happene
     for run in runs:
         points = client.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in points] == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_night_whose_temporary_server_is_killed_trains_to_its_end_and_says_what_happened(
+    tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    home = tmp_path / "home"
+    command = start(home, f"training.epochs={EPOCHS}")
+    command.wait_until(lambda: len(command.epochs()) > 60)
+
+    [server] = [
+        pid
+        for pid in command.processes()
+        if b"create_app" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        and b"uvicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(server, signal.SIGKILL)
+    code = command.wait(60)  # Prefect's client asks no lost server again and again
+    again = start(home, f"training.epochs={EPOCHS}")
+
+    assert again.wait() == 0, again.printed
+    assert f"resumes at the end, epoch {EPOCHS}" in again.printed
+    assert code == 1, command.printed
+    assert "Traceback" not in command.printed
+    message = (
+        "error: Prefect's temporary server has ended (was it killed?). "
+        "What was done is kept: run the same command again to go on.\n"
+    )
+    assert command.printed.endswith(message)
+    assert command.printed.count("error") == 1

@@ -31,6 +31,7 @@ from pipeline_lib.errors import (
         ("ModelError", 1),
         ("StorageError", 1),
         ("ServerError", 1),
+        ("ServerLostError", 1),
     ],
 )
 def test_every_error_has_the_exit_code_that_the_tree_on_top_of_its_module_names(
