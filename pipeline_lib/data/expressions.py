@@ -7,6 +7,7 @@ reach files or extensions, and its settings are locked.
 """
 
 import json
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,6 +43,9 @@ class Database:
     def __init__(self) -> None:
         import duckdb
 
+        # A rule's error is kept by whoever tells it, and with its frames this object. At the end
+        # of the process DuckDB 2.0 would complain in 40 lines of a connection that is held.
+        weakref.finalize(self, vars(self).clear)
         self.error = duckdb.Error
         self.connection: DuckDBPyConnection = duckdb.connect(
             ":memory:",

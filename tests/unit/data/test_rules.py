@@ -3,6 +3,7 @@
 # ruff: noqa: DTZ001 - naive times are what the columns hold
 
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -224,6 +225,28 @@ def test_an_expression_that_fails_on_a_row_is_told_with_the_rule_and_a_way_out()
         rule.broken_rows(table, first_row=0)
 
     assert len(str(told.value)) < 1000
+
+
+def test_an_error_that_is_held_to_the_end_of_a_process_leaves_nothing_to_complain_of() -> None:
+    program = """
+import ctypes, pyarrow as pa
+from pathlib import Path
+from pipeline_lib.config import ExpressionRule
+from pipeline_lib.data.rules import compile_rules
+try:
+    compile_rules([ExpressionRule(name="r", expression="nope > 1")], pa.schema({"a": pa.int8()}),
+                  root=Path())
+except Exception as error:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(error))
+    print(error)
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert "'nope', no column" in done.stdout
+    assert done.stderr == ""
 
 
 def test_rows_of_an_empty_batch_break_nothing() -> None:
