@@ -1,21 +1,19 @@
 """From a YAML file to a `PipelineConfig`, with errors that name file, line, key and rule."""
 
-import types
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, cast
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
+from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean, examples
+from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
 from pipeline_lib.storage import project_root
 
 MAX_PROBLEMS = 20
@@ -48,8 +46,7 @@ def load_config(
     try:
         config = PipelineConfig.model_validate(tree)
     except ValidationError as error:
-        found = [_problem(details, path, document, changed) for details in error.errors()]
-        raise ConfigError(_folded(found)[:MAX_PROBLEMS]) from None
+        raise ConfigError(problems(error, path, document, changed)[:MAX_PROBLEMS]) from None
     return config.with_root(project_root(path.resolve().parent))
 
 
@@ -163,129 +160,3 @@ def _override(tree: dict[str, Any], overrides: Overrides) -> list[str]:
         for name, inner in value.model_dump(mode="json", exclude_unset=True).items():
             _put(tree, [*path, name], inner)
     return [places[field] for field in given]
-
-
-def _problem(
-    details: ErrorDetails, path: Path, document: CommentedMap, changed: Sequence[str]
-) -> tuple[int, ConfigProblem]:
-    keys, line = _locate(details["loc"], document)
-    key = ".".join(keys)
-    place, rule = f"{path}:{line}", _rule(details)
-    if any(key == c or key.startswith(f"{c}.") for c in changed):
-        place = "--set"
-    elif together := [c for c in changed if _is_blamed(c, key, rule)]:
-        place += f" with --set {', '.join(together)}"
-    return line, ConfigProblem(place, key, rule)
-
-
-def _is_blamed(changed: str, key: str, rule: str) -> bool:
-    """Tell whether a rule of several keys below `key` names one that was changed."""
-    is_below = changed.startswith(f"{key}." if key else "")
-    return is_below and changed.rpartition(".")[2] in rule
-
-
-def _folded(found: Sequence[tuple[int, ConfigProblem]]) -> list[ConfigProblem]:
-    """Return problems in the order of their lines, one per key.
-
-    A plain union reports each of its members, and a list whose items are wrong is said to be too
-    short as well.
-    """
-    by_key: dict[str, ConfigProblem] = {}
-    for _, problem in sorted(found, key=lambda pair: pair[0]):
-        if any(other.key.startswith(f"{problem.key}.") for _, other in found if problem.key):
-            continue
-        first = by_key.setdefault(problem.key, problem)
-        if first is not problem:
-            rule = f"{first.rule}; or {problem.rule}"
-            by_key[problem.key] = ConfigProblem(first.place, first.key, rule)
-    return list(by_key.values())
-
-
-def _locate(location: Sequence[int | str], document: CommentedMap) -> tuple[list[str], int]:
-    """Turn pydantic's location into the keys of the file and the line of the last one found."""
-    keys, _ = _walk(location)
-    node: object = document
-    line = 1
-    for key in keys:
-        if isinstance(node, CommentedMap) and key in node:
-            # A key that came through a YAML merge has no line of its own.
-            with suppress(KeyError, TypeError):
-                line = int(node.lc.key(key)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
-            node = node[key]
-        elif isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node):
-            line = int(node.lc.item(key)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
-            node = node[key]
-        else:
-            node = None
-    return [str(key) for key in keys], line
-
-
-def _walk(location: Sequence[int | str]) -> tuple[list[int | str], list[type[Settings]]]:
-    """Return the keys of the file in pydantic's location, and the settings the last is a key of.
-
-    Pydantic puts the `kind` of a union, and the members of a plain union, between the keys; the
-    file has no such levels.
-    """
-    keys: list[int | str] = []
-    owners: list[type[Settings]] = [PipelineConfig]
-    choices: list[type[Settings]] = [PipelineConfig]
-    names_follow = False
-    for part in location:
-        by_kind = {kind: c for c in choices if (kind := _kind(c)) is not None}
-        if isinstance(part, int) or names_follow:
-            keys.append(part)
-            names_follow = False
-        elif len(choices) > 1 and part in by_kind:
-            choices = [by_kind[part]]
-        elif len(choices) == 1:
-            keys.append(part)
-            owners = choices
-            field = choices[0].model_fields.get(part)
-            annotation = None if field is None else field.annotation
-            names_follow = get_origin(annotation) is dict
-            choices = list(_settings_in(annotation))
-    return keys, owners
-
-
-def _kind(cls: type[Settings]) -> str | None:
-    field = cls.model_fields.get("kind")
-    return None if field is None else str(get_args(field.annotation)[0])
-
-
-def _settings_in(annotation: object) -> Iterable[type[Settings]]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, Settings):
-            yield annotation
-        return
-    if get_origin(annotation) is Literal:
-        return
-    for argument in get_args(annotation):
-        yield from _settings_in(argument)
-
-
-def _rule(details: ErrorDetails) -> str:
-    context = details.get("ctx", {})
-    given = cast("object", details["input"])
-    match details["type"]:
-        case "extra_forbidden":
-            keys, owners = _walk(details["loc"])
-            near = did_you_mean(str(keys[-1]), owners[0].model_fields)
-            return f"unknown key{near}"
-        case "union_tag_invalid":
-            known = [word.strip("' ") for word in str(context["expected_tags"]).split(",")]
-            tag, near = examples([context["tag"]]), did_you_mean(str(context["tag"]), known)
-            return f"kind {tag} does not exist{near or '.'} Known: {', '.join(known)}"
-        case "union_tag_not_found":
-            return "`kind` is missing"
-        case "literal_error":
-            expected = str(context["expected"])
-            words = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
-            return f"must be {expected}, not {examples([given])}{did_you_mean(str(given), words)}"
-        case "value_error":
-            return str(context["error"])
-        case "string_type" if isinstance(given, bool | int | float):
-            return f"must be text, not {given!r}; put it in quotes"
-        case "missing":
-            return "Field required"
-        case _:
-            return f"{details['msg']}, not {examples([given])}"

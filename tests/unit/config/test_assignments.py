@@ -66,7 +66,7 @@ def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
             "training.epoch=3",
             "--set: training.epoch: unknown key; did you mean epochs?",
         ),
-        ("training.epochs=many", "--set: training.epochs: Input should be a valid integer"),
+        ("training.epochs=many", "--set: training.epochs: must be a whole number, not 'many'"),
         ("data.target=3", "--set: data.target: must be text, not 3; put it in quotes"),
     ],
 )
@@ -92,8 +92,17 @@ def test_a_wrong_assignment_is_told_as_one_and_not_as_a_line_of_the_file(
             "--set: training.optimizer: `nesterov` needs a `momentum` above 0",
         ),
         (
+            ["training.scheduler={kind: multistep, milestones: [3]}", "training.epochs=2"],
+            "--set: training.scheduler.milestones: 3 is never reached in 2 epochs",
+        ),
+        (
+            ["training.loss.kind=mse", "training.seed=1"],
+            "toy.yaml:9 with --set training.loss.kind: training.loss: mse is not for a "
+            "multiclass task; take cross_entropy",
+        ),
+        (
             ["data.target=color", "training.seed=1"],
-            "toy.yaml:1 with --set data.target: columns: 'color' is the target; leave it out",
+            "toy.yaml:6 with --set data.target: columns: 'color' is the target; leave it out",
         ),
     ],
 )

@@ -79,29 +79,45 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
         (
             "epochs: 50",
             "epochs: 0",
-            "toy.yaml:10: training.epochs: Input should be greater than or equal to 1, not 0",
+            "toy.yaml:10: training.epochs: must be at least 1, not 0",
         ),
         (
             "epochs: 50",
             "epochs: 1.5",
-            "toy.yaml:10: training.epochs: Input should be a valid integer",
+            "toy.yaml:10: training.epochs: must be a whole number, not 1.5",
         ),
         (
             "learning_rate: 0.01",
             "learning_rate: .nan",
-            "toy.yaml:11: training.optimizer.learning_rate: Input should be",
+            "toy.yaml:11: training.optimizer.learning_rate: must be a finite number, not nan",
+        ),
+        (
+            "{kind: adam, learning_rate: 0.01}",
+            "adam",
+            "toy.yaml:11: training.optimizer: must be a mapping of settings, as {kind: adam}, "
+            "not 'adam'",
+        ),
+        (
+            "kind: step\n    step_size: 5",
+            "kind: multistep\n    milestones: [5, 50]",
+            "toy.yaml:14: training.scheduler.milestones: 50 is never reached in 50 epochs",
+        ),
+        (
+            "kind: step\n    step_size: 5",
+            "kind: multistep\n    milestones: []",
+            "toy.yaml:14: training.scheduler.milestones: needs at least 1, and has 0",
         ),
         ("name: toy", "name: ../toy", "toy.yaml:1: name: String should match pattern"),
         ("name: toy", "name: Toy", "toy.yaml:1: name: String should match pattern"),
         (
             "target: label",
             "target: color",
-            "toy.yaml:1: columns: 'color' is the target; leave it out",
+            "toy.yaml:6: columns: 'color' is the target; leave it out",
         ),
         (
             "training:",
             "evaluation: {primary: rmse}\ntraining:",
-            "toy.yaml:1: evaluation.primary: rmse is not a metric of a multiclass task; "
+            "toy.yaml:9: evaluation.primary: rmse is not a metric of a multiclass task; "
             "choose one of macro_f1, accuracy, log_loss, roc_auc",
         ),
     ],
