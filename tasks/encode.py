@@ -20,7 +20,12 @@ def encode(config: PipelineConfig, rows: SplitRows, run_date: date) -> EncodedDa
         logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))
         return encoded
     new = sum(change.new.n for change in encoded.changes)
-    logger.info("encode    %d columns, %d new categories in the ledger", len(config.columns), new)
+    logger.info(
+        "encode    %d columns, %d new %s in the ledger",
+        len(config.columns),
+        new,
+        "category" if new == 1 else "categories",
+    )
     for change in encoded.changes:
         if change.quiet.n or change.back.n or change.n_rare:
             logger.info("encode    %s: %s", change.column, change)

@@ -29,7 +29,7 @@ class Validated:
         if self.rows.quarantine is not None:
             n_rows = self.rows.report.n_quarantined
             notes.append(f"{n_rows:,} rows are in quarantine: {self.rows.quarantine}")
-        return notes + [leak.reason for leak in self.watched.leaks]
+        return notes + [leak.sentence for leak in self.watched.leaks]
 
 
 @task(cache_policy=NO_CACHE)

@@ -98,7 +98,9 @@ def _mlflow() -> Finding:
     from pipeline_lib.tracking.store import connect, tracking_uri
 
     names = [found.name for found in connect().search_experiments()]
-    return Finding("ok", "mlflow", f"{tracking_uri()} answers, {len(names)} experiments")
+    return Finding(
+        "ok", "mlflow", f"{tracking_uri()} answers, {_counted(len(names), 'experiment')}"
+    )
 
 
 def _prefect() -> Finding:
@@ -115,8 +117,12 @@ def _prefect() -> Finding:
     if idle:
         text = f"{url} plans no runs of {', '.join(idle)}: its scheduler is broken or stopped"
         return Finding("FAIL", "prefect", text)
-    text = f"{url}: {len(facts)} deployments, {n_workers} workers online"
+    text = f"{url}: {_counted(len(facts), 'deployment')}, {_counted(n_workers, 'worker')} online"
     if facts and not n_workers:
         text += "; start one: prefect worker start --pool evergreen"
         return Finding("note", "prefect", text)
     return Finding("ok", "prefect", text)
+
+
+def _counted(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"

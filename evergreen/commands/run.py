@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -73,7 +74,7 @@ def run(
     if json_:
         print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
     else:
-        _tell(outcome, config)
+        _tell(outcome, config, set_)
     return 0
 
 
@@ -173,11 +174,12 @@ def _shortest(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _tell(outcome: "Outcome", config: Path) -> None:
+def _tell(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> None:
     version = f" (version {outcome.version})" if outcome.version else ""
     print(f"\n{outcome.decision}{version}: {outcome.reason}")
     if outcome.decision == "skipped":
-        print(f"Train all the same: evergreen run {config} --force")
+        again = [*(part for text in assignments for part in ("--set", text)), "--force"]
+        print(f"Train all the same: evergreen run {shlex.join([str(config), *again])}")
     if outcome.report:
         print(f"  report      {_shortest(Path(outcome.report))}")
     for name, url in outcome.links.items():

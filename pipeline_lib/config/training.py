@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from pipeline_lib.config.schedules import (
     ConstantSchedule,
+    CosineSchedule,
     CosineWarmupSchedule,
     MultiStepSchedule,
     SchedulerSettings,
@@ -222,6 +223,28 @@ class TrainingSettings(Settings):
     def _batch_has_rows(self) -> "TrainingSettings":
         if self.batch_size != "full" and self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2 or `full`, not {self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_have_rows(self) -> "TrainingSettings":
+        if self.batch_size != "full" and 2 * self.accumulation > max(2, self.batch_size):
+            raise ValueError(
+                f"accumulation: {self.accumulation} parts of a batch of {self.batch_size} rows "
+                "have fewer than 2 rows each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cosine_falls(self) -> "TrainingSettings":
+        schedule, first = self.scheduler, self.optimizer.learning_rate
+        if (
+            isinstance(schedule, CosineSchedule | CosineWarmupSchedule)
+            and schedule.final_learning_rate > first
+        ):
+            raise ValueError(
+                f"scheduler.final_learning_rate: {schedule.final_learning_rate:g} is above the "
+                f"optimizer's learning_rate of {first:g}"
+            )
         return self
 
     @property

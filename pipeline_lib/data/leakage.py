@@ -50,6 +50,11 @@ class Leak:
     score: float
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """The reason with its columns; at most 5 are named."""
+        return f"{examples(self.columns)}: {self.reason}"
+
 
 def leaks_in(
     typed: pa.Table, columns: Mapping[str, Column], target: str, task: Task

@@ -113,7 +113,8 @@ def _against(primary: Metric, value: float, champion: ChampionScores) -> Check:
     theirs = None if champion.scores is None else champion.scores.get(primary)
     if theirs is None:
         why = champion.problem or f"{primary} is not defined on these test rows"
-        return Check("champion", False, f"{name} cannot be compared: {why}")
+        by_hand = "to replace it all the same, give the new version its alias in MLflow"
+        return Check("champion", False, f"{name} cannot be compared: {why}; {by_hand}")
     delta = gain(primary, value, theirs)
     verdict = "not worse" if delta >= 0 else "worse"
     seen = (

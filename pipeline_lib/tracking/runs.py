@@ -1,6 +1,7 @@
 """One MLflow run of one retraining: started with everything known, always brought to an end."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,12 +18,13 @@ from mlflow.exceptions import MlflowException
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
-from pipeline_lib.storage import Json, project_root
+from pipeline_lib.storage import Json, dataset_folder, project_root
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.store import connect, experiment_id, ui_url, what_failed
 
 _MAX_PARAM_CHARACTERS = 6000
 _MAX_DIGEST_CHARACTERS = 36
+_PLACE = "dataset.folder"
 _CLASS_WEIGHTS = "training.loss.class_weights"
 
 
@@ -107,17 +109,20 @@ def start_run(
     """Start a run with its parameters, tags, config and dataset; end it whatever happens.
 
     The run ends FINISHED, FAILED after an exception, or KILLED after an interruption. Runs of the
-    same key that a killed process left RUNNING are ended as KILLED first.
+    same key, or of the same dataset's folder, that a killed process left RUNNING are ended as
+    KILLED first: whoever calls holds the folder, so nobody else runs in it.
 
     Raises:
         ServerError: MLflow is absent or refuses, now or at any call until the run has ended.
     """
     client = connect()
     experiment = experiment_id(client, config.name)
-    _end_abandoned(client, experiment, run_key)
+    place = f"{socket.gethostname()}:{dataset_folder(config.name)}"
+    _end_abandoned(client, experiment, {"run_key": run_key, _PLACE: place})
     all_tags = {
         **config.tracking.tags,
         "run_key": run_key,
+        _PLACE: place,
         "data.digest": snapshot.digest,
         "config.digest": config.digest(),
         "git.commit": _git_commit(),
@@ -161,10 +166,10 @@ def _lost(client: MlflowClient, error: MlflowException) -> ServerError:
     )
 
 
-def _end_abandoned(client: MlflowClient, experiment: str, run_key: str) -> None:
-    query = f"tags.run_key = '{run_key}' and attributes.status = 'RUNNING'"
-    for run in client.search_runs([experiment], query):
-        client.set_terminated(run.info.run_id, "KILLED")
+def _end_abandoned(client: MlflowClient, experiment: str, ours: Mapping[str, str]) -> None:
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        if any(run.data.tags.get(tag) == value for tag, value in ours.items()):
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _params(config: PipelineConfig) -> Sequence[Param]:

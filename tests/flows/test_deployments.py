@@ -188,7 +188,7 @@ def test_the_doctor_finds_servers_deployments_and_worker_in_order(servers: Serve
     done = servers.run("evergreen", "doctor")
 
     assert done.returncode == 0, done.stdout
-    assert "2 deployments, 1 workers online" in done.stdout
+    assert "2 deployments, 1 worker online" in done.stdout
 
 
 def test_a_form_may_not_read_files_from_outside_the_project(servers: Servers) -> None:

@@ -71,6 +71,21 @@ def test_a_class_name_becomes_a_title_that_a_person_can_read() -> None:
             {"epochs": 5, "scheduler": {"kind": "cosine_warmup", "warmup_epochs": 5}},
             "leaves nothing of 5 epochs",
         ),
+        (
+            "training",
+            {"scheduler": {"kind": "cosine", "final_learning_rate": 0.1}},
+            "scheduler.final_learning_rate: 0.1 is above the optimizer's learning_rate of 0.01",
+        ),
+        (
+            "training",
+            {"scheduler": {"kind": "cosine_warmup", "final_learning_rate": 0.1}},
+            "scheduler.final_learning_rate: 0.1 is above",
+        ),
+        (
+            "training",
+            {"batch_size": 64, "accumulation": 33},
+            "accumulation: 33 parts of a batch of 64 rows have fewer than 2 rows each",
+        ),
         ("training", {"batch_size": 1}, "batch_size must be at least 2"),
         ("training", {"batch_size": 0}, "batch_size must be at least 2"),
         (

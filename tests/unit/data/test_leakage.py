@@ -218,6 +218,7 @@ def test_a_constant_and_an_empty_column_are_told_apart() -> None:
         flag=pa.array(["x", None] * (N // 2)),
     )
 
+    assert found["same"].sentence == "'same': always 'x'"
     assert {name: leak.reason for name, leak in found.items()} == {
         "same": "always 'x'",
         "empty": "no value in any row",

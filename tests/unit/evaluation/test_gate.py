@@ -156,7 +156,10 @@ def test_a_champion_that_cannot_be_compared_stays_and_the_reason_is_told() -> No
     decision = _decide(0.99, champion=champion)
 
     assert decision.outcome == "kept"
-    assert decision.reason == "champion v7 cannot be compared: column 'safety' is missing"
+    assert decision.reason == (
+        "champion v7 cannot be compared: column 'safety' is missing; to replace it all the same, "
+        "give the new version its alias in MLflow"
+    )
 
 
 def test_a_champion_without_the_primary_metric_stays() -> None:

@@ -105,20 +105,25 @@ def test_a_run_that_does_not_finish_says_so(
     assert client.get_run(started[0].run_id).info.status == status
 
 
-def test_a_run_that_a_kill_left_running_is_ended_and_those_of_other_keys_are_not(
+def test_runs_that_kills_left_running_are_ended_and_those_of_other_homes_are_not(
     client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot
 ) -> None:
     config = table_config(name="runs_d")
-    experiment = _run(config, snapshot, "first").experiment_id
+    first = _run(config, snapshot, "first")
+    experiment, tags = first.experiment_id, client.get_run(first.run_id).data.tags
+    elsewhere = "another-host:/home/else/datasets/runs_d"
     dead = client.create_run(experiment, tags={"run_key": "mine"}).info.run_id
-    alive = client.create_run(experiment, tags={"run_key": "other"}).info.run_id
+    here = client.create_run(experiment, tags={**tags, "run_key": "other"}).info.run_id
+    alive = client.create_run(
+        experiment, tags={"run_key": "other", "dataset.folder": elsewhere}
+    ).info.run_id
     finished = client.create_run(experiment, tags={"run_key": "mine"}).info.run_id
     client.set_terminated(finished, "FAILED")
 
     _run(config, snapshot, "mine")
 
-    statuses = [client.get_run(run_id).info.status for run_id in (dead, alive, finished)]
-    assert statuses == ["KILLED", "RUNNING", "FAILED"]
+    statuses = [client.get_run(run_id).info.status for run_id in (dead, here, alive, finished)]
+    assert statuses == ["KILLED", "KILLED", "RUNNING", "FAILED"]
 
 
 def test_a_config_of_a_hundred_and_fifty_columns_can_be_tracked(

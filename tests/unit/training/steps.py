@@ -68,7 +68,7 @@ def stepper_of(
     **training: Any,
 ) -> Stepper:
     """Return who steps a network, by SGD where nothing else is said."""
-    settings = TrainingSettings.model_validate({"optimizer": SGD, **training})
+    settings = TrainingSettings.model_validate({"optimizer": SGD, "batch_size": "full", **training})
     optimizers = build_optimizers(settings.optimizer, network, sparse_above=settings.sparse_above)
     return Stepper(network, TaskLoss(task, loss, weights), optimizers, settings, CPU)
 
