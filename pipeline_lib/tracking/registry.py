@@ -90,7 +90,7 @@ def read_champion_to_start_from(
         if before is None:
             problem = "it is of this very run, which started fresh"
             return Champion(str(found.version), None, "", problem)
-        found = _find_version(client, name, before)
+        found = _version_or_none(client, name, before)
         if found is None:
             return Champion(before, None, "", "this very run started from it, and it is gone")
     champion = _read_version(found)
@@ -100,7 +100,7 @@ def read_champion_to_start_from(
     return replace(champion, model=None, problem=champion.problem or problem)
 
 
-def _find_version(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
+def _version_or_none(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
     try:
         return client.get_model_version(name, version)
     except MlflowException as error:
@@ -115,7 +115,7 @@ def register_version(
     """Make the run's model a version and the challenger; the same model of a run key only once."""
     client, sha256 = run.client, package_digest(model_folder)
     all_tags = {**tags, "run_key": run.run_key, "package.sha256": sha256}
-    version = find_version(client, name, run.run_key, sha256)
+    version = find_twin(client, name, run.run_key, sha256)
     is_new = version is None
     if version is None:
         version = _create_version(run, name, model_uri, all_tags)
@@ -151,7 +151,7 @@ def _create_version(
     return version
 
 
-def find_version(client: MlflowClient, name: str, run_key: str, sha256: str) -> ModelVersion | None:
+def find_twin(client: MlflowClient, name: str, run_key: str, sha256: str) -> ModelVersion | None:
     """Return the version that holds this very package of this run key, if there is one."""
     found = client.search_model_versions(f"name = '{name}' and tags.run_key = '{run_key}'")
     return next((v for v in found if v.tags.get("package.sha256") == sha256), None)

@@ -33,7 +33,7 @@ from pipeline_lib.tracking.registry import (
     CHAMPION,
     STARTED_FROM,
     champion_version,
-    find_version,
+    find_twin,
     promote,
     read_champion,
     read_champion_to_start_from,
@@ -133,7 +133,7 @@ def test_registering_twice_gives_one_version(
     assert (made.version.is_new, again.is_new) == (True, False)
     assert again.version == made.version.version
     assert len(client.search_model_versions("name = 'registry_d'")) == 1
-    found = find_version(client, "registry_d", "key-1", package_digest(made.folder))
+    found = find_twin(client, "registry_d", "key-1", package_digest(made.folder))
     assert found is not None
     assert str(found.version) == again.version
 
