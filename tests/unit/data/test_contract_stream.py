@@ -1,68 +1,41 @@
-"""A stream of batches held to the contract: severities, quarantine, budgets, keys, borders."""
+"""A stream of batches held to the contract: severities, budgets, keys, borders."""
 
-# ruff: noqa: DTZ001 - naive times are what the columns hold
-
-import json
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract import ContractChecker, check_rows
-from pipeline_lib.data.quarantine import ContractReport, quarantine_table
+from pipeline_lib.data.contract import check_rows
 from pipeline_lib.errors import (
-    ConfigError,
     ContractError,
     DataError,
-    MissingColumnError,
     QuarantineBudgetError,
     RuleError,
     SourceError,
 )
+from tests.unit.data.contracts import (
+    ALL,
+    SEVERITIES,
+    checker_of,
+    report_of,
+    severe,
+    with_bad_sizes,
+    with_column,
+)
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
-ALL = {"quarantine": {"max_rows": 10**6, "max_percent": 100}}
-SEVERITIES = ["stop", "quarantine", "warn"]
-
-
-def _checker(config: PipelineConfig, **more: Any) -> ContractChecker:
-    return ContractChecker(config.columns, config.data, config.validation, source="toy.csv", **more)
-
-
-def _report(config: PipelineConfig, table: pa.Table, n_rows: int = 10**6) -> ContractReport:
-    checker = _checker(config)
-    batches = [table.slice(start, n_rows) for start in range(0, table.num_rows, n_rows)]
-    for batch in batches:
-        checker.check(batch)
-    return checker.finish(lambda: batches)
-
-
-def _with(table: pa.Table, name: str, values: Any) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, pa.array(values))
-
-
-def _with_bad_sizes(table: pa.Table, *bad: object) -> pa.Table:
-    sizes = [str(size) for size in table["size"].to_pylist()]
-    return _with(table, "size", [*bad, *sizes[len(bad) :]])
-
-
-def _severe(severity: str, **size: Any) -> dict[str, Any]:
-    column = {"kind": "number", "severity": severity, **size}
-    return {"columns": {"color": {"kind": "category"}, "size": column}, "validation": ALL}
 
 
 def test_rows_that_keep_every_rule_are_reported_as_such(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    report = _report(table_config(), toy_table(50), 7)
+    report = report_of(table_config(), toy_table(50), 7)
 
     assert (report.n_rows, report.n_quarantined, report.violations) == (50, 0, ())
     assert not report.mask(0, 50).any()
@@ -72,11 +45,11 @@ def test_rows_that_keep_every_rule_are_reported_as_such(
 def test_a_column_that_a_rule_of_severity_stop_finds_wrong_is_told_when_all_rows_were_seen(
     table_config: MakeConfig, toy_table: MakeTable, n_rows: int
 ) -> None:
-    config = table_config(**_severe("stop", minimum=0))
-    table = _with_bad_sizes(toy_table(50), "-1", "?", None, "-1", "-2")
+    config = table_config(**severe("stop", minimum=0))
+    table = with_bad_sizes(toy_table(50), "-1", "?", None, "-1", "-2")
 
     with pytest.raises(ContractError) as raised:
-        _report(config, table, n_rows)
+        report_of(config, table, n_rows)
 
     told = {v.rule: (v.n_rows, v.examples) for v in raised.value.violations}
     assert told == {
@@ -93,11 +66,11 @@ def test_rows_that_break_a_rule_of_severity_quarantine_are_put_aside_once_with_a
         {"kind": "expression", "name": n, "expression": e, "severity": "quarantine"}
         for n, e in (("not tiny", "size > -5"), ("not cold", "size > 0 OR color <> 'red'"))
     ]
-    sections = _severe("quarantine", minimum=0)
+    sections = severe("quarantine", minimum=0)
     config = table_config(columns=sections["columns"], validation={**ALL, "rules": rules})
-    table = _with(_with_bad_sizes(toy_table(50), "-9", "?", "-1"), "color", ["red"] * 50)
+    table = with_column(with_bad_sizes(toy_table(50), "-9", "?", "-1"), "color", ["red"] * 50)
 
-    report = _report(config, table)
+    report = report_of(config, table)
 
     assert report.quarantined_rows.tolist() == [0, 1, 2]
     assert report.quarantined_rules == (
@@ -116,10 +89,10 @@ def test_rows_that_break_a_rule_of_severity_quarantine_are_put_aside_once_with_a
 def test_rows_that_break_a_rule_of_severity_warn_are_used_but_not_what_cannot_be_read(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    config = table_config(**_severe("warn", minimum=0))
-    table = _with_bad_sizes(toy_table(50), "-9", "?", None)
+    config = table_config(**severe("warn", minimum=0))
+    table = with_bad_sizes(toy_table(50), "-9", "?", None)
 
-    report = _report(config, table)
+    report = report_of(config, table)
 
     assert report.quarantined_rows.tolist() == [1]
     assert [(v.rule, v.severity) for v in report.violations] == [
@@ -132,9 +105,9 @@ def test_rows_that_break_a_rule_of_severity_warn_are_used_but_not_what_cannot_be
 def test_a_batch_comes_back_typed_as_long_as_it_came(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    checker = _checker(table_config(**_severe("quarantine")))
+    checker = checker_of(table_config(**severe("quarantine")))
 
-    batch = checker.check(_with_bad_sizes(toy_table(4), "?", "1.5"))
+    batch = checker.check(with_bad_sizes(toy_table(4), "?", "1.5"))
 
     assert batch.quarantined.tolist() == [True, False, False, False]
     assert batch.typed["size"].to_pylist()[:2] == [None, 1.5]
@@ -144,7 +117,7 @@ def test_a_batch_comes_back_typed_as_long_as_it_came(
 def test_record_batches_are_checked_as_tables_are(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    checker = _checker(table_config(data={"key": ["size"]}))
+    checker = checker_of(table_config(data={"key": ["size"]}))
     batches = toy_table(50).to_batches(max_chunksize=9)
 
     for batch in batches:
@@ -160,7 +133,7 @@ def test_a_rule_of_severity_stop_is_told_by_name_with_its_rows(
     config = table_config(validation={"rules": [rule]})
 
     with pytest.raises(ContractError) as raised:
-        _report(config, _with(toy_table(50), "size", [9.0] * 49 + [1.0]), 20)
+        report_of(config, with_column(toy_table(50), "size", [9.0] * 49 + [1.0]), 20)
 
     assert "rule 'big enough': 1 rows break `size >= 5`, such as row 50 (size=1.0)" in str(
         raised.value
@@ -187,18 +160,20 @@ def test_a_rule_with_a_typo_is_told_before_any_row_is_read(table_config: MakeCon
     rule = {"kind": "expression", "name": "typo", "expression": "sizze > 0"}
 
     with pytest.raises(RuleError, match=r"did you mean size\?"):
-        _checker(table_config(validation={"rules": [rule]}))
+        checker_of(table_config(validation={"rules": [rule]}))
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_labels_have_no_severity_they_stop(
     table_config: MakeConfig, toy_table: MakeTable, severity: str
 ) -> None:
-    config = table_config(data={"classes": ["hot", "large", "small"]}, **_severe(severity))
+    config = table_config(data={"classes": ["hot", "large", "small"]}, **severe(severity))
     table = toy_table(50)
 
     with pytest.raises(ContractError) as raised:
-        _report(config, _with(table, "label", [None, "huge", *table["label"].to_pylist()[2:]]))
+        report_of(
+            config, with_column(table, "label", [None, "huge", *table["label"].to_pylist()[2:]])
+        )
 
     assert [v.rule for v in raised.value.violations] == ["nullable", "allowed"]
 
@@ -218,15 +193,15 @@ def test_more_rows_than_the_budget_allows_stop_the_night(
     table_config: MakeConfig, toy_table: MakeTable, budget: Any, n_bad: int, is_over: bool
 ) -> None:
     config = table_config(
-        columns=_severe("quarantine")["columns"], validation={"quarantine": budget}
+        columns=severe("quarantine")["columns"], validation={"quarantine": budget}
     )
-    table = _with_bad_sizes(toy_table(50), *["?"] * n_bad)
+    table = with_bad_sizes(toy_table(50), *["?"] * n_bad)
 
     if not is_over:
-        assert _report(config, table, 3).n_quarantined == n_bad
+        assert report_of(config, table, 3).n_quarantined == n_bad
         return
     with pytest.raises(QuarantineBudgetError) as raised:
-        _report(config, table, 3)
+        report_of(config, table, 3)
 
     assert raised.value.exit_code == 3
     assert (raised.value.n_quarantined, raised.value.n_rows) == (n_bad, 50)
@@ -236,31 +211,41 @@ def test_more_rows_than_the_budget_allows_stop_the_night(
 
 
 def test_the_rows_left_have_to_be_enough(table_config: MakeConfig, toy_table: MakeTable) -> None:
-    config = table_config(**_severe("quarantine"))
-    table = _with_bad_sizes(toy_table(22), "?", "?", "?")
+    config = table_config(**severe("quarantine"))
+    table = with_bad_sizes(toy_table(22), "?", "?", "?")
 
     with pytest.raises(SourceError, match=r"19 rows left of 22, fewer than `validation.min_rows`"):
-        _report(config, table)
+        report_of(config, table)
+
+
+def test_one_row_is_too_few(table_config: MakeConfig, toy_table: MakeTable) -> None:
+    with pytest.raises(SourceError, match=r"toy\.csv has 1 rows, fewer than"):
+        report_of(table_config(), toy_table(1))
+
+
+def test_no_batch_at_all_is_too_few_rows(table_config: MakeConfig) -> None:
+    with pytest.raises(SourceError, match=r"toy\.csv has 0 rows"):
+        checker_of(table_config()).finish()
 
 
 def test_a_class_is_counted_without_rows_put_aside(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    config = table_config(**_severe("quarantine"))
-    table = _with_bad_sizes(toy_table(50), "?", "1", "1", "1")
-    table = _with(table, "label", ["rare", "rare", "rare", *table["label"].to_pylist()[3:]])
+    config = table_config(**severe("quarantine"))
+    table = with_bad_sizes(toy_table(50), "?", "1", "1", "1")
+    table = with_column(table, "label", ["rare", "rare", "rare", *table["label"].to_pylist()[3:]])
 
     with pytest.raises(ContractError, match="class 'rare' has 2 rows"):
-        _report(config, table)
+        report_of(config, table)
 
 
 def test_a_target_of_names_is_told_in_one_line(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
-    table = _with(toy_table(5000), "label", [f"name {i}" for i in range(5000)])
+    table = with_column(toy_table(5000), "label", [f"name {i}" for i in range(5000)])
 
     with pytest.raises(ContractError, match="has 5000 classes with fewer rows") as raised:
-        _report(table_config(), table)
+        report_of(table_config(), table)
 
     assert len(str(raised.value)) < 600
 
@@ -279,9 +264,9 @@ def test_a_key_that_stands_twice_does_what_its_setting_says(
 
     if severity == "stop":
         with pytest.raises(ContractError, match=r"3 rows have a key .* row 41 \(id='3'\)"):
-            _report(config, table, n_rows)
+            report_of(config, table, n_rows)
         return
-    report = _report(config, table, n_rows)
+    report = report_of(config, table, n_rows)
 
     assert report.violations[0].n_rows == 3
     aside = [40, 41, 42] if severity == "quarantine" else []
@@ -294,10 +279,10 @@ def test_labels_of_repeated_keys_put_aside_do_not_count(
 ) -> None:
     config = table_config(data={"key": ["id"]}, validation={**ALL, "unique_key": "quarantine"})
     table = _keyed(toy_table, [*range(40), 0])
-    table = _with(table, "label", ["rare", "rare", *table["label"].to_pylist()[2:-1], "rare"])
+    table = with_column(table, "label", ["rare", "rare", *table["label"].to_pylist()[2:-1], "rare"])
 
     with pytest.raises(ContractError, match="class 'rare' has 2 rows"):
-        _report(config, table)
+        report_of(config, table)
 
 
 def test_a_row_that_repeats_a_key_and_breaks_a_rule_is_put_aside_once(
@@ -305,12 +290,12 @@ def test_a_row_that_repeats_a_key_and_breaks_a_rule_is_put_aside_once(
 ) -> None:
     config = table_config(
         data={"key": ["id"]},
-        columns=_severe("quarantine")["columns"],
+        columns=severe("quarantine")["columns"],
         validation={**ALL, "unique_key": "quarantine"},
     )
-    table = _with_bad_sizes(_keyed(toy_table, [9, 9, *range(10, 50)]), "1", "?")
+    table = with_bad_sizes(_keyed(toy_table, [9, 9, *range(10, 50)]), "1", "?")
 
-    report = _report(config, table)
+    report = report_of(config, table)
 
     assert report.quarantined_rows.tolist() == [1]
     assert report.quarantined_rules == (("id: unique", "size: type"),)
@@ -325,195 +310,12 @@ def test_a_key_without_a_value_is_told_as_such_and_repeats_none(
 
     if severity == "stop":
         with pytest.raises(ContractError, match="'id': 2 rows have no value, which names no row"):
-            _report(config, table)
+            report_of(config, table)
         return
-    report = _report(config, table)
+    report = report_of(config, table)
 
     assert [(v.rule, v.n_rows, v.severity) for v in report.violations] == [("key", 2, severity)]
     assert report.n_quarantined == (2 if severity == "quarantine" else 0)
-
-
-def test_columns_that_nobody_named_are_noted_and_their_order_does_not_count(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    table = toy_table(50).append_column("note", pa.array(["?"] * 50))
-
-    report = _report(table_config(), table.select(["note", "label", "size", "color"]))
-
-    assert report.extra_columns == ("note",)
-    assert report.violations == ()
-
-
-def test_columns_of_a_split_have_to_be_there(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    checker = _checker(table_config(), required=["fold"])
-
-    with pytest.raises(MissingColumnError, match="column 'fold': is missing; did you mean folds"):
-        checker.check(toy_table(50).append_column("folds", pa.array([1] * 50)))
-
-
-def test_a_column_that_stands_twice_is_refused(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    with pytest.raises(ContractError, match="column 'size': stands twice"):
-        _checker(table_config()).check(toy_table(50).append_column("size", pa.array([1] * 50)))
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_a_column_of_lists_stops_the_night_at_its_first_batch(
-    table_config: MakeConfig, toy_table: MakeTable, severity: str
-) -> None:
-    checker = _checker(table_config(**_severe(severity)))
-
-    with pytest.raises(ContractError, match=r"has the type list<.*which is no number"):
-        checker.check(_with(toy_table(50), "size", [[1.0]] * 50))
-
-
-def test_a_column_of_numbers_that_became_text_tonight_is_told(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    table = _with(toy_table(50), "size", ["small"] * 50)
-
-    with pytest.raises(ContractError, match="50 rows hold text that is no number, such as 'small'"):
-        _report(table_config(), table)
-
-
-def test_one_row_is_too_few(table_config: MakeConfig, toy_table: MakeTable) -> None:
-    with pytest.raises(SourceError, match=r"toy\.csv has 1 rows, fewer than"):
-        _report(table_config(), toy_table(1))
-
-
-def test_no_batch_at_all_is_too_few_rows(table_config: MakeConfig) -> None:
-    with pytest.raises(SourceError, match=r"toy\.csv has 0 rows"):
-        _checker(table_config()).finish()
-
-
-@pytest.mark.parametrize("kind", ["category", "hash", "number", "boolean", "datetime"])
-def test_a_column_without_any_value_is_read_where_it_may_have_none(
-    table_config: MakeConfig, toy_table: MakeTable, kind: str
-) -> None:
-    column = {"kind": kind, "nullable": True}
-    config = table_config(columns={"color": {"kind": "category"}, "size": column})
-
-    report = _report(config, _with(toy_table(50), "size", pa.nulls(50)))
-
-    assert report.violations == ()
-
-
-def test_a_constant_column_breaks_nothing(table_config: MakeConfig, toy_table: MakeTable) -> None:
-    assert _report(table_config(), _with(toy_table(50), "size", [1] * 50)).violations == ()
-
-
-def test_times_outside_their_bounds_are_told_and_a_last_day_counts_whole(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    seen = {"kind": "datetime", "earliest": "2024-01-01", "latest": "2024-01-31"}
-    config = table_config(columns={"color": {"kind": "category"}, "seen": seen})
-    times = ["2024-01-31T23:59:59"] * 48 + ["2024-02-01", "2023-12-31T23:59"]
-
-    with pytest.raises(ContractError) as raised:
-        _report(config, toy_table(50).append_column("seen", pa.array(times)))
-
-    assert "2 rows hold '2024-02-01 00:00:00.000000', '2023-12-31 23:59:00.000000'" in str(
-        raised.value
-    )
-    assert "outside 2024-01-01 to 2024-01-31" in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("seen", "told"),
-    [
-        ({"earliest": "soon"}, "columns.seen.earliest: 'soon' is no ISO 8601 date or time"),
-        ({"earliest": "2024-02-01", "latest": "2024-01-01"}, "is after `latest`"),
-        ({"format": "%Q"}, "columns.seen.format: 'Q' is a bad directive"),
-        ({"format": "%Y %Y"}, "names a directive twice"),
-    ],
-)
-def test_settings_of_a_datetime_that_mean_nothing_are_told(
-    table_config: MakeConfig, seen: dict[str, str], told: str
-) -> None:
-    config = table_config(columns={"seen": {"kind": "datetime", **seen}})
-
-    with pytest.raises(ConfigError) as raised:
-        _checker(config)
-
-    assert told in str(raised.value)
-
-
-def test_the_time_of_rows_is_typed_and_every_row_has_one(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    config = table_config(data={"time": "day", "time_format": "%d.%m.%Y"})
-    days = ["24.12.2024"] * 49
-
-    typed = _checker(config).check(toy_table(49).append_column("day", pa.array(days))).typed
-    with pytest.raises(ContractError, match=r"'day': 1 rows have no value.*`data.time`"):
-        _report(config, toy_table(50).append_column("day", pa.array([*days, None])))
-
-    assert set(typed["day"].to_pylist()) == {datetime(2024, 12, 24)}
-
-
-def test_a_time_that_is_a_feature_of_another_kind_is_told(table_config: MakeConfig) -> None:
-    with pytest.raises(ConfigError, match=r"columns.size: is `data.time`, so its kind is datetime"):
-        _checker(table_config(data={"time": "size"}))
-
-
-def test_a_report_is_json(table_config: MakeConfig, toy_table: MakeTable) -> None:
-    config = table_config(**_severe("quarantine"))
-
-    told = _report(config, _with_bad_sizes(toy_table(50), "?")).to_json()
-
-    assert json.loads(json.dumps(told)) == {
-        "source": "toy.csv",
-        "n_rows": 50,
-        "n_quarantined": 1,
-        "violations": [
-            {
-                "column": "size",
-                "rule": "type",
-                "n_rows": 1,
-                "message": "1 rows hold text that is no number, such as '?'",
-                "severity": "quarantine",
-                "examples": ["'?'"],
-            }
-        ],
-        "extra_columns": [],
-    }
-
-
-def test_rows_put_aside_are_written_as_they_came_with_where_and_why(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    config = table_config(**_severe("quarantine", minimum=0))
-    table = _with_bad_sizes(toy_table(50), "?", "1", "-1", "?").append_column(
-        "note", pa.array(["as it came"] * 50)
-    )
-    report = _report(config, table, 2)
-
-    aside = report.quarantined(table.slice(2, 10), 2)
-
-    assert aside["size"].to_pylist() == ["-1", "?"]
-    assert aside["note"].to_pylist() == ["as it came"] * 2
-    assert aside["evergreen_row"].to_pylist() == [3, 4]
-    assert aside["evergreen_rules"].to_pylist() == ["size: range", "size: type"]
-    assert report.kept(table.slice(2, 10), 2).num_rows == 8
-
-
-def test_names_that_the_source_has_already_get_an_underscore() -> None:
-    raw = pa.table({"evergreen_row": ["mine"], "evergreen_rules": [1], "evergreen_rules_": [2]})
-
-    aside = quarantine_table(raw, np.array([41]), [["a rule", "b rule"]])
-
-    assert aside.to_pylist() == [
-        {
-            "evergreen_row": "mine",
-            "evergreen_rules": 1,
-            "evergreen_rules_": 2,
-            "evergreen_row_": 42,
-            "evergreen_rules__": "a rule; b rule",
-        }
-    ]
 
 
 def test_messages_stay_short_for_a_million_characters_in_every_column(
@@ -526,7 +328,7 @@ def test_messages_stay_short_for_a_million_characters_in_every_column(
     table = pa.table({**dict.fromkeys(columns, huge), "label": ["a", "b"] * 15})
 
     with pytest.raises(ContractError) as raised:
-        _report(config, table.append_column("id", pa.array([huge[0]] * 30)))
+        report_of(config, table.append_column("id", pa.array([huge[0]] * 30)))
 
     assert len(raised.value.violations) == 5
     assert len(str(raised.value)) < 2500
@@ -579,7 +381,7 @@ def test_what_is_said_does_not_depend_on_where_batches_end(
 
     def said(size: int) -> object:
         try:
-            report = _report(config, table, size)
+            report = report_of(config, table, size)
         except DataError as error:
             return str(error)
         return report.to_json(), report.quarantined_rows.tolist(), report.quarantined_rules
