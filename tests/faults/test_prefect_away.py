@@ -65,7 +65,7 @@ def test_a_night_whose_temporary_server_is_killed_trains_to_its_end_and_says_wha
         and b"uvicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     os.kill(server, signal.SIGKILL)
-    code = command.wait(60)  # Prefect's client asks no lost server again and again
+    code = command.wait()  # Prefect's client asks no lost server again and again
     again = start(home, f"training.epochs={EPOCHS}")
 
     assert again.wait() == 0, again.printed
