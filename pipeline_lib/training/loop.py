@@ -6,7 +6,6 @@ step): nothing depends on when a training began, was interrupted or went on, nor
 lie. `state()` between two steps and `resume()` give the same weights to the bit on one CPU.
 """
 
-import copy
 import hashlib
 import math
 import time
@@ -231,7 +230,8 @@ class TrainingLoop:
         )
         if self._best is None or self._level(record) < self._level(self._best):
             record = replace(record, is_best=True)
-            self._best, self._best_weights = record, copy.deepcopy(self._judged.state_dict())
+            self._best = record
+            self._keep(self._judged.state_dict())
         stopping, level = self._training.early_stopping, self._level(record)
         if stopping is not None and level < self._progress[1] - stopping.min_delta:
             self._progress = (epoch, level)
@@ -338,6 +338,14 @@ class TrainingLoop:
                 extremes=self._extremes(self._val.in_order(EVAL_BATCH_ROWS)),
             )
         return val_loss, self._metric.compute(val_loss)
+
+    def _keep(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy the weights of the best epoch; into the last best's memory, for tables are large."""
+        if not self._best_weights:
+            self._best_weights = {name: weight.clone() for name, weight in weights.items()}
+            return
+        for name, weight in weights.items():
+            self._best_weights[name].copy_(weight)
 
     def _level(self, record: EpochRecord) -> float:
         """Return the monitored figure, turned so that lower is better; NaN is the worst."""
