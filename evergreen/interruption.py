@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # What a terminal sends to each process of a command.
 _OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
@@ -80,12 +80,11 @@ def end_with_this_process(pid: int) -> None:
     os.close(reader)
 
 
-def at_the_end_of(pid: int, do: Callable[[], None]) -> None:
+def at_the_end_of(child: "subprocess.Popen[Any]", do: Callable[[], None]) -> None:
     """Do something, in a thread, when a child of this process has ended."""
 
     def wait() -> None:
-        with suppress(ChildProcessError):  # somebody else has taken its exit code
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        child.wait()
         do()
 
     Thread(target=wait, daemon=True).start()

@@ -66,7 +66,7 @@ def start_own_server() -> None:
         server = SubprocessASGIServer().server_process
         if server is not None:
             end_with_this_process(server.pid)
-            at_the_end_of(server.pid, partial(_ask_once, get_current_settings().client))
+            at_the_end_of(server, partial(_ask_once, get_current_settings().client))
 
 
 def _ask_once(client: "ClientSettings") -> None:

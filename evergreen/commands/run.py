@@ -129,8 +129,9 @@ def _told_if_the_server_went() -> Generator[None]:
     except Exception as error:
         if (number := _signal_behind(error)) is not None:
             raise Terminated(number, server_lost=True) from error
+        require = require_own_server if server_url() is None else require_server
         try:
-            require_own_server() if server_url() is None else require_server()
+            require()
         except ServerError as gone:
             kept = "What was done is kept: run the same command again to go on."
             raise ServerLostError(f"{gone} {kept}") from error
