@@ -31,12 +31,11 @@ _FORMS = {
     "tuple_type": "must be a list, not {shown}",
     "dict_type": "must be a mapping, not {shown}",
     "model_type": "must be a mapping of settings, not {shown}",
-    "model_attributes_type": "must be a mapping of settings, as {{kind: {given!s:.60}}}, "
-    "not {shown}",
-    "greater_than_equal": "must be at least {ge:g}, not {shown}",
-    "less_than_equal": "must be at most {le:g}, not {shown}",
-    "greater_than": "must be above {gt:g}, not {shown}",
-    "less_than": "must be below {lt:g}, not {shown}",
+    "model_attributes_type": "must be a mapping of settings, not {shown}",
+    "greater_than_equal": "must be at least {ge}, not {shown}",
+    "less_than_equal": "must be at most {le}, not {shown}",
+    "greater_than": "must be above {gt}, not {shown}",
+    "less_than": "must be below {lt}, not {shown}",
     "too_short": "needs at least {min_length}, and has {actual_length}",
 }
 
@@ -159,8 +158,6 @@ def _settings_in(annotation: object) -> Iterable[type[Settings]]:
 def _rule(details: ErrorDetails) -> str:
     context = details.get("ctx", {})
     given = cast("object", details["input"])
-    if (form := _FORMS.get(details["type"])) is not None:
-        return form.format(given=given, shown=examples([given]), **context)
     match details["type"]:
         case "extra_forbidden":
             keys, owners = _walk(details["loc"])
@@ -182,5 +179,7 @@ def _rule(details: ErrorDetails) -> str:
             return (
                 f"must be a mapping of settings, as {{kind: {given[:60]}}}, not {examples([given])}"
             )
+        case kind if kind in _FORMS:
+            return _FORMS[kind].format(shown=examples([given]), **context)
         case _:
             return f"{details['msg']}, not {examples([given])}"

@@ -67,6 +67,12 @@ def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
             "--set: training.epoch: unknown key; did you mean epochs?",
         ),
         ("training.epochs=many", "--set: training.epochs: must be a whole number, not 'many'"),
+        ("training.seed=99999999999", "--set: training.seed: must be at most 2147483647, not 9"),
+        (
+            "training.scheduler=cosine",
+            "--set: training.scheduler: must be a mapping of settings, as {kind: cosine}, not",
+        ),
+        ("training.scheduler=3", "--set: training.scheduler: must be a mapping of settings, not"),
         ("data.target=3", "--set: data.target: must be text, not 3; put it in quotes"),
     ],
 )
