@@ -141,11 +141,12 @@ def _tell_the_start(session: "TrainingSession", keeper: "Keeper", tracked: "Trac
 
     logger = get_run_logger()
     tracked.log_json(codebook(session.encoder), "encoding/categories.json")
-    tracked.set_tags({"device": session.device_name, "resumed_at": keeper.resumed_at})
+    tracked.set_tags({"device": session.device_name})
     for note in keeper.notes:
         logger.warning("train     %s", note)
     logger.info("train     on %s, %s", session.device_name, session.plan)
     if keeper.resumed_at:
+        tracked.set_tags({"resumed_at": keeper.resumed_at})
         logger.info("train     resumes at %s", keeper.resumed_at)
 
 
