@@ -6,15 +6,16 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.outcome import Outcome, record_of, skipped
+from flows.outcome import Outcome, entry_of, record_of, skipped
 from flows.parameters import ConfigPath, refuse_strange_paths
-from flows.tracked import due_date, only_run_of, run_name, tracked_run
-from pipeline_lib.config import Overrides, load_config
-from pipeline_lib.evaluation.journal import last_decision
+from flows.tracked import due_date, night_of, only_run_of, run_name
+from pipeline_lib.config import Overrides, load_config, load_plain
 from tasks.decide import decide
 from tasks.encode import encode
 from tasks.evaluate import evaluate
+from tasks.identify import identify
 from tasks.ingest import ingest
+from tasks.look_back import look_back
 from tasks.register import register
 from tasks.report import report
 from tasks.split import split
@@ -28,45 +29,51 @@ def retrain(
     overrides: Overrides = Overrides(),  # noqa: B008 - frozen
     assignments: tuple[str, ...] = (),
     force: bool = False,
+    promote: bool = False,
+    experiment: bool = False,
     run_date: date | None = None,
     resume: bool = True,
 ) -> State[Outcome]:
-    """Retrain a dataset's model, and promote it if it is not worse than the one in use.
+    """Retrain a dataset's model, and promote it if it is proven not worse than the one in use.
 
-    The flow run ends as Promoted, Kept, Rejected or Skipped; all of these are Completed.
+    The flow run ends as Promoted, Kept, Rejected or Skipped; all of these are Completed. A run
+    with values of its own, or with a config that is not the dataset's, is an experiment: it is
+    scored and compared, but not registered.
 
     Args:
         config: the dataset's YAML file.
         overrides: values that this run sets differently.
         assignments: any other value of the config, as `training.batch_size=32`.
         force: train even if rows and config are those of the last decision.
+        promote: register the model although the run would be an experiment, and promote it
+            although there is no champion to compare with, or one of newer rows. Scores still count.
+        experiment: register nothing, whatever comes of it.
         run_date: the night's date, for sources with a file per day or a query by date; the day
             on which the run was due (UTC) without it.
         resume: go on with an interrupted training of the same rows, config and code.
     """
     refuse_strange_paths(config, assignments)
-    settings = load_config(config, overrides, assignments=assignments)
-    with only_run_of(settings.name):
+    settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
+    with only_run_of(settings.name), night_of(settings) as night:
         today = run_date or due_date()
+        standing = identify(settings, plain, today, promote, experiment)
         snapshot = ingest(settings, today)
-        past = last_decision(
-            settings.name, data_digest=snapshot.digest, config_digest=settings.digest()
-        )
-        if past is not None and not force:
-            return _ended(skipped(past))
-        validated = validate(settings, snapshot, today)
-        rows = split(settings, validated.rows)
-        encoded = encode(settings, rows, today)
-        with tracked_run(settings, snapshot) as run:
+        if (nothing_new := look_back(settings, snapshot, standing, force)) is not None:
+            return _ended(skipped(nothing_new))
+        with night.tracked(snapshot, standing) as run:
+            validated = validate(settings, snapshot, standing, today)
+            rows = split(settings, validated.rows)
+            encoded = encode(settings, rows, standing, today)
             trained = train(settings, rows, encoded, run, resume)
             result = evaluate(settings, rows, encoded, trained, run)
-            verdict = decide(settings, rows, result, run)
-            version = register(settings, rows, trained, verdict.decision, run)
+            verdict = decide(settings, rows, trained, result, standing, run)
+            settled = register(settings, rows, trained, result, verdict, standing, run)
             record = record_of(
-                settings, validated, rows, encoded, trained, result, verdict, version, run
+                settings, validated, rows, encoded, trained, result, settled, standing, run
             )
-            page = report(settings, record, run)
-    return _ended(Outcome.of(record, page, run))
+            entry = entry_of(settings, settled, standing, snapshot, run)
+            page = report(settings, record, entry, run)
+    return _ended(Outcome.of(record, entry, page))
 
 
 def _ended(outcome: Outcome) -> State[Outcome]:

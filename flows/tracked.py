@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from prefect.utilities.urls import url_for
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.evaluation.standing import Standing
 from pipeline_lib.storage import dataset_folder, lock
 from pipeline_lib.tracking.reference import RunReference
+from tasks.report_failure import report_failure
 
 # What `prefect server start` takes when nothing else is said.
 DEFAULT_UI_URL = "http://127.0.0.1:4200"
@@ -44,19 +47,58 @@ def only_run_of(name: str) -> Generator[None]:
 
 
 @contextmanager
-def tracked_run(config: PipelineConfig, snapshot: Snapshot) -> Generator[RunReference]:
-    """Start the MLflow run of this flow run; see `pipeline_lib.tracking.runs.start_run`."""
-    from pipeline_lib.tracking.runs import start_run
+def night_of(config: PipelineConfig) -> Generator["Night"]:
+    """Give the night's record; a night that fails leaves a page and a line in the journal."""
+    night = Night(config)
+    try:
+        yield night
+    except Exception as error:
+        report_failure(
+            config,
+            error,
+            snapshot=night.snapshot,
+            run=night.run,
+            run_name=run_name(),
+            tags=run_tags(),
+            links=night.links(),
+        )
+        raise
 
-    tags = {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
-    with start_run(
-        config,
-        snapshot,
-        run_key=run_key(config, snapshot),
-        run_name=run_name(),
-        tags=tags,
-    ) as run:
-        yield run
+
+@dataclass
+class Night:
+    """What is known of a night while it lasts: its config, rows and MLflow run, once there are."""
+
+    config: PipelineConfig
+    snapshot: Snapshot | None = None
+    run: RunReference | None = None
+
+    def links(self) -> dict[str, str]:
+        """Return the pages of the flow run and, once there is one, of the MLflow run."""
+        mlflow_run = {"MLflow run": self.run.url} if self.run else {}
+        return {"flow run": flow_url(), **mlflow_run}
+
+    @contextmanager
+    def tracked(self, snapshot: Snapshot, standing: Standing) -> Generator[RunReference]:
+        """Start the night's MLflow run; see `pipeline_lib.tracking.runs.start_run`."""
+        from pipeline_lib.tracking.runs import start_run
+
+        self.snapshot = snapshot
+        tags = {
+            **run_tags(),
+            "run_date": standing.run_date,
+            "experiment": "true" if standing.experiment else "",
+        }
+        key = run_key(self.config, snapshot)
+        with start_run(
+            self.config, snapshot, run_key=key, run_name=run_name(), tags=tags
+        ) as self.run:
+            yield self.run
+
+
+def run_tags() -> dict[str, str]:
+    """Return the tags of an MLflow run that lead to its flow run."""
+    return {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
 
 
 def flow_url() -> str:

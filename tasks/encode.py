@@ -9,12 +9,19 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.encoding.prepared import EncodedData, encode_splits
+from pipeline_lib.evaluation.standing import Standing
 
 
 @task(cache_policy=NO_CACHE)
-def encode(config: PipelineConfig, rows: SplitRows, run_date: date) -> EncodedData:
-    """Fit the encoder on the training rows, encode all splits, let the ledger grow."""
-    encoded = encode_splits(config, rows, today=run_date.isoformat())
+def encode(
+    config: PipelineConfig, rows: SplitRows, standing: Standing, run_date: date
+) -> EncodedData:
+    """Fit the encoder on the training rows, encode all splits, let the ledger grow.
+
+    An experiment leaves the ledger as it is.
+    """
+    grow = not standing.experiment
+    encoded = encode_splits(config, rows, today=run_date.isoformat(), grow=grow)
     logger = get_run_logger()
     if not encoded.is_new:
         logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))

@@ -6,8 +6,9 @@ from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import SplitRows
-from pipeline_lib.evaluation.gate import Decision
-from pipeline_lib.tracking.reference import RegisteredVersion, RunReference
+from pipeline_lib.evaluation.results import EvaluationResult
+from pipeline_lib.evaluation.standing import Standing, Verdict
+from pipeline_lib.tracking.reference import RunReference, Settled
 from tasks.train import Trained
 
 _GOLDEN_ROWS = 64
@@ -18,35 +19,39 @@ def register(
     config: PipelineConfig,
     rows: SplitRows,
     trained: Trained,
-    decision: Decision,
+    result: EvaluationResult,
+    verdict: Verdict,
+    standing: Standing,
     run: RunReference,
-) -> RegisteredVersion | None:
+) -> Settled:
     """Register a model that was not rejected; promote it if the gate said so."""
     from pipeline_lib.serving import load_model
+    from pipeline_lib.tracking.judgement import Candidate, settle
     from pipeline_lib.tracking.package import package_model, verify_package
-    from pipeline_lib.tracking.registry import STARTED_FROM, promote, register_version
+    from pipeline_lib.tracking.registry import STARTED_FROM
     from pipeline_lib.tracking.runs import TrackedRun
 
     logger, tracked = get_run_logger(), TrackedRun.of(run)
-    if decision.outcome == "rejected":
-        logger.info("register  nothing: the model was rejected")
-        return None
+    if verdict.decision.outcome == "rejected" or standing.experiment:
+        why = "an experiment" if standing.experiment else "the model was rejected"
+        logger.info("register  nothing: %s", why)
+        return Settled(verdict, None)
     model_uri = package_model(tracked, trained.model_folder)
     golden = next(rows.batches("test", _GOLDEN_ROWS)).select(list(config.columns)).to_pandas()
     verify_package(model_uri, golden, load_model(trained.model_folder).predict(golden))
     tags = {
-        "decision": decision.outcome,
-        "decision.reason": decision.reason,
         "data.digest": rows.snapshot.digest,
         "config.digest": config.digest(),
         "split.rule": rows.rule,
     }
     if trained.started_from:
         tags[STARTED_FROM] = trained.started_from
-    version = register_version(tracked, config.name, model_uri, trained.model_folder, tags)
-    if decision.outcome == "promoted":
-        promote(tracked.client, version)
-    again = "" if version.is_new else ", which this very run had before"
-    alias = "champion" if decision.outcome == "promoted" else "challenger"
-    logger.info("register  version %s%s: %s", version.version, again, alias)
-    return version
+    candidate = Candidate(config, rows, trained.model_folder, result, standing)
+    settled = settle(tracked, candidate, verdict, model_uri, tags)
+    version, outcome = settled.version, settled.verdict.decision.outcome
+    if version is not None:
+        again = "" if version.is_new else ", which this very run had before"
+        is_champion = outcome == "promoted" or version.version == settled.verdict.instead_of
+        alias = "champion" if is_champion else "challenger"
+        logger.info("register  version %s%s: %s", version.version, again, alias)
+    return settled

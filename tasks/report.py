@@ -1,6 +1,5 @@
 """Write the page that says what happened and why, in Prefect and in MLflow."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import task
@@ -15,7 +14,9 @@ from pipeline_lib.tracking.reference import RunReference
 
 
 @task(cache_policy=NO_CACHE)
-def report(config: PipelineConfig, record: DecisionRecord, run: RunReference) -> Path:
+def report(
+    config: PipelineConfig, record: DecisionRecord, entry: JournalEntry, run: RunReference
+) -> Path:
     """Publish the decision record and write the decision into the journal."""
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.views import share_leaderboard
@@ -31,19 +32,8 @@ def report(config: PipelineConfig, record: DecisionRecord, run: RunReference) ->
     )
     tracked.log_text(page, "report.md")
     tracked.describe(page)
+    tracked.set_tags({"decision": entry.decision, "decision.reason": entry.reason})
     share_leaderboard(tracked.client, run.experiment_id, config.primary)
-    append_entry(
-        config.name,
-        JournalEntry(
-            decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            decision=record.decision.outcome,
-            reason=record.decision.reason,
-            version=record.version,
-            run_key=run.run_key,
-            run_id=run.run_id,
-            data_digest=record.data_digest,
-            config_digest=config.digest(),
-        ),
-    )
+    append_entry(config.name, entry)
     discard_checkpoints(path.parent)  # the night is over; forced, it trains again
     return path

@@ -14,6 +14,7 @@ from pipeline_lib.data.nights import Night, remember_night
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.data.watch import Watch, Watched
 from pipeline_lib.errors import DriftError
+from pipeline_lib.evaluation.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Validated:
 
 
 @task(cache_policy=NO_CACHE)
-def validate(config: PipelineConfig, snapshot: Snapshot, run_date: date) -> Validated:
+def validate(
+    config: PipelineConfig, snapshot: Snapshot, standing: Standing, run_date: date
+) -> Validated:
     """Stop the night if rows break a rule, put aside what may be; tell drift and leaks."""
     from pipeline_lib.encoding.prepared import read_ledger
-    from pipeline_lib.tracking.registry import champion_version
     from pipeline_lib.tracking.store import connect
+    from pipeline_lib.tracking.versions import champion_version
 
     logger = get_run_logger()
     known = {name: words.categories for name, words in read_ledger(config.name).items()}
@@ -60,6 +63,7 @@ def validate(config: PipelineConfig, snapshot: Snapshot, run_date: date) -> Vali
         )
         if config.validation.drift.severity == "stop":
             raise DriftError(config.name, watched.sentences())
-    arrivals = watched.arrivals.record if watched.arrivals else None
-    remember_night(config.name, snapshot, Night(watched.rows.record, arrivals))
+    if not standing.experiment:
+        arrivals = watched.arrivals.record if watched.arrivals else None
+        remember_night(config.name, snapshot, Night(watched.rows.record, arrivals))
     return validated

@@ -34,6 +34,7 @@ def run(
         Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
     ] = (),
     force: Annotated[bool, Parameter(negative=())] = False,
+    promote: bool | None = None,
     resume: bool = True,
     run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
@@ -44,6 +45,8 @@ def run(
         config: the dataset's YAML file.
         set_: a value that this run sets differently; may be given several times.
         force: train even if rows and config are those of the last decision.
+        promote: promote the model although the run would be an experiment, or there is no champion
+            to compare with, or one of newer rows; with --no-promote the run is an experiment.
         resume: go on with an interrupted training of the same rows, config and code.
         run_date: the night's date, as 2026-11-24; today (UTC) without it.
         json_: print the outcome as JSON, and nothing else.
@@ -66,6 +69,8 @@ def run(
                 str(config),
                 assignments=set_,
                 force=force,
+                promote=promote is True,
+                experiment=promote is False,
                 run_date=run_date,
                 resume=resume,
                 return_state=True,

@@ -16,7 +16,8 @@ from pipeline_lib.config.columns import (
     StandardScaling,
 )
 from pipeline_lib.config.data import DataSettings, Task
-from pipeline_lib.config.load import config_yaml, flat_settings, load_config
+from pipeline_lib.config.load import config_yaml, flat_settings, load_config, load_plain
+from pipeline_lib.config.ownership import own_config, source_text, why_experiment
 from pipeline_lib.config.pipeline import (
     LOWER_IS_BETTER,
     METRICS,
@@ -136,5 +137,9 @@ __all__ = [
     "config_yaml",
     "flat_settings",
     "load_config",
+    "load_plain",
+    "own_config",
     "refuse_unknown_classes",
+    "source_text",
+    "why_experiment",
 ]

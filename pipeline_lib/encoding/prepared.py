@@ -114,10 +114,13 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
     return Encoder.load(folder).vocabularies
 
 
-def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> EncodedData:
+def encode_splits(
+    config: PipelineConfig, rows: SplitRows, *, today: str, grow: bool = True
+) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, and let the ledger grow.
 
-    The same rows under the same config are encoded once: later nights find them done.
+    The same rows under the same config are encoded once: later nights find them done. With
+    `grow=False` new categories get the codes that they would get, and the ledger stays as it is.
 
     Raises:
         ContractError: a class has no training row.
@@ -157,7 +160,8 @@ def encode_splits(config: PipelineConfig, rows: SplitRows, *, today: str) -> Enc
             encoder.save(scratch)
             write_json(scratch / "target.json", target_to_json(target))
             numbered.write(scratch, encoder, target, codes)
-    _grow_ledger(config.name, ledger, encoder)
+    if grow:
+        _grow_ledger(config.name, ledger, encoder)
     return EncodedData(folder, digest, changes)
 
 

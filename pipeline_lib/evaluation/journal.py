@@ -1,14 +1,29 @@
-"""The journal of a dataset's decisions: one line of JSON each, the last step of a night."""
+"""The journal of a dataset: one line of JSON for each run, the last step of a night.
 
-from dataclasses import asdict, dataclass
+Promoted, kept and rejected are decisions. Skipped, stopped, failed and superseded runs leave a
+line too, which never counts as a decision about their rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline_lib.storage import append_json_line, dataset_folder, read_json_lines
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.evaluation.standing import Standing, Verdict
+from pipeline_lib.storage import Json, append_json_line, dataset_folder, read_json_lines
+
+DECISIONS = ("promoted", "kept", "rejected")
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """A decision that was carried out."""
+    """How a run ended.
+
+    `champion` is the version in use afterwards, empty if there was none; None in lines of releases
+    that did not write it. `pending` says why the same rows are judged again. `experiment` says
+    why the run was one. `run_date` is the night's date (ISO).
+    """
 
     decided_at: str
     decision: str
@@ -18,25 +33,119 @@ class JournalEntry:
     run_id: str
     data_digest: str
     config_digest: str
+    champion: str | None = None
+    pending: str = ""
+    experiment: str = ""
+    run_date: str = ""
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Json]) -> "JournalEntry":
+        """Return the entry of one line; keys that a later release writes are ignored."""
+        known = {field.name for field in fields(cls)}
+        values = {key: str(value) for key, value in line.items() if key in known}
+        if line.get("champion") is None:
+            values.pop("champion", None)
+        return cls(**values)
+
+
+def entry_of(
+    config: PipelineConfig,
+    verdict: Verdict,
+    standing: Standing,
+    *,
+    version: str,
+    run_key: str,
+    run_id: str,
+    data_digest: str,
+) -> JournalEntry:
+    """Return the entry of a verdict that was carried out; `version` is the model's, if it has one.
+
+    The champion afterwards is that version if it was promoted, else the one it was compared with.
+    """
+    outcome = verdict.decision.outcome
+    return JournalEntry(
+        decided_at=now(),
+        decision=outcome,
+        reason=verdict.decision.reason,
+        version=version,
+        run_key=run_key,
+        run_id=run_id,
+        data_digest=data_digest,
+        config_digest=config.digest(),
+        champion=version if outcome == "promoted" else verdict.instead_of,
+        pending=verdict.pending,
+        experiment=standing.experiment,
+        run_date=standing.run_date,
+    )
+
+
+def skipped_entry(past: JournalEntry, *, champion: str, standing: Standing) -> JournalEntry:
+    """Return the entry of a run with nothing new; `past` is the decision about its rows."""
+    in_use = f"version {champion} stays champion" if champion else "there is no champion"
+    reason = (
+        f"nothing is new: rows and config are those of {past.decided_at}, "
+        f"when the model was {past.decision}; {in_use}"
+    )
+    return replace(
+        past,
+        decided_at=now(),
+        decision="skipped",
+        reason=reason,
+        run_id="",
+        champion=champion,
+        experiment=standing.experiment,
+        run_date=standing.run_date,
+    )
+
+
+def now() -> str:
+    """Return the time of an entry, in UTC to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def append_entry(name: str, entry: JournalEntry) -> None:
-    """Write a decision down."""
+    """Write an entry down."""
     append_json_line(_path(name), asdict(entry))
 
 
 def read_journal(name: str) -> tuple[JournalEntry, ...]:
-    """Return a dataset's decisions, oldest first."""
-    return tuple(
-        JournalEntry(**{key: str(value) for key, value in line.items()})
-        for line in read_json_lines(_path(name))
-    )
+    """Return a dataset's entries, oldest first."""
+    return tuple(JournalEntry.from_json(line) for line in read_json_lines(_path(name)))
 
 
-def last_decision(name: str, *, data_digest: str, config_digest: str) -> JournalEntry | None:
-    """Return the config's last decision if it was about these very rows, else None."""
-    mine = [entry for entry in read_journal(name) if entry.config_digest == config_digest]
+def last_decision(
+    entries: Sequence[JournalEntry], *, data_digest: str, config_digest: str, experiment: bool
+) -> JournalEntry | None:
+    """Return the config's last decision if it was about these very rows, else None.
+
+    Args:
+        entries: what `read_journal` returned.
+        data_digest: of the snapshot.
+        config_digest: of the config.
+        experiment: whether experiments count; they decide nothing about a dataset's own runs.
+    """
+    mine = [
+        entry
+        for entry in entries
+        if entry.decision in DECISIONS
+        and entry.config_digest == config_digest
+        and (experiment or not entry.experiment)
+    ]
     return mine[-1] if mine and mine[-1].data_digest == data_digest else None
+
+
+def champion_after(entries: Sequence[JournalEntry], entry: JournalEntry) -> str:
+    """Return which version was in use after an entry; empty if none was."""
+    if entry.champion is not None:
+        return entry.champion
+    before = entries[: 1 + max(i for i, known in enumerate(entries) if known == entry)]
+    last = last_promotion(before)
+    return last.version if last else ""
+
+
+def last_promotion(entries: Sequence[JournalEntry]) -> JournalEntry | None:
+    """Return the latest entry of a promotion, or None."""
+    return next((entry for entry in reversed(entries) if entry.decision == "promoted"), None)
 
 
 def _path(name: str) -> Path:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline_lib.config import METRICS, Metric, Task
 from pipeline_lib.data.drift_report import DriftReport, escape
+from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.encoding.ledger import LedgerChange, Words
-from pipeline_lib.errors import examples
+from pipeline_lib.errors import EvergreenError, examples, first_line
 from pipeline_lib.evaluation.comparison import Scores
 from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
@@ -39,11 +41,13 @@ class DecisionRecord:
     training: Mapping[str, str]
     data_digest: str
     links: Mapping[str, str]
+    experiment: str = ""
 
     def to_markdown(self) -> str:
         """Return the page."""
+        headline = "an experiment" if self.experiment else _HEADLINE[self.decision.outcome]
         parts = [
-            f"# {self.name}: {_HEADLINE[self.decision.outcome]}",
+            f"# {self.name}: {headline}",
             f"**{self.decision.outcome}**{self._version()}: {escape(self.decision.reason)}.",
             "## On the test rows",
             self._scores(),
@@ -111,6 +115,49 @@ class DecisionRecord:
         more = len(classes) - len(rows)
         table = _table(("class", "precision", "recall", "f1", "rows"), rows)
         return f"{table}\n\n… and {more} more classes" if more else table
+
+
+@dataclass(frozen=True)
+class FailureRecord:
+    """The page of a night that made no decision: `outcome` is stopped (by its data) or failed."""
+
+    name: str
+    outcome: Literal["stopped", "failed"]
+    error: Exception
+    snapshot: Snapshot | None
+    links: Mapping[str, str]
+
+    @property
+    def reason(self) -> str:
+        """What ended the night, in one line."""
+        text = first_line(self.error)
+        return (
+            text
+            if isinstance(self.error, EvergreenError)
+            else f"{type(self.error).__name__}: {text}"
+        )
+
+    def to_markdown(self) -> str:
+        """Return the page."""
+        what = "the data broke its contract" if self.outcome == "stopped" else "the run failed"
+        rows = self.snapshot
+        facts = {
+            "source": escape(rows.source) if rows else "",
+            "snapshot": f"`{rows.digest[:16]}`" if rows else "",
+            "rows": f"{rows.n_rows:,}" if rows else "none were read",
+        }
+        lines = str(self.error).splitlines()[1 : 1 + _MAX_ROWS]
+        parts = [
+            f"# {self.name}: {what}",
+            f"**{self.outcome}**: {escape(self.reason)}",
+            "\n".join(f"- {escape(line.strip())}" for line in lines),
+            "The model in use stays as it is, and nothing was registered.",
+            "## The data",
+            _bullets(facts),
+            "## Where to look",
+            _bullets(self.links),
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

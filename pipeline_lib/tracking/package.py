@@ -5,23 +5,20 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from mlflow import pyfunc
-from mlflow.artifacts import download_artifacts
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
 from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.errors import ModelError
 from pipeline_lib.serving import FittedModel, load_model
-from pipeline_lib.storage import MANIFEST, digest_file
 from pipeline_lib.tracking.runs import TrackedRun
+from pipeline_lib.tracking.versions import downloaded
 
 _HERE = Path(__file__).resolve().parent
 _REQUIREMENTS = (
@@ -71,16 +68,6 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
     return str(info.model_uri)
 
 
-@contextmanager
-def downloaded(uri: str) -> Generator[Path]:
-    """Give the folder of a package, for as long as the context lasts.
-
-    Left alone, MLflow puts what a server sends into a temporary folder that nobody removes.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        yield Path(download_artifacts(uri, dst_path=scratch))
-
-
 def signature_of(model: FittedModel) -> ModelSignature:
     """Return inputs and outputs by name.
 
@@ -97,11 +84,6 @@ def signature_of(model: FittedModel) -> ModelSignature:
         outputs += [ColSpec(DataType.double, f"probability_{c}") for c in model.target.classes]
     outputs.append(ColSpec(DataType.integer, "unseen"))
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
-
-
-def package_digest(model_folder: Path) -> str:
-    """Return the sha256 of a saved model's manifest, which names every file's sha256."""
-    return digest_file(model_folder / MANIFEST)
 
 
 def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame) -> None:

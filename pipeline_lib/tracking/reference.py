@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipeline_lib.evaluation.standing import Verdict
+
 
 @dataclass(frozen=True)
 class RunReference:
@@ -22,3 +24,11 @@ class RegisteredVersion:
     version: str
     is_new: bool
     url: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came of a model: the verdict that was carried out, and its version if it has one."""
+
+    verdict: Verdict
+    version: RegisteredVersion | None

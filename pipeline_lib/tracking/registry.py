@@ -8,20 +8,30 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import (
-    INVALID_PARAMETER_VALUE,
-    RESOURCE_DOES_NOT_EXIST,
-    ErrorCode,
-)
 
-from pipeline_lib.errors import ModelError, first_line
+from pipeline_lib.errors import ModelError
+from pipeline_lib.evaluation.journal import now
 from pipeline_lib.serving import FittedModel, load_model
-from pipeline_lib.tracking.package import downloaded, package_digest
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import ui_url
+from pipeline_lib.tracking.versions import (
+    CHALLENGER,
+    CHAMPION,
+    MODEL_FOLDER,
+    PROMOTED_AT,
+    RUN_KEY,
+    SHA256,
+    champion_version,
+    downloaded,
+    package_digest,
+    unusable,
+    uri_of,
+    version_or_none,
+    versions_of,
+    what_is_wrong_with,
+)
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 # The tag of a version that holds the version its first weights are from.
 STARTED_FROM = "started_from"
 
@@ -37,16 +47,6 @@ class Champion:
     sha256: str = ""
 
 
-def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
-    """Return the version with the alias `champion`, or None."""
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if _is_absent(error):
-            return None
-        raise
-
-
 def read_champion(client: MlflowClient, name: str) -> Champion | None:
     """Load the champion, or return None if no version has the alias.
 
@@ -57,20 +57,18 @@ def read_champion(client: MlflowClient, name: str) -> Champion | None:
 
 
 def _read_version(found: ModelVersion) -> Champion:
-    version, uri = str(found.version), f"models:/{found.name}/{found.version}"
-    split_rule = found.tags.get("split.rule", "")
-    place = uri
+    version, split_rule = str(found.version), found.tags.get("split.rule", "")
+    place = uri = uri_of(found)
+    sha256 = found.tags.get(SHA256, "")
     try:
         with downloaded(uri) as package:
             place = str(package).rstrip("/")
-            folder = package / "artifacts" / "model"
-            sha256 = package_digest(folder)
-            if sha256 != found.tags.get("package.sha256"):
-                raise ModelError("it was changed after it was registered, or was made elsewhere")
+            folder = package / MODEL_FOLDER
+            if package_digest(folder) != sha256:
+                raise ModelError("they were changed after they were registered, or made elsewhere")
             return Champion(version, load_model(folder), split_rule, sha256=sha256)
     except (MlflowException, OSError, ModelError) as error:
-        told = first_line(error).replace(place, uri)  # the folder is gone when this is read
-        return Champion(version, None, split_rule, f"its files cannot be used: {told}")
+        return Champion(version, None, split_rule, unusable(error, place, uri), sha256=sha256)
 
 
 def read_champion_to_start_from(
@@ -85,12 +83,12 @@ def read_champion_to_start_from(
     found = champion_version(client, name)
     if found is None:
         return None
-    if found.tags.get("run_key") == run_key:
+    if found.tags.get(RUN_KEY) == run_key:
         before = found.tags.get(STARTED_FROM)
         if before is None:
             problem = "it is of this very run, which started fresh"
             return Champion(str(found.version), None, "", problem)
-        found = _version_or_none(client, name, before)
+        found = version_or_none(client, name, before)
         if found is None:
             return Champion(before, None, "", "this very run started from it, and it is gone")
     champion = _read_version(found)
@@ -100,27 +98,21 @@ def read_champion_to_start_from(
     return replace(champion, model=None, problem=champion.problem or problem)
 
 
-def _version_or_none(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
-    try:
-        return client.get_model_version(name, version)
-    except MlflowException as error:
-        if _is_absent(error):
-            return None
-        raise
-
-
 def register_version(
     run: TrackedRun, name: str, model_uri: str, model_folder: Path, tags: Mapping[str, str]
 ) -> RegisteredVersion:
-    """Make the run's model a version and the challenger; the same model of a run key only once."""
+    """Make the run's model a version and the challenger; the same model of a run key only once.
+
+    The tags of a version that was promoted stay as they are.
+    """
     client, sha256 = run.client, package_digest(model_folder)
-    all_tags = {**tags, "run_key": run.run_key, "package.sha256": sha256}
+    all_tags = {**tags, RUN_KEY: run.run_key, SHA256: sha256}
     version = find_twin(client, name, run.run_key, sha256)
     is_new = version is None
     if version is None:
         version = _create_version(run, name, model_uri, all_tags)
     # A kill may have come between; done again, these change nothing.
-    for key, value in all_tags.items():
+    for key, value in all_tags.items() if PROMOTED_AT not in version.tags else ():
         client.set_model_version_tag(name, version.version, key, value)
     if CHAMPION not in client.get_model_version(name, version.version).aliases:
         client.set_registered_model_alias(name, CHALLENGER, version.version)
@@ -152,28 +144,50 @@ def _create_version(
 
 
 def find_twin(client: MlflowClient, name: str, run_key: str, sha256: str) -> ModelVersion | None:
-    """Return the version that holds this very package of this run key, if there is one."""
-    found = client.search_model_versions(f"name = '{name}' and tags.run_key = '{run_key}'")
-    return next((v for v in found if v.tags.get("package.sha256") == sha256), None)
+    """Return the version that holds this very package of this run key, whole; None without one."""
+    return next(
+        (
+            version
+            for version in versions_of(client, name, run_key=run_key)
+            if version.tags.get(SHA256) == sha256 and not what_is_wrong_with(version)
+        ),
+        None,
+    )
 
 
-def promote(client: MlflowClient, version: RegisteredVersion) -> None:
-    """Move the alias `champion`; the last step of a night, and safe to repeat."""
-    client.set_registered_model_alias(version.name, CHAMPION, version.version)
-    current = client.get_registered_model(version.name).aliases.get(CHALLENGER)
+def promote(client: MlflowClient, version: RegisteredVersion, *, instead_of: str) -> bool:
+    """Move the alias `champion` if it still is where it was when the version was judged.
+
+    The last step of a night, and safe to repeat. MLflow has no compare-and-set: the alias is read
+    immediately before it is written, and read again afterwards.
+
+    Args:
+        client: the registry.
+        version: what becomes champion.
+        instead_of: the version that had the alias then; empty if none had.
+
+    Returns:
+        Whether the version is champion now; if not, somebody else has moved the alias.
+    """
+    name, found = version.name, _champion_number(client, version.name)
+    if found != version.version:
+        if found != instead_of:
+            return False
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+        if _champion_number(client, name) != version.version:
+            return False
+    client.set_model_version_tag(name, version.version, PROMOTED_AT, now())
+    current = client.get_registered_model(name).aliases.get(CHALLENGER)
     if str(current) == version.version:
-        client.delete_registered_model_alias(version.name, CHALLENGER)
+        client.delete_registered_model_alias(name, CHALLENGER)
+    return True
+
+
+def _champion_number(client: MlflowClient, name: str) -> str:
+    found = champion_version(client, name)
+    return "" if found is None else str(found.version)
 
 
 def _version(name: str, found: ModelVersion, *, is_new: bool) -> RegisteredVersion:
     url = f"{ui_url()}/#/models/{name}/versions/{found.version}"
     return RegisteredVersion(name, str(found.version), is_new, url)
-
-
-def _is_absent(error: MlflowException) -> bool:
-    """Tell a registry without the model or the alias from one that cannot be asked."""
-    if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-        return True
-    # What the store says of a known model without the alias (3.17).
-    known_model = error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
-    return known_model and "not found" in str(error)

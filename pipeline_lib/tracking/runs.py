@@ -100,13 +100,15 @@ class TrackedRun:
 @contextmanager
 def start_run(
     config: PipelineConfig,
-    snapshot: Snapshot,
+    snapshot: Snapshot | None,
     *,
     run_key: str,
     run_name: str,
     tags: Mapping[str, str],
 ) -> Generator[RunReference]:
     """Start a run with its parameters, tags, config and dataset; end it whatever happens.
+
+    A night that ended before it had a snapshot has neither a dataset nor a run key.
 
     The run ends FINISHED, FAILED after an exception, or KILLED after an interruption. Runs of the
     same key, or of the same dataset's folder, that a killed process left RUNNING are ended as
@@ -118,13 +120,14 @@ def start_run(
     client = connect()
     experiment = experiment_id(client, config.name)
     place = f"{socket.gethostname()}:{dataset_folder(config.name)}"
-    _end_abandoned(client, experiment, {"run_key": run_key, _PLACE: place})
+    _end_abandoned(client, experiment, {_PLACE: place, **({"run_key": run_key} if run_key else {})})
     all_tags = {
         **config.tracking.tags,
         "run_key": run_key,
         _PLACE: place,
-        "data.digest": snapshot.digest,
+        "data.digest": snapshot.digest if snapshot else "",
         "config.digest": config.digest(),
+        "config.path": config.path,
         "git.commit": _git_commit(),
         "mlflow.source.name": "flows/retrain.py",
         **tags,
@@ -143,7 +146,8 @@ def start_run(
     tracked = TrackedRun(client, reference)
     try:
         client.log_batch(tracked.run_id, params=_params(config))
-        client.log_inputs(tracked.run_id, [_dataset(config, snapshot)])
+        if snapshot is not None:
+            client.log_inputs(tracked.run_id, [_dataset(config, snapshot)])
         tracked.log_text(config_yaml(config), "config.yaml")
         yield reference
     except BaseException as error:

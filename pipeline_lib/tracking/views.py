@@ -7,8 +7,8 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric
 from pipeline_lib.errors import UsageError, unknown_dataset
-from pipeline_lib.tracking.registry import champion_version
 from pipeline_lib.tracking.store import connect, ui_url
+from pipeline_lib.tracking.versions import champion_version
 
 _VIEW_KEY = "evergreen"
 _PARAMS = (

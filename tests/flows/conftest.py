@@ -91,15 +91,22 @@ def story(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             "first": night(),
             "nothing new": night(),
             "forced": night(force=True),
-            "worse": night(assignments=("training.epochs=6",)),
+            "experiment": night(assignments=("training.epochs=6",)),
+            "experiment again": night(assignments=("training.epochs=6",)),
+            "after the experiment": night(),
             "hopeless": night(assignments=("training.epochs=6", "promotion.floor=0.999")),
             "diverging": night(
                 assignments=("training.optimizer={kind: sgd, learning_rate: 10}", "split.seed=5")
             ),
         }
-        broken = table.slice(0, 400).to_pandas()
+        config.write_text(CONFIG.replace("epochs: 30", "epochs: 6"))
+        states["worse"] = night()
+        broken = table.to_pandas()
         broken.loc[7:9, "safety"] = None
         broken.to_csv(root / "cars.csv", index=False)
         states["broken rows"] = night()
+        states["broken rows again"] = night()
+        (root / "cars.csv").unlink()
+        states["no rows"] = night()
         with get_client(sync_client=True) as prefect:
             yield Story(home, config, states, connect(), prefect)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from pipeline_lib.evaluation.journal import read_journal
+from pipeline_lib.evaluation.journal import JournalEntry, read_journal
 from tests.flows.conftest import Story
 
 CURVES = ["train/loss", "val/loss", "val/macro_f1", "learning_rate", "epoch_s"]
@@ -154,13 +155,74 @@ def test_a_diverging_training_fails_its_run_and_registers_nothing(story: Story) 
     assert run.info.run_id not in versions
 
 
-def test_broken_rows_stop_the_night_before_any_training(story: Story) -> None:
-    state = story.states["broken rows"]
+def test_broken_rows_stop_the_night_before_any_training_each_time(story: Story) -> None:
+    for night in ("broken rows", "broken rows again"):
+        state = story.states[night]
 
-    assert state.is_failed()
-    assert "'safety'" in str(state.message)
-    assert "3 rows have no value" in str(state.message)
-    assert story.mlflow_runs("broken rows") == []
+        runs = story.mlflow_runs(night)
+
+        assert state.is_failed()
+        assert "'safety'" in str(state.message)
+        assert "3 rows have no value" in str(state.message)
+        assert [run.info.status for run in runs] == ["FAILED"]
+        assert runs[0].data.tags["decision"] == "stopped"
+        assert not any(key.startswith("train/") for key in runs[0].data.metrics)
+
+
+@pytest.mark.parametrize(
+    ("night", "decision", "reason"),
+    [
+        ("broken rows again", "stopped", "3 rows have no value"),
+        ("no rows", "stopped", "cars.csv"),
+        ("diverging", "failed", "not finite at epoch"),
+    ],
+)
+def test_a_night_without_a_decision_leaves_a_page_everywhere(
+    story: Story, night: str, decision: str, reason: str
+) -> None:
+    run, flow_run = story.mlflow_runs(night)[0], story.flow_run(night)
+    key = ArtifactFilter(key=ArtifactFilterKey(any_=["decision-cars"]))
+
+    page = Path(
+        mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="report.md")
+    )
+    artifacts = story.prefect.read_artifacts(artifact_filter=key)
+    entries = [entry for entry in _journal(story) if entry.run_id == run.info.run_id]
+
+    text = page.read_text()
+    assert reason in text
+    assert str(flow_run.id) in text
+    assert "The model in use stays as it is" in text
+    assert [a.data for a in artifacts if a.flow_run_id == flow_run.id] == [text]
+    folder = run.data.tags.get("run_key", "cars-without-rows")
+    assert (story.home / "runs" / folder / "report.md").read_text() == text
+    assert run.data.tags["decision"] == decision
+    assert [entry.decision for entry in entries] == [decision]
+
+
+def test_an_experiment_is_compared_and_not_registered(story: Story) -> None:
+    outcome = story.states["experiment"].result()
+
+    run = story.mlflow_runs("experiment")[0]
+    versions = {v.run_id for v in story.client.search_model_versions("name = 'cars'")}
+
+    assert (outcome.decision, outcome.version, outcome.experiment) == ("kept", "", True)
+    assert outcome.champion == "1"
+    assert "values differ from cars.yaml" in outcome.reason
+    assert "--promote" in outcome.reason
+    assert run.data.tags["experiment"] == "true"
+    assert "champion/macro_f1" in run.data.metrics
+    assert "# cars: an experiment" in run.data.tags["mlflow.note.content"]
+    assert run.info.run_id not in versions
+    assert story.states["experiment again"].name == "Skipped"
+
+
+def test_after_an_experiment_the_datasets_own_config_has_nothing_new(story: Story) -> None:
+    outcome = story.states["after the experiment"].result()
+
+    assert outcome.decision == "skipped"
+    assert "version 1 stays champion" in outcome.reason
+    assert (outcome.champion, outcome.experiment) == ("1", False)
 
 
 def test_flow_run_and_mlflow_run_link_to_each_other(story: Story) -> None:
@@ -179,13 +241,29 @@ def test_flow_run_and_mlflow_run_link_to_each_other(story: Story) -> None:
     assert run.info.run_name == flow_run.name
 
 
-def test_the_journal_tells_the_decisions_in_order(story: Story) -> None:
+def test_the_journal_holds_every_run_in_order(story: Story) -> None:
+    entries = _journal(story)
+
+    assert [(entry.decision, bool(entry.experiment)) for entry in entries] == [
+        ("promoted", False),
+        ("skipped", False),
+        ("kept", False),  # a tie with itself
+        ("kept", True),
+        ("skipped", True),
+        ("skipped", False),
+        ("rejected", True),
+        ("failed", False),
+        ("kept", False),
+        ("stopped", False),
+        ("stopped", False),
+        ("stopped", False),
+    ]
+    assert {entry.champion for entry in entries if entry.champion is not None} == {"1"}
+
+
+def _journal(story: Story) -> tuple[JournalEntry, ...]:
     os.environ["EVERGREEN_HOME"] = str(story.home)  # restored by the fixture around each test
-
-    entries = read_journal("cars")
-
-    assert [entry.decision for entry in entries[:2]] == ["promoted", "promoted"]
-    assert [entry.decision for entry in entries[2:]] == ["kept", "rejected"]
+    return read_journal("cars")
 
 
 def test_a_clean_process_loads_the_champion_without_pickle_and_predicts_raw_rows(
@@ -235,7 +313,6 @@ def test_nothing_of_a_package_is_a_pickle(story: Story) -> None:
 
 def test_nothing_is_written_beside_the_home(story: Story) -> None:
     assert sorted(path.name for path in story.home.parent.iterdir()) == [
-        "cars.csv",
         "cars.yaml",
         "home",
     ]

@@ -1,5 +1,7 @@
 """The journal: decisions in order, and whether tonight's rows were decided about."""
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from pipeline_lib.errors import StorageError
 from pipeline_lib.evaluation.journal import (
     JournalEntry,
     append_entry,
+    champion_after,
     last_decision,
     read_journal,
 )
@@ -27,6 +30,11 @@ def _entry(data: str, config: str = "c1", decision: str = "promoted") -> Journal
     )
 
 
+def _last(data: str, config: str = "c1", *, experiment: bool = False) -> JournalEntry | None:
+    entries = read_journal("toy")
+    return last_decision(entries, data_digest=data, config_digest=config, experiment=experiment)
+
+
 def test_decisions_come_back_oldest_first() -> None:
     entries = tuple(_entry(data) for data in "abc")
 
@@ -41,22 +49,63 @@ def test_the_last_decision_counts_if_it_was_about_these_rows() -> None:
     append_entry("toy", _entry("a"))
     append_entry("toy", _entry("b"))
 
-    assert last_decision("toy", data_digest="b", config_digest="c1") == _entry("b")
+    assert _last("b", "c1") == _entry("b")
 
 
 def test_rows_that_came_back_after_others_are_decided_about_again() -> None:
     append_entry("toy", _entry("a"))
     append_entry("toy", _entry("b"))
 
-    assert last_decision("toy", data_digest="a", config_digest="c1") is None
+    assert _last("a", "c1") is None
 
 
 def test_a_decision_of_another_config_does_not_count() -> None:
     append_entry("toy", _entry("a", "c1"))
     append_entry("toy", _entry("b", "c2"))
 
-    assert last_decision("toy", data_digest="a", config_digest="c1") == _entry("a", "c1")
-    assert last_decision("toy", data_digest="a", config_digest="c2") is None
+    assert _last("a", "c1") == _entry("a", "c1")
+    assert _last("a", "c2") is None
+
+
+@pytest.mark.parametrize("outcome", ["skipped", "stopped", "failed", "superseded"])
+def test_a_run_without_a_decision_hides_none_and_is_none(outcome: str) -> None:
+    append_entry("toy", _entry("a"))
+    append_entry("toy", _entry("a", decision=outcome))
+    append_entry("toy", _entry("b", "c2", decision=outcome))
+
+    assert _last("a") == _entry("a")
+    assert _last("b", "c2") is None
+
+
+def test_an_experiment_decides_nothing_about_the_datasets_own_runs() -> None:
+    experiment = replace(_entry("a", decision="kept"), experiment="as asked")
+    append_entry("toy", experiment)
+
+    assert _last("a") is None
+    assert _last("a", experiment=True) == experiment
+
+
+def test_the_champion_after_an_entry_of_an_earlier_release_is_the_last_that_was_promoted() -> None:
+    entries = [
+        _entry("a"),
+        replace(_entry("b", decision="kept"), version="2"),
+        replace(_entry("c"), version="3"),
+        replace(_entry("d", decision="rejected"), version=""),
+    ]
+
+    assert [champion_after(entries, entry) for entry in entries] == ["1", "1", "3", "3"]
+    assert champion_after(entries, replace(entries[1], champion="7")) == "7"
+    assert champion_after(entries[1:2], entries[1]) == ""
+
+
+def test_lines_of_an_earlier_and_of_a_later_release_are_read() -> None:
+    path = dataset_folder("toy") / "decisions.jsonl"
+    line = asdict(_entry("a"))
+    earlier = {k: v for k, v in line.items() if k in list(line)[:8]}
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{json.dumps(earlier)}\n{json.dumps({**line, 'colour': 'blue'})}\n")
+
+    assert read_journal("toy") == (_entry("a"), _entry("a"))
 
 
 def test_a_decision_after_a_kill_mid_line_is_read() -> None:

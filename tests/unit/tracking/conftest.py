@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -11,6 +12,10 @@ from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.serving import FittedModel
+from pipeline_lib.tracking.package import package_model
+from pipeline_lib.tracking.reference import RegisteredVersion
+from pipeline_lib.tracking.registry import register_version
+from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.store import connect
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -48,3 +53,32 @@ def snapshot(tmp_path: Path) -> Snapshot:
 def fitted(table_config: MakeConfig, toy_table: MakeTable) -> FittedModel:
     """Return a small model to package."""
     return fit(table_config(), toy_table(200))
+
+
+class Registered(NamedTuple):
+    """A version and where it came from."""
+
+    run: TrackedRun
+    uri: str
+    folder: Path
+    version: RegisteredVersion
+
+
+@pytest.fixture
+def register(
+    table_config: MakeConfig, snapshot: Snapshot, fitted: FittedModel, tmp_path: Path
+) -> Callable[[str, str], Registered]:
+    """Return a function that packages and registers the model under a name and run key."""
+
+    def make(name: str, run_key: str) -> Registered:
+        config = table_config(name=name)
+        folder = tmp_path / run_key / "model"
+        fitted.save(folder)
+        tags = {"trigger": "manual"}
+        with start_run(config, snapshot, run_key=run_key, run_name="n", tags=tags) as reference:
+            run = TrackedRun.of(reference)
+            uri = package_model(run, folder)
+            version = register_version(run, name, uri, folder, {"decision": "promoted"})
+        return Registered(run, uri, folder, version)
+
+    return make

@@ -6,7 +6,6 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import mlflow
 import pandas as pd
@@ -16,62 +15,32 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ModelError, ServerError
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.storage import MANIFEST, digest_file
 from pipeline_lib.tracking.package import (
-    package_digest,
-    package_model,
     signature_of,
     verify_package,
 )
-from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.registry import (
-    CHALLENGER,
-    CHAMPION,
     STARTED_FROM,
-    champion_version,
     find_twin,
     promote,
     read_champion,
     read_champion_to_start_from,
     register_version,
 )
-from pipeline_lib.tracking.runs import TrackedRun, start_run
+from pipeline_lib.tracking.versions import (
+    CHALLENGER,
+    CHAMPION,
+    MODEL_FOLDER,
+    PROMOTED_AT,
+    champion_version,
+    package_digest,
+)
+from tests.unit.tracking.conftest import Registered
 
-MakeConfig = Callable[..., PipelineConfig]
 ROWS = pd.DataFrame({"color": ["red", "amber", None], "size": [10.0, 20.0, 30.0]})
-
-
-class Registered(NamedTuple):
-    """A version and where it came from."""
-
-    run: TrackedRun
-    uri: str
-    folder: Path
-    version: RegisteredVersion
-
-
-@pytest.fixture
-def register(
-    table_config: MakeConfig, snapshot: Snapshot, fitted: FittedModel, tmp_path: Path
-) -> Callable[[str, str], Registered]:
-    """Return a function that packages and registers the model under a name and run key."""
-
-    def make(name: str, run_key: str) -> Registered:
-        config = table_config(name=name)
-        folder = tmp_path / run_key / "model"
-        fitted.save(folder)
-        tags = {"trigger": "manual"}
-        with start_run(config, snapshot, run_key=run_key, run_name="n", tags=tags) as reference:
-            run = TrackedRun.of(reference)
-            uri = package_model(run, folder)
-            version = register_version(run, name, uri, folder, {"decision": "promoted"})
-        return Registered(run, uri, folder, version)
-
-    return make
 
 
 def _package_files(name: str, version: str) -> Path:
@@ -85,7 +54,7 @@ def test_a_package_says_the_same_in_a_clean_process_and_becomes_champion(
     expected = fitted.predict(ROWS)
 
     verify_package(made.uri, ROWS, expected)
-    promote(client, made.version)
+    promote(client, made.version, instead_of="")
 
     champion = read_champion(client, "registry_a")
     assert champion is not None
@@ -142,7 +111,7 @@ def test_another_model_of_the_same_run_key_is_another_version(
     client: MlflowClient, register: Callable[[str, str], Registered]
 ) -> None:
     first = register("registry_same_key", "key-1")
-    promote(client, first.version)
+    promote(client, first.version, instead_of="")
     model = load_model(first.folder)
     with torch.no_grad():
         next(model.networks[0].parameters()).add_(1.0)
@@ -160,16 +129,59 @@ def test_another_run_key_gives_another_version_and_the_champion_stays_until_prom
     client: MlflowClient, register: Callable[[str, str], Registered]
 ) -> None:
     first = register("registry_e", "key-1")
-    promote(client, first.version)
+    promote(client, first.version, instead_of="")
 
     second = register("registry_e", "key-2")
 
     aliases = client.get_registered_model("registry_e").aliases
     assert {name: str(v) for name, v in aliases.items()} == {CHAMPION: "1", CHALLENGER: "2"}
-    promote(client, second.version)
-    promote(client, second.version)
+    assert promote(client, second.version, instead_of="1")
+    assert promote(client, second.version, instead_of="1")
     aliases = client.get_registered_model("registry_e").aliases
     assert {name: str(v) for name, v in aliases.items()} == {CHAMPION: "2"}
+
+
+@pytest.mark.parametrize("compared_with", ["", "1"])
+def test_a_model_replaces_only_the_version_it_was_compared_with(
+    client: MlflowClient, register: Callable[[str, str], Registered], compared_with: str
+) -> None:
+    name = f"registry_cas_{compared_with or 'none'}"
+    first, second, third = (register(name, f"key-{n}") for n in (1, 2, 3))
+    if compared_with:
+        promote(client, first.version, instead_of="")
+    client.set_registered_model_alias(name, CHAMPION, second.version.version)
+
+    is_champion = promote(client, third.version, instead_of=compared_with)
+
+    aliases = client.get_registered_model(name).aliases
+    assert not is_champion
+    assert {alias: str(v) for alias, v in aliases.items()} == {CHAMPION: "2", CHALLENGER: "3"}
+    assert PROMOTED_AT not in client.get_model_version(name, "3").tags
+
+
+def test_a_version_that_was_promoted_keeps_its_record_when_its_run_is_done_again(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    made = register("registry_record", "key-1")
+    promote(client, made.version, instead_of="")
+    tags = client.get_model_version("registry_record", "1").tags
+
+    register_version(made.run, "registry_record", made.uri, made.folder, {"decision": "kept"})
+
+    assert client.get_model_version("registry_record", "1").tags == tags
+    assert tags["decision"] == "promoted"
+
+
+def test_a_damaged_version_is_no_twin(
+    client: MlflowClient, register: Callable[[str, str], Registered]
+) -> None:
+    made = register("registry_damaged_twin", "key-1")
+    weights = _package_files("registry_damaged_twin", "1") / MODEL_FOLDER / "model.safetensors"
+    weights.write_bytes(b"\0" + weights.read_bytes()[1:])
+
+    twin = find_twin(client, "registry_damaged_twin", "key-1", package_digest(made.folder))
+
+    assert twin is None
 
 
 def test_a_name_without_model_or_without_champion_has_none(
@@ -197,10 +209,10 @@ def test_a_run_done_again_starts_from_the_champion_before_it(
         return found and (found.version, found.problem)
 
     assert start_of("key-1") is None
-    promote(client, first.version)
+    promote(client, first.version, instead_of="")
     assert start_of("key-1") == ("1", "it is of this very run, which started fresh")
     assert start_of("key-2") == ("1", "")
-    promote(client, second.version)
+    promote(client, second.version, instead_of="1")
     assert [start_of(f"key-{n}") for n in (1, 2, 3)] == [("2", ""), ("1", ""), ("2", "")]
     client.delete_model_version("registry_i", "1")
     assert start_of("key-2") == ("1", "this very run started from it, and it is gone")
@@ -225,7 +237,7 @@ def test_a_champion_whose_files_changed_after_it_was_registered_is_not_loaded(
 ) -> None:
     name = f"registry_g_{damage.replace(' ', '_')}"
     made = register(name, "key-1")
-    promote(client, made.version)
+    promote(client, made.version, instead_of="")
     folder = _package_files(name, "1") / "artifacts" / "model"
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -262,7 +274,7 @@ def test_what_is_fetched_from_a_server_is_removed_again(
 ) -> None:
     name = f"registry_h_{is_damaged:d}"
     made = register(name, "key-1")
-    promote(client, made.version)
+    promote(client, made.version, instead_of="")
     if is_damaged:
         (_package_files(name, "1") / "artifacts" / "model" / "encoder.json").write_text("")
     fetch, fetched = LocalArtifactRepository.download_artifacts, tmp_path / "fetched"

@@ -1,0 +1,127 @@
+"""What besides the evidence decides about a promotion: who asks, for which rows, and what is known.
+
+`gate` looks at scores alone. Here its decision is held against the run's standing: an experiment
+registers nothing, rows of an older date do not replace a model of newer ones, and a champion that
+is missing although there was one is not silently replaced. A person overrules these three, and a
+champion that cannot be compared, by asking for the promotion; never the evidence.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
+
+OVERRIDE = "`--promote` (in the form: promote) overrides this"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a run before it has any result.
+
+    `experiment` says why it is one, or is empty; `promote` is a person's wish, and `overruled` why
+    the run would be an experiment without it; `run_date` is the night's date (ISO); `config_path`
+    and `source` name its config and its table; `notes` are what a person should know of these.
+    """
+
+    experiment: str = ""
+    promote: bool = False
+    overruled: str = ""
+    run_date: str = ""
+    config_path: str = ""
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """What registry and journal know of the champion when a decision is made.
+
+    `champion_run_date` is the date of the rows that taught it (ISO; empty if not recorded).
+    `no_champion` says why its absence is not a beginning; `taken_back` that a person has taken
+    the champion's place from the model of this very run. Both are empty otherwise.
+    """
+
+    champion_run_date: str = ""
+    no_champion: str = ""
+    taken_back: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision, the champion's scores that it looked at, and the version that had the alias.
+
+    `instead_of` is empty if no version had it. `pending` says why the same rows are judged again
+    in the next run, or is empty.
+    """
+
+    decision: Decision
+    champion: ChampionScores | None
+    instead_of: str = ""
+    pending: str = ""
+
+
+def apply_standing(
+    decision: Decision, standing: Standing, history: History, champion: ChampionScores | None
+) -> Decision:
+    """Return the decision that stands.
+
+    Args:
+        decision: what the evidence says.
+        standing: of the run.
+        history: of the champion's place.
+        champion: what the evidence was compared with.
+    """
+    if decision.outcome == "rejected":
+        return decision
+    if standing.experiment:
+        seen = f"{standing.experiment}; nothing is registered. {OVERRIDE}"
+        reason = f"an experiment ({standing.experiment}) is not registered: {decision.reason}"
+        kept = _kept(decision, "experiment", seen)
+        return replace(kept, reason=f"{reason}. {OVERRIDE}")
+    is_incomparable = champion is not None and champion.scores is None
+    if decision.outcome == "kept":
+        if standing.promote and is_incomparable:
+            seen = "a person asked for the promotion"
+            checks = (*decision.checks, Check("by request", True, seen))
+            return replace(
+                decision,
+                outcome="promoted",
+                reason=f"by request, though {decision.reason}",
+                checks=checks,
+            )
+        return decision
+    if standing.promote:
+        return decision
+    for name, objection in _objections(standing, history, champion):
+        decision = _kept(decision, name, f"{objection}. {OVERRIDE}")
+    return decision
+
+
+def superseded(verdict: Verdict) -> Verdict:
+    """Return a verdict that could not be carried out, for the champion has changed."""
+    before = f"version {verdict.instead_of}" if verdict.instead_of else "no version"
+    seen = f"{before} was champion when it was judged, and another is now"
+    checks = (*verdict.decision.checks, Check("alias", False, seen))
+    decision = Decision("kept", f"{seen}; {verdict.decision.reason}", checks)
+    return replace(verdict, decision=decision, pending="the champion was changed meanwhile")
+
+
+def _objections(
+    standing: Standing, history: History, champion: ChampionScores | None
+) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    if champion is None and history.no_champion:
+        found.append(("champion", f"{history.no_champion}, so nothing is promoted by itself"))
+    if champion is not None and standing.run_date and history.champion_run_date:
+        ours, theirs = standing.run_date, history.champion_run_date
+        if ours < theirs:
+            text = f"rows of {ours} are older than those of champion v{champion.version}, {theirs}"
+            found.append(("date", text))
+    if champion is not None and history.taken_back:
+        found.append(("taken back", history.taken_back))
+    return found
+
+
+def _kept(decision: Decision, name: str, seen: str) -> Decision:
+    checks = (*decision.checks, Check(name, False, seen))
+    reason = seen if decision.outcome == "promoted" else f"{decision.reason}; {seen}"
+    return replace(decision, outcome="kept", reason=reason, checks=checks)

@@ -1,0 +1,163 @@
+"""Whether a run may change the champion, and whether there is anything to do. Imports no torch.
+
+The registry is asked, never the journal alone: the alias may have been moved, its version or its
+files deleted, or another registry be in use since the journal's last line.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+from mlflow import MlflowClient
+
+from pipeline_lib.config import PipelineConfig, own_config, source_text, why_experiment
+from pipeline_lib.errors import UsageError
+from pipeline_lib.evaluation.journal import (
+    JournalEntry,
+    last_promotion,
+    read_journal,
+)
+from pipeline_lib.evaluation.standing import OVERRIDE, History, Standing
+from pipeline_lib.tracking.store import place_of
+from pipeline_lib.tracking.versions import (
+    CONFIG_PATH,
+    DECISION,
+    EXPERIMENT,
+    PROMOTED_AT,
+    RUN_DATE,
+    SHA256,
+    SOURCE,
+    champion_version,
+    versions_of,
+    what_is_wrong_with,
+)
+
+
+def standing_of(
+    client: MlflowClient,
+    config: PipelineConfig,
+    plain: PipelineConfig | None,
+    *,
+    run_date: date,
+    promote: bool = False,
+    experiment: bool = False,
+) -> Standing:
+    """Return the standing of a run.
+
+    Args:
+        client: the registry.
+        config: the values of the run.
+        plain: its config file without the run's own values; None if that is no valid config.
+        run_date: the night's date.
+        promote: a person asks for the promotion: the run is no experiment.
+        experiment: a person asks for an experiment.
+
+    Raises:
+        UsageError: a person asks for both.
+    """
+    if promote and experiment:
+        raise UsageError("`promote` and `experiment` exclude each other: choose one")
+    champion = champion_version(client, config.name)
+    tags = champion.tags if champion else {}
+    source, notes = source_text(config.data.source), list[str]()
+    if champion and source != (theirs := tags.get(SOURCE, source)):
+        notes.append(
+            f"the source is another than that of champion v{champion.version}: "
+            f"{source}, before {theirs}"
+        )
+    own = own_config(config.name, config.root, of_champion=tags.get(CONFIG_PATH))
+    why = "as asked" if experiment else why_experiment(config, plain, own)
+    if why and not promote:
+        notes.append(f"an experiment, for {why}: nothing will be registered. {OVERRIDE}")
+    return Standing(
+        "" if promote else why,
+        promote=promote,
+        overruled=why if promote else "",
+        run_date=run_date.isoformat(),
+        config_path=config.path,
+        source=source,
+        notes=tuple(notes),
+    )
+
+
+def history_of(
+    client: MlflowClient, config: PipelineConfig, *, run_key: str, sha256: str
+) -> History:
+    """Return what is known of the champion's place.
+
+    Args:
+        client: the registry.
+        config: of the dataset.
+        run_key: of the run that is decided about.
+        sha256: digest of its model.
+    """
+    name = config.name
+    champion, entries = champion_version(client, name), read_journal(name)
+    last = last_promotion(entries)
+    if champion is not None:
+        is_theirs = last is not None and last.version != str(champion.version)
+        taken_back = ""
+        if is_theirs and last is not None and last.run_key == run_key:
+            taken_back = (
+                f"version {last.version}, made of the same rows, config and code, was promoted "
+                f"on {last.decided_at} and has been replaced by version {champion.version} since"
+            )
+        return History(champion.tags.get(RUN_DATE, ""), taken_back=taken_back)
+    if is_unfinished(client, name, run_key=run_key, sha256=sha256, entries=entries):
+        return History()
+    versions = versions_of(client, name)
+    made = [v for v in versions if EXPERIMENT not in v.tags or PROMOTED_AT in v.tags]
+    if made:
+        n = f"{len(made)} version" + ("" if len(made) == 1 else "s")
+        return History(no_champion=f"{name} has {n} in the registry and no champion")
+    if last is not None:
+        return History(
+            no_champion=f"version {last.version} was promoted on {last.decided_at}, and MLflow at "
+            f"{place_of(client)} does not have it"
+        )
+    return History()
+
+
+def is_unfinished(
+    client: MlflowClient,
+    name: str,
+    *,
+    run_key: str,
+    sha256: str,
+    entries: Sequence[JournalEntry] | None = None,
+) -> bool:
+    """Tell whether this very model was about to be promoted when its run was interrupted."""
+    if any(
+        entry.run_key == run_key and entry.decision == "promoted"
+        for entry in (read_journal(name) if entries is None else entries)
+    ):
+        return False
+    return any(
+        version.tags.get(SHA256) == sha256
+        and version.tags.get(DECISION) == "promoted"
+        and (PROMOTED_AT not in version.tags or "champion" in version.aliases)
+        for version in versions_of(client, name, run_key=run_key)
+    )
+
+
+def why_again(client: MlflowClient, name: str, past: JournalEntry, expected: str) -> str:
+    """Return why rows that were decided about are decided about again; empty if nothing is new.
+
+    Args:
+        client: the registry.
+        name: of the dataset.
+        past: the decision about these rows and this config.
+        expected: the version that was champion after it; empty if none was.
+    """
+    if past.pending:
+        return past.pending
+    champion = champion_version(client, name)
+    if champion is None:
+        where = f"MLflow at {place_of(client)}"
+        return f"version {expected} is no champion in {where} any more" if expected else ""
+    found = str(champion.version)
+    if found != expected:
+        before = f"version {expected}" if expected else "none"
+        return f"the champion is version {found} now, and was {before} then"
+    if problem := what_is_wrong_with(champion):
+        return f"champion v{found} cannot be used: {problem}"
+    return ""

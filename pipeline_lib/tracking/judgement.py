@@ -1,0 +1,161 @@
+"""The verdict on a new model, and how it is carried out in the registry.
+
+Evidence and standing decide together. A promotion is written only over the version that the model
+was compared with: if somebody moved the alias meanwhile, the model is judged again.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.prepared import SplitRows
+from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, score_champion
+from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision, decide_promotion
+from pipeline_lib.evaluation.journal import JournalEntry, append_entry, entry_of
+from pipeline_lib.evaluation.results import EvaluationResult
+from pipeline_lib.evaluation.standing import Standing, Verdict, apply_standing, superseded
+from pipeline_lib.tracking.champions import history_of, is_unfinished
+from pipeline_lib.tracking.reference import Settled
+from pipeline_lib.tracking.registry import (
+    Champion,
+    find_twin,
+    promote,
+    read_champion,
+    register_version,
+)
+from pipeline_lib.tracking.runs import TrackedRun
+from pipeline_lib.tracking.versions import (
+    CONFIG_PATH,
+    DECISION,
+    EXPERIMENT,
+    REASON,
+    RUN_DATE,
+    SOURCE,
+    package_digest,
+)
+
+_MAX_JUDGEMENTS = 3
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model with what was measured of it."""
+
+    config: PipelineConfig
+    rows: SplitRows
+    folder: Path
+    result: EvaluationResult
+    standing: Standing
+
+
+def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
+    """Compare a model with the champion on the same raw test rows, and decide."""
+    client, name = run.client, candidate.config.name
+    sha256 = package_digest(candidate.folder)
+    champion = read_champion(client, name)
+    if champion is not None and (finished := _finished(run, candidate, champion, sha256)):
+        return finished
+    scores = None if champion is None else _scores(candidate, champion)
+    result, config = candidate.result, candidate.config
+    evidence = decide_promotion(
+        config.primary, result, champion=scores, floor=config.promotion.floor
+    )
+    history = history_of(client, config, run_key=run.run_key, sha256=sha256)
+    decision = apply_standing(evidence, candidate.standing, history, scores)
+    pending = ""
+    if scores is not None and scores.scores is None and decision.outcome == "kept":
+        pending = f"champion v{scores.version} could not be compared"
+    return Verdict(decision, scores, champion.version if champion else "", pending)
+
+
+def _finished(
+    run: TrackedRun, candidate: Candidate, champion: Champion, sha256: str
+) -> Verdict | None:
+    """Return the verdict where the champion is this very model, interrupted or damaged."""
+    name = candidate.config.name
+    if champion.sha256 != sha256 or candidate.standing.experiment:
+        return None
+    if champion.model is None:
+        seen = f"champion v{champion.version} is this very model, and {champion.problem}"
+        return _promoted("repaired", seen, champion.version)
+    twin = find_twin(run.client, name, run.run_key, sha256)
+    if twin is None or str(twin.version) != champion.version:
+        return None
+    if not is_unfinished(run.client, name, run_key=run.run_key, sha256=sha256):
+        return None
+    seen = twin.tags.get(REASON, "it was promoted before the run was interrupted")
+    return _promoted("interrupted", seen, champion.version)
+
+
+def _promoted(check: str, seen: str, instead_of: str) -> Verdict:
+    return Verdict(Decision("promoted", seen, (Check(check, True, seen),)), None, instead_of)
+
+
+def _scores(candidate: Candidate, champion: Champion) -> ChampionScores:
+    if champion.model is None:
+        return ChampionScores(champion.version, None, champion.problem)
+    test_rows = candidate.rows.batches("test", TEST_BATCH_ROWS)
+    scores = score_champion(candidate.config, champion.model, champion.version, test_rows)
+    return replace(scores, saw_other_split=champion.split_rule != candidate.rows.rule)
+
+
+def settle(
+    run: TrackedRun, candidate: Candidate, verdict: Verdict, model_uri: str, tags: dict[str, str]
+) -> Settled:
+    """Register a model that is packaged, and move the alias if the verdict says so.
+
+    Args:
+        run: the run it belongs to.
+        candidate: the model.
+        verdict: what `judge` returned.
+        model_uri: its package.
+        tags: what its version is tagged with besides the verdict and the standing.
+    """
+    name = candidate.config.name
+    for attempt in range(1, _MAX_JUDGEMENTS + 1):
+        all_tags = {**tags, **version_tags(candidate, verdict)}
+        version = register_version(run, name, model_uri, candidate.folder, all_tags)
+        if verdict.decision.outcome != "promoted":
+            return Settled(verdict, version)
+        if promote(run.client, version, instead_of=verdict.instead_of):
+            return Settled(verdict, version)
+        append_entry(name, _superseded_entry(run, candidate, verdict, version.version))
+        _log.warning("the champion of %s was changed meanwhile: judging again", name)
+        if attempt < _MAX_JUDGEMENTS:
+            verdict = judge(run, candidate)
+    verdict = superseded(verdict)
+    version = register_version(
+        run, name, model_uri, candidate.folder, {**tags, **version_tags(candidate, verdict)}
+    )
+    return Settled(verdict, version)
+
+
+def version_tags(candidate: Candidate, verdict: Verdict) -> dict[str, str]:
+    """Return the tags of a version that say what was decided, and under which standing."""
+    standing = candidate.standing
+    tags = {
+        DECISION: verdict.decision.outcome,
+        REASON: verdict.decision.reason,
+        RUN_DATE: standing.run_date,
+        CONFIG_PATH: standing.config_path,
+        SOURCE: standing.source,
+        EXPERIMENT: "true" if standing.overruled else "",
+    }
+    return {key: text for key, text in tags.items() if text}
+
+
+def _superseded_entry(
+    run: TrackedRun, candidate: Candidate, verdict: Verdict, version: str
+) -> JournalEntry:
+    entry = entry_of(
+        candidate.config,
+        superseded(verdict),
+        candidate.standing,
+        version=version,
+        run_key=run.run_key,
+        run_id=run.run_id,
+        data_digest=candidate.rows.snapshot.digest,
+    )
+    return replace(entry, decision="superseded", champion=None)

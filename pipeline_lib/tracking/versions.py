@@ -1,0 +1,139 @@
+"""What the registry says of a dataset's versions: aliases, tags, files. Imports no torch.
+
+A version's tags are its record: which run key, rows, config and date made it, what was decided,
+and when the alias `champion` reached it.
+"""
+
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
+
+from pipeline_lib.errors import first_line
+from pipeline_lib.storage import MANIFEST, believed, digest_file
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+# Tags of a version.
+RUN_KEY, SHA256, DECISION, REASON = "run_key", "package.sha256", "decision", "decision.reason"
+PROMOTED_AT = "promoted_at"  # set after the alias has moved: the promotion is whole
+RUN_DATE, CONFIG_PATH, SOURCE = "run_date", "config.path", "data.source"
+EXPERIMENT = "experiment"
+# Where the saved model lies in a package.
+MODEL_FOLDER = "artifacts/model"
+
+
+def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
+    """Return the version with the alias `champion`, or None."""
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+def version_or_none(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
+    """Return a version, or None if there is none of that number."""
+    try:
+        return client.get_model_version(name, version)
+    except MlflowException as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+def versions_of(client: MlflowClient, name: str, *, run_key: str = "") -> list[ModelVersion]:
+    """Return a dataset's versions, newest first; those of one run key alone if it is given."""
+    of_run = f" and tags.run_key = '{run_key}'" if run_key else ""
+    found: list[ModelVersion] = []
+    page = client.search_model_versions(f"name = '{name}'{of_run}")
+    while True:
+        found += page
+        if not page.token:
+            return sorted(found, key=lambda version: -int(version.version))
+        page = client.search_model_versions(f"name = '{name}'{of_run}", page_token=page.token)
+
+
+@contextmanager
+def downloaded(uri: str) -> Generator[Path]:
+    """Give the folder of a package, for as long as the context lasts.
+
+    Left alone, MLflow puts what a server sends into a temporary folder that stays.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(download_artifacts(uri, dst_path=scratch))
+
+
+def package_digest(model_folder: Path) -> str:
+    """Return the sha256 of a saved model's manifest, which names every file's sha256."""
+    return digest_file(model_folder / MANIFEST)
+
+
+def uri_of(version: ModelVersion) -> str:
+    """Return the address of a version's package."""
+    return f"models:/{version.name}/{version.version}"
+
+
+def what_is_wrong_with(version: ModelVersion) -> str:
+    """Return why a version's files cannot be believed, or an empty string if they are whole."""
+    place = uri = uri_of(version)
+    try:
+        with downloaded(uri) as package:
+            place = str(package).rstrip("/")
+            folder = package / MODEL_FOLDER
+            if package_digest(folder) != version.tags.get(SHA256):
+                return CHANGED
+            return "" if believed(folder) is not None else CHANGED
+    except (MlflowException, OSError) as error:
+        return unusable(error, place, uri)
+
+
+CHANGED = "its files were changed after they were registered, or were made elsewhere"
+
+
+def unusable(error: BaseException, place: str, uri: str) -> str:
+    """Say that files cannot be used; the temporary `place` is gone when this is read."""
+    return f"its files cannot be used: {first_line(error).replace(place, uri)}"
+
+
+@dataclass(frozen=True)
+class InUse:
+    """The champion when a run began, as far as its tags tell; empty where they do not."""
+
+    version: str
+    config_path: str
+    run_date: str
+    source: str
+    data_digest: str
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> "InUse":
+        """Return what a version's tags say."""
+        tags = version.tags
+        return cls(
+            str(version.version),
+            config_path=tags.get(CONFIG_PATH, ""),
+            run_date=tags.get(RUN_DATE, ""),
+            source=tags.get(SOURCE, ""),
+            data_digest=tags.get("data.digest", ""),
+        )
+
+
+def is_absent(error: MlflowException) -> bool:
+    """Tell a registry without the model or the alias from one that cannot be asked."""
+    if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        return True
+    # What the store says of a known model without the alias (3.17).
+    known_model = error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
+    return known_model and "not found" in str(error)

@@ -1,0 +1,30 @@
+"""Tell whether a run may change the dataset's champion, or is an experiment."""
+
+from datetime import date
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.evaluation.standing import Standing
+
+
+@task(cache_policy=NO_CACHE)
+def identify(
+    config: PipelineConfig,
+    plain: PipelineConfig | None,
+    run_date: date,
+    promote: bool = False,
+    experiment: bool = False,
+) -> Standing:
+    """Return the run's standing; `plain` is its config without the run's own values."""
+    from pipeline_lib.tracking.champions import standing_of
+    from pipeline_lib.tracking.store import connect
+
+    standing = standing_of(
+        connect(), config, plain, run_date=run_date, promote=promote, experiment=experiment
+    )
+    for note in standing.notes:
+        get_run_logger().warning("identify  %s", note)
+    return standing

@@ -1,0 +1,71 @@
+"""Write the page of a night that was stopped or failed, in Prefect, in MLflow and on disk."""
+
+from collections.abc import Mapping
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.checked import run_key
+from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.errors import DataError, EvergreenError, ServerError, first_line
+from pipeline_lib.evaluation.journal import JournalEntry, append_entry, now
+from pipeline_lib.evaluation.report import FailureRecord
+from pipeline_lib.storage import run_folder, writable_folder
+from pipeline_lib.tracking.reference import RunReference
+
+
+def report_failure(
+    config: PipelineConfig,
+    error: Exception,
+    *,
+    snapshot: Snapshot | None,
+    run: RunReference | None,
+    run_name: str,
+    tags: Mapping[str, str],
+    links: Mapping[str, str],
+) -> None:
+    """Leave page, journal line and MLflow run; what cannot be written is said, and ends nothing.
+
+    Args:
+        config: of the dataset.
+        error: what ended the night.
+        snapshot: the night's rows, if it got so far.
+        run: the night's MLflow run, if it got so far; without it one is made.
+        run_name: of a run that is made.
+        tags: of a run that is made.
+        links: of the page.
+    """
+    outcome = "stopped" if isinstance(error, DataError) else "failed"
+    record = FailureRecord(config.name, outcome, error, snapshot, links)
+    page, key = record.to_markdown(), run_key(config, snapshot) if snapshot else ""
+    try:
+        folder = writable_folder(run_folder(key or f"{config.name}-without-rows"))
+        (folder / "report.md").write_text(page, encoding="utf-8")
+        run_id = "" if run is None else run.run_id
+        if not isinstance(error, ServerError):
+            from pipeline_lib.tracking.failures import track_failure
+
+            run_id = track_failure(
+                config, snapshot, run, record, run_key=key, run_name=run_name, tags=tags
+            )
+        append_entry(
+            config.name,
+            JournalEntry(
+                decided_at=now(),
+                decision=outcome,
+                reason=first_line(error),
+                version="",
+                run_key=key,
+                run_id=run_id,
+                data_digest=snapshot.digest if snapshot else "",
+                config_digest=config.digest(),
+            ),
+        )
+    except (EvergreenError, OSError) as problem:
+        get_run_logger().warning(
+            "report    the page of this run is incomplete: %s", first_line(problem)
+        )
+    if isinstance(error, EvergreenError) and not isinstance(error, ServerError):
+        artifact = f"decision-{config.name.replace('_', '-')}"
+        create_markdown_artifact(page, key=artifact, description=f"{config.name}: {outcome}")
