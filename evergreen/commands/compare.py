@@ -43,6 +43,7 @@ def compare(
 
 def _cells(row: "RunRow", metrics: list[str], params: list[str]) -> tuple[str, ...]:
     decision = row.decision or row.status.lower()
+    decision = f"{decision} (experiment)" if row.experiment else decision
     version = f"{row.version} champion" if row.is_champion else row.version
     numbers = [f"{row.metrics[key]:.4f}" if key in row.metrics else "–" for key in metrics]
     return (row.run_name, decision, version, *numbers, *(row.params[key] for key in params))

@@ -21,7 +21,7 @@ _PARAMS = (
 
 @dataclass(frozen=True)
 class RunRow:
-    """One finished run of a dataset, as a comparison shows it."""
+    """One run of a dataset, as a comparison shows it; an experiment has no version."""
 
     run_name: str
     run_id: str
@@ -30,6 +30,7 @@ class RunRow:
     version: str
     is_champion: bool
     decision: str
+    experiment: bool
     metrics: dict[str, float]
     params: dict[str, str]
 
@@ -56,6 +57,7 @@ def compare_runs(name: str, *, limit: int = 20) -> tuple[RunRow, ...]:
                 version,
                 is_champion=champion is not None and version == str(champion.version),
                 decision=run.data.tags.get("decision", ""),
+                experiment=run.data.tags.get("experiment") == "true",
                 metrics=dict(run.data.metrics),
                 params=dict(run.data.params),
             )

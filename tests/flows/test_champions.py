@@ -96,7 +96,7 @@ def project(
     """Return a project after the first night, of 2026-11-28, of a dataset of the test's own."""
     from pipeline_lib.tracking.store import connect
 
-    name = f"gems_{abs(hash(request.node.name)) % 10**6}"
+    name = f"gems_{request.node.name[-50:]}"
     monkeypatch.setenv("EVERGREEN_HOME", str(root / ".evergreen"))
     project = Project(root, connect(), name)
     (root / f"{name}.yaml").write_text(_config(name))
