@@ -9,23 +9,25 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.encoding.prepared import EncodedData, encode_splits
+from pipeline_lib.evaluation.journal import last_end
 
 
 @task(cache_policy=NO_CACHE)
 def encode(config: PipelineConfig, rows: SplitRows, run_date: date) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, let the ledger grow."""
-    encoded = encode_splits(config, rows, today=run_date.isoformat())
+    last_ended = last_end(config.name, rows.snapshot.digest)
+    encoded = encode_splits(config, rows, today=run_date.isoformat(), last_ended=last_ended)
     logger = get_run_logger()
     if not encoded.is_new:
         logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))
-        return encoded
     new = sum(change.new.n for change in encoded.changes)
-    logger.info(
-        "encode    %d columns, %d new %s in the ledger",
-        len(config.columns),
-        new,
-        "category" if new == 1 else "categories",
-    )
+    if encoded.is_new or new:
+        logger.info(
+            "encode    %d columns, %d new %s in the ledger",
+            len(config.columns),
+            new,
+            "category" if new == 1 else "categories",
+        )
     for change in encoded.changes:
         if change.quiet.n or change.back.n or change.n_rare:
             logger.info("encode    %s: %s", change.column, change)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pipeline_lib.storage import append_json_line, dataset_folder, read_json_lines
 
+_DECISIONS = ("promoted", "kept", "rejected")
+
 
 @dataclass(frozen=True)
 class JournalEntry:
@@ -37,6 +39,19 @@ def last_decision(name: str, *, data_digest: str, config_digest: str) -> Journal
     """Return the config's last decision if it was about these very rows, else None."""
     mine = [entry for entry in read_journal(name) if entry.config_digest == config_digest]
     return mine[-1] if mine and mine[-1].data_digest == data_digest else None
+
+
+def last_end(name: str, data_digest: str) -> str:
+    """Return when a night of these rows last came to a decision (ISO 8601, UTC); "" if none did.
+
+    What had changed before then stands on a page already.
+    """
+    ends = (
+        entry.decided_at
+        for entry in read_journal(name)
+        if entry.data_digest == data_digest and entry.decision in _DECISIONS
+    )
+    return max(ends, default="")
 
 
 def _path(name: str) -> Path:
