@@ -11,6 +11,7 @@ from flows.parameters import ConfigPath, refuse_strange_paths
 from flows.tracked import due_date, only_run_of, run_name, tracked_run
 from pipeline_lib.config import Overrides, load_config
 from pipeline_lib.evaluation.journal import last_decision
+from pipeline_lib.storage import in_project, project_of
 from tasks.decide import decide
 from tasks.encode import encode
 from tasks.evaluate import evaluate
@@ -46,7 +47,7 @@ def retrain(
     """
     refuse_strange_paths(config, assignments)
     settings = load_config(config, overrides, assignments=assignments)
-    with only_run_of(settings.name):
+    with in_project(project_of(config)), only_run_of(settings.name):
         today = run_date or due_date()
         snapshot = ingest(settings, today)
         past = last_decision(
