@@ -5,17 +5,22 @@ the same that `prefect server start` finds there later.
 """
 
 import os
+from pathlib import Path
 
-from pipeline_lib.storage import evergreen_home, writable_folder
+from pipeline_lib.storage import current_project, evergreen_home, in_project, writable_folder
 
 
-def prepare_prefect() -> None:
+def prepare_prefect(project: Path | None = None) -> None:
     """Set Prefect's environment for this process; what the user has set stays.
+
+    Args:
+        project: whose home is used; the working directory's project without it.
 
     Raises:
         StorageError: the home cannot be written.
     """
-    home = writable_folder(evergreen_home())
+    with in_project(project or current_project()):
+        home = writable_folder(evergreen_home())
     defaults = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

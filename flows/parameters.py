@@ -22,7 +22,9 @@ class ConfigChoice:
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Add the choices to the field's schema."""
-        root = project_root(Path(__file__).parent)
+        root = project_root()
+        if not (root / "prefect.yaml").is_file():
+            root = project_root(Path(__file__).parent)
         files = sorted(path.relative_to(root).as_posix() for path in root.glob("configs/*.yaml"))
         return {**handler(core_schema), "enum": files}
 

@@ -10,6 +10,7 @@ from flows.outcome import Outcome, entry_of, record_of, skipped
 from flows.parameters import ConfigPath, refuse_strange_paths
 from flows.tracked import due_date, night_of, only_run_of, run_name
 from pipeline_lib.config import Overrides, load_config, load_plain
+from pipeline_lib.storage import in_project, project_of
 from tasks.decide import decide
 from tasks.encode import encode
 from tasks.evaluate import evaluate
@@ -54,7 +55,11 @@ def retrain(
     """
     refuse_strange_paths(config, assignments)
     settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
-    with only_run_of(settings.name), night_of(settings) as night:
+    with (
+        in_project(project_of(config)),
+        only_run_of(settings.name),
+        night_of(settings) as night,
+    ):
         today = run_date or due_date()
         standing = identify(settings, plain, today, promote, experiment)
         snapshot = ingest(settings, today)

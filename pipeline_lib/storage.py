@@ -11,6 +11,7 @@ import functools
 import glob
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -29,6 +31,15 @@ NAME_PATTERN = r"[a-z][a-z0-9_\-]{0,62}"
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 
+_logger = logging.getLogger(__name__)
+_MARKER = "prefect.yaml"
+# SQLAlchemy ends a database's path at '?'; MLflow 3.17 decodes plain paths, so that it reads the
+# files of `a%20b` from `a b`.
+_NO_ADDRESS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+# Of the flow that is running, in its thread and in those that Prefect starts for its tasks.
+_project: ContextVar[Path | None] = ContextVar("project", default=None)
+
+
 def project_root(start: Path | None = None) -> Path:
     """Return the nearest folder at or above `start` that holds a `prefect.yaml`.
 
@@ -36,15 +47,45 @@ def project_root(start: Path | None = None) -> Path:
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "prefect.yaml").is_file():
+        if (folder / _MARKER).is_file():
             return folder
     return here
 
 
+def project_of(config: str | Path) -> Path:
+    """Return the project that a config belongs to; symbolic links are followed.
+
+    It is the nearest folder at or above the config that holds a `prefect.yaml`. Where none does
+    it is the config's own folder, or the one around it if that is `configs`.
+    """
+    return _project_at(Path(config).resolve().parent)
+
+
+def current_project() -> Path:
+    """Return the project that `in_project` names, else that of the working directory."""
+    return _project.get() or _project_at(Path.cwd().resolve())
+
+
+@contextlib.contextmanager
+def in_project(root: Path) -> Generator[None]:
+    """Let all state be that of a project, for as long as the context lasts."""
+    token = _project.set(root.resolve())
+    try:
+        yield
+    finally:
+        _project.reset(token)
+
+
 def evergreen_home() -> Path:
-    """Return the folder of all state: `EVERGREEN_HOME`, else `.evergreen` at the project root."""
+    """Return the folder of all state: `EVERGREEN_HOME`, else `.evergreen` in the project."""
     chosen = os.environ.get("EVERGREEN_HOME")
-    return Path(chosen).expanduser().resolve() if chosen else project_root() / ".evergreen"
+    return (Path(chosen).expanduser() if chosen else current_project() / ".evergreen").resolve()
+
+
+def _project_at(folder: Path) -> Path:
+    root = project_root(folder)
+    is_marked = (root / _MARKER).is_file()
+    return root.parent if root.name == "configs" and not is_marked else root
 
 
 def dataset_folder(name: str) -> Path:
@@ -64,13 +105,23 @@ def run_folder(run_key: str) -> Path:
 
 
 def writable_folder(folder: Path) -> Path:
-    """Create a folder and prove that it can be written.
+    """Create a folder and prove that it can be written; a home that is made for it is reported.
 
     Raises:
         StorageError: it cannot be created or written; the message names what to change.
     """
+    home = evergreen_home()
+    is_inside = folder.is_relative_to(home)
+    if is_inside and (found := _NO_ADDRESS.search(str(home))):
+        raise StorageError(
+            f"{home}: {found[0]!r} means something else in an address, so databases and MLflow "
+            "would look in another folder. Rename it, or set EVERGREEN_HOME to another folder."
+        )
     try:
+        makes_home = is_inside and not home.exists()
         folder.mkdir(parents=True, exist_ok=True)
+        if makes_home:
+            _logger.warning("home made: %s%s", home, _another_home(home))
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -79,6 +130,14 @@ def writable_folder(folder: Path) -> Path:
             "Make it writable, or set EVERGREEN_HOME to a folder that is."
         ) from error
     return folder
+
+
+def _another_home(home: Path) -> str:
+    """Return what to do if the state was meant to be the working directory's."""
+    here = (_project_at(Path.cwd().resolve()) / ".evergreen").resolve()
+    if os.environ.get("EVERGREEN_HOME") or here == home or not (here / "datasets").is_dir():
+        return ""
+    return f" ({here} belongs to another project; EVERGREEN_HOME={here} would use it)"
 
 
 def digest_bytes(data: bytes) -> str:

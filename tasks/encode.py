@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.encoding.prepared import EncodedData, encode_splits
+from pipeline_lib.evaluation.journal import last_end
 from pipeline_lib.evaluation.standing import Standing
 
 
@@ -20,19 +21,24 @@ def encode(
 
     An experiment leaves the ledger as it is.
     """
-    grow = not standing.experiment
-    encoded = encode_splits(config, rows, today=run_date.isoformat(), grow=grow)
+    encoded = encode_splits(
+        config,
+        rows,
+        today=run_date.isoformat(),
+        grow=not standing.experiment,
+        last_ended=last_end(config.name, rows.snapshot.digest),
+    )
     logger = get_run_logger()
     if not encoded.is_new:
         logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))
-        return encoded
     new = sum(change.new.n for change in encoded.changes)
-    logger.info(
-        "encode    %d columns, %d new %s in the ledger",
-        len(config.columns),
-        new,
-        "category" if new == 1 else "categories",
-    )
+    if encoded.is_new or new:
+        logger.info(
+            "encode    %d columns, %d new %s in the ledger",
+            len(config.columns),
+            new,
+            "category" if new == 1 else "categories",
+        )
     for change in encoded.changes:
         if change.quiet.n or change.back.n or change.n_rare:
             logger.info("encode    %s: %s", change.column, change)

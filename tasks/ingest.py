@@ -10,6 +10,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.nights import read_last_night
 from pipeline_lib.data.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources import open_source
+from pipeline_lib.evaluation.journal import last_end
 from pipeline_lib.storage import code_digest, digest_json
 
 
@@ -21,6 +22,8 @@ def ingest(config: PipelineConfig, run_date: date) -> Snapshot:
     reading = digest_json([source.model_dump(mode="json"), code_digest()])
     last = read_last_night(config.name)
     snapshot = take_snapshot(config.name, stream, reading=reading, last=last)
+    if last is not None and not last_end(config.name, snapshot.digest):
+        snapshot = last.going_on(snapshot)
     logger.info(
         "ingest    %s rows from %s, snapshot %s",
         f"{snapshot.n_rows:,}",

@@ -19,14 +19,15 @@ from pipeline_lib.evaluation.standing import Standing
 
 @dataclass(frozen=True)
 class Validated:
-    """Rows that may be trained on, and what was seen of them."""
+    """Rows that may be trained on, and what was seen of them; `ledger` is news of its codes."""
 
     rows: CheckedRows
     watched: Watched
+    ledger: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Return what a person should know of the rows, a line each."""
-        notes = [*self.rows.snapshot.news, *self.rows.report.lines()]
+        notes = [*self.rows.snapshot.news, *self.ledger, *self.rows.report.lines()]
         if self.rows.quarantine is not None:
             n_rows = self.rows.report.n_quarantined
             notes.append(f"{n_rows:,} rows are in quarantine: {self.rows.quarantine}")
@@ -39,17 +40,19 @@ def validate(
 ) -> Validated:
     """Stop the night if rows break a rule, put aside what may be; tell drift and leaks."""
     from pipeline_lib.encoding.prepared import read_ledger
+    from pipeline_lib.tracking.ledger_recovery import recover_ledger
     from pipeline_lib.tracking.store import connect
     from pipeline_lib.tracking.versions import champion_version
 
-    logger = get_run_logger()
+    logger, client = get_run_logger(), connect()
+    recovered = recover_ledger(client, config)
     known = {name: words.categories for name, words in read_ledger(config.name).items()}
     watch = Watch(config, snapshot, known)
     rows = check_snapshot(config, snapshot, on_batch=watch.see)
-    champion = champion_version(connect(), config.name)
+    champion = champion_version(client, config.name)
     reference = champion.tags.get("data.digest") if champion else None
     watched = watch.finish(reference=reference, run_date=run_date)
-    validated = Validated(rows, watched)
+    validated = Validated(rows, watched, recovered)
     logger.info(
         "validate  %s rows keep the contract of %d columns", f"{rows.n_rows:,}", len(config.columns)
     )

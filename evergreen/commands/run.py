@@ -19,6 +19,7 @@ from evergreen.environment import prepare_prefect
 from evergreen.interruption import Terminated
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import EvergreenError, ServerError, ServerLostError
+from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
     from flows.outcome import Outcome
@@ -52,7 +53,7 @@ def run(
         json_: print the outcome as JSON, and nothing else.
     """
     load_config(config, assignments=set_)  # a typo is told before anything heavy starts
-    prepare_prefect()
+    prepare_prefect(project_of(config))
     if not json_:
         print(f"retraining {config}", flush=True)
     from evergreen.prefect_server import require_server, server_url, start_own_server

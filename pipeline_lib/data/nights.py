@@ -48,12 +48,20 @@ def read_nights(name: str) -> list[Night]:
 
 
 def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
-    """Make tonight the last night, and note how far it drifted."""
+    """Make tonight the last night, and note how far it drifted; once for the same rows."""
     last = LastNight(
-        snapshot.folder, snapshot.digest, snapshot.n_rows, snapshot.reading, snapshot.parts
+        snapshot.folder,
+        snapshot.digest,
+        snapshot.n_rows,
+        snapshot.reading,
+        snapshot.parts,
+        snapshot.arrivals,
+        snapshot.news,
     )
-    arrivals = night.arrivals.to_json() if night.arrivals else None
-    append_json_line(
-        dataset_folder(name) / _ALL, {"rows": night.rows.to_json(), "arrivals": arrivals}
-    )
+    before = read_last_night(name)
+    if before is None or before.digest != snapshot.digest:
+        arrivals = night.arrivals.to_json() if night.arrivals else None
+        append_json_line(
+            dataset_folder(name) / _ALL, {"rows": night.rows.to_json(), "arrivals": arrivals}
+        )
     write_json(dataset_folder(name) / _LAST, last.to_json())

@@ -106,13 +106,28 @@ def _together(groups: Sequence[int]) -> Iterator[tuple[list[int], int]]:
 
 @dataclass(frozen=True)
 class LastNight:
-    """What is remembered of the last night whose rows kept the contract."""
+    """What is remembered of the last night whose rows kept the contract.
+
+    `arrivals` and `news` are what was new about its rows.
+    """
 
     folder: Path
     digest: str
     n_rows: int
     reading: str
     parts: tuple[PartRows, ...] = ()
+    arrivals: tuple[tuple[int, int], ...] | None = None
+    news: tuple[str, ...] = ()
+
+    def going_on(self, snapshot: Snapshot) -> Snapshot:
+        """Return tonight's snapshot, if it is this night's, with what was new about it then.
+
+        A night that goes on after a kill has the rows of its first attempt: beside those nothing
+        would be new.
+        """
+        if (self.digest, self.reading) != (snapshot.digest, snapshot.reading):
+            return snapshot
+        return replace(snapshot, arrivals=self.arrivals, news=self.news)
 
     def to_json(self) -> dict[str, Json]:
         """Return what `from_json` reads."""
@@ -122,6 +137,8 @@ class LastNight:
             "n_rows": self.n_rows,
             "reading": self.reading,
             "parts": [asdict(part) for part in self.parts],
+            "arrivals": None if self.arrivals is None else [list(rows) for rows in self.arrivals],
+            "news": list(self.news),
         }
 
     @classmethod
@@ -130,7 +147,11 @@ class LastNight:
         parts = tuple(PartRows(**part) for part in cast("list[dict[str, Any]]", spec["parts"]))
         # A name that is no snapshot's leads nowhere: then there is nothing to copy from.
         folder = snapshots_folder(name) / (re.sub(r"[^0-9a-f]", "_", str(spec["folder"])) or "_")
-        return cls(folder, str(spec["digest"]), int(spec["n_rows"]), str(spec["reading"]), parts)
+        digest, reading, n_rows = str(spec["digest"]), str(spec["reading"]), int(spec["n_rows"])
+        ranges = cast("list[tuple[int, int]] | None", spec.get("arrivals"))
+        arrivals = None if ranges is None else tuple((int(a), int(b)) for a, b in ranges)
+        news = tuple(str(text) for text in cast("list[str]", spec.get("news", [])))
+        return cls(folder, digest, n_rows, reading, parts, arrivals, news)
 
 
 @dataclass

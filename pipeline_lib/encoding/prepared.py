@@ -9,10 +9,12 @@ import json
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline_lib.config import CategoryColumn, Column, PipelineConfig
@@ -21,7 +23,7 @@ from pipeline_lib.data.contract import target_column
 from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.data.snapshot import PartRows, Snapshot
 from pipeline_lib.data.splits import SplitName
-from pipeline_lib.encoding.encoder import Encoder
+from pipeline_lib.encoding.encoder import CountedWords, Encoder
 from pipeline_lib.encoding.ledger import LedgerChange, ledger_changes
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.encoding.segments import Segment, read_segment, write_segment
@@ -103,24 +105,40 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
         if not folder.exists():
             return {}
         raise StorageError(
-            f"{folder} is damaged: its files are not those of its manifest. Restore it; removing "
-            "it starts new codes, and models and encoded splits of earlier nights lose theirs"
+            f"{folder} is damaged: its files are not those of its manifest. Restore it, or remove "
+            "it: then codes are taken from the registered models, and start anew without any"
         )
     if manifest.get("dataset") != name:
         raise StorageError(
             f"{folder} is the ledger of {manifest.get('dataset')!r}, not of {name!r}: its codes "
-            f"mean other categories. Restore {name}'s own, or remove it to start new codes"
+            f"mean other categories. Restore {name}'s own, or remove it: then codes are taken from "
+            "the registered models, and start anew without any"
         )
     return Encoder.load(folder).vocabularies
 
 
+def write_ledger(name: str, vocabularies: Mapping[str, Vocabulary]) -> None:
+    """Write a dataset's vocabularies, those of columns that tonight's config lacks included."""
+    kept = Encoder({name: CategoryColumn() for name in vocabularies}, dict(vocabularies), {})
+    with publish(ledger_folder(name), {"dataset": name, "encoder": kept.fingerprint()}) as scratch:
+        kept.save(scratch)
+
+
 def encode_splits(
-    config: PipelineConfig, rows: SplitRows, *, today: str, grow: bool = True
+    config: PipelineConfig, rows: SplitRows, *, today: str, grow: bool = True, last_ended: str = ""
 ) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, and let the ledger grow.
 
-    The same rows under the same config are encoded once: later nights find them done. With
-    `grow=False` new categories get the codes that they would get, and the ledger stays as it is.
+    The same rows under the same config are encoded once: later nights find them done.
+
+    Args:
+        config: columns, target, name.
+        rows: the splits.
+        today: day that categories are noted with (ISO 8601).
+        grow: without it new categories get the codes that they would get, and the ledger stays
+            as it is.
+        last_ended: when a night of these rows last came to its end (ISO 8601, UTC); empty if none
+            did. What encoding had changed before then is not news any more.
 
     Raises:
         ContractError: a class has no training row.
@@ -133,7 +151,10 @@ def encode_splits(
     )
     folder = dataset_folder(config.name) / "encoded" / digest[:16]
     if (done := _already_encoded(folder, digest, ledger)) is not None:
-        return done
+        again = _encoded_again(ledger, done, today=today, last_ended=last_ended)
+        if grow and again.seen:  # another night came between
+            write_ledger(config.name, {**ledger, **again.seen})
+        return again.data
     columns = {**config.columns, config.data.target: target_column(config.data)}
     with _segments(config, rows.snapshot, columns) as segments:
         numbered = NumberedRows(segments, columns, rows.assignment())
@@ -155,13 +176,14 @@ def encode_splits(
             "digest": digest,
             "encoder": encoder.fingerprint(),
             "changes": told,
+            "encoded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with publish(folder, facts) as scratch:
             encoder.save(scratch)
             write_json(scratch / "target.json", target_to_json(target))
             numbered.write(scratch, encoder, target, codes)
     if grow:
-        _grow_ledger(config.name, ledger, encoder)
+        write_ledger(config.name, {**ledger, **encoder.vocabularies})
     return EncodedData(folder, digest, changes)
 
 
@@ -173,21 +195,91 @@ def _settings(config: PipelineConfig) -> Json:
     return [columns, config.data.target, config.data.task, list(config.data.classes or ())]
 
 
-def _already_encoded(
-    folder: Path, digest: str, ledger: Mapping[str, Vocabulary]
-) -> EncodedData | None:
+@dataclass(frozen=True)
+class _Done:
+    """What an earlier night has encoded, and what that changed in the ledger then."""
+
+    folder: Path
+    digest: str
+    encoder: Encoder
+    changes: tuple[LedgerChange, ...]
+    encoded_at: str
+
+
+def _already_encoded(folder: Path, digest: str, ledger: Mapping[str, Vocabulary]) -> _Done | None:
     """Return what an earlier night has encoded, if its codes still mean the same."""
     manifest = believed(folder)
     if manifest is None or manifest["digest"] != digest:
         return None
     encoder = Encoder.load(folder)
     for name, vocabulary in encoder.vocabularies.items():
-        known = ledger.get(name, Vocabulary(name)).categories
-        if not known.slice(0, len(vocabulary.categories)).equals(vocabulary.categories):
+        if not ledger.get(name, Vocabulary(name)).extends(vocabulary):
             return None
     changes = cast("list[dict[str, Any]]", manifest["changes"])
     told = tuple(LedgerChange.from_json(change) for change in changes)
-    return EncodedData(folder, digest, told, is_new=False)
+    return _Done(folder, digest, encoder, told, str(manifest.get("encoded_at", "")))
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Splits that are there already; `seen` are vocabularies that the ledger has with other counts.
+
+    It is empty where the ledger is as these splits have left it.
+    """
+
+    data: EncodedData
+    seen: dict[str, Vocabulary]
+
+
+def _encoded_again(
+    ledger: Mapping[str, Vocabulary], done: _Done, *, today: str, last_ended: str
+) -> _Again:
+    """Return splits that are there already, with their categories seen tonight.
+
+    A night that goes on after a kill tells what its first attempt has changed; one that is done
+    again tells what is different from the last night.
+    """
+    seen: dict[str, Vocabulary] = {}
+    for column, vocabulary in done.encoder.vocabularies.items():
+        counts = np.concatenate([[vocabulary.n_missing], vocabulary.counts])
+        seen[column] = ledger[column].grow(
+            vocabulary.categories, counts, today=today, min_count=vocabulary.min_count
+        )
+    changes = done.changes
+    if last_ended and done.encoded_at <= last_ended:
+        changes = _changes_since(ledger, seen, done.changes)
+    same = all(_has_counts_of(ledger[column], words) for column, words in seen.items())
+    data = EncodedData(done.folder, done.digest, changes, is_new=False)
+    return _Again(data, {} if same else seen)
+
+
+def _has_counts_of(one: Vocabulary, other: Vocabulary) -> bool:
+    return one.n_missing == other.n_missing and np.array_equal(one.counts, other.counts)
+
+
+def _changes_since(
+    ledger: Mapping[str, Vocabulary],
+    seen: Mapping[str, Vocabulary],
+    earlier: tuple[LedgerChange, ...],
+) -> tuple[LedgerChange, ...]:
+    """Return what differs from the ledger; rare words are a fact of the rows, counted before."""
+    now = Encoder({column: CategoryColumn() for column in seen}, dict(seen), {})
+    train = {
+        column: CountedWords(words.categories, np.concatenate([[words.n_missing], words.counts]))
+        for column, words in seen.items()
+    }
+    codes = {column: words.codes for column, words in seen.items()}
+    found = {change.column: change for change in ledger_changes(ledger, now, train, codes)}
+    rare = {change.column: change for change in earlier}
+    changes = (
+        replace(
+            found.get(column, LedgerChange(column)),
+            n_rare=rare.get(column, LedgerChange(column)).n_rare,
+            n_rare_rows=rare.get(column, LedgerChange(column)).n_rare_rows,
+        )
+        for column in seen
+    )
+    return tuple(change for change in changes if change)
 
 
 def _target(config: PipelineConfig, counted: Counted) -> Target:
@@ -245,11 +337,3 @@ def _typed_batches(
     words = [name for name, column in columns.items() if isinstance(column, CategoryColumn)]
     for batch in snapshot.batches(rows=rows, dictionaries=words):
         yield read_columns(batch, columns)
-
-
-def _grow_ledger(name: str, ledger: Mapping[str, Vocabulary], encoder: Encoder) -> None:
-    """Write tonight's vocabularies, and those of columns that tonight's config does not have."""
-    vocabularies = {**ledger, **encoder.vocabularies}
-    kept = Encoder({name: CategoryColumn() for name in vocabularies}, vocabularies, {})
-    with publish(ledger_folder(name), {"dataset": name, "encoder": kept.fingerprint()}) as scratch:
-        kept.save(scratch)

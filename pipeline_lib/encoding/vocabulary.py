@@ -156,6 +156,14 @@ class Vocabulary:
             min_count=min_count,
         )
 
+    def extends(self, earlier: "Vocabulary") -> bool:
+        """Tell whether every code of another vocabulary means the same in this one.
+
+        >>> Vocabulary.of("safety", ["high", "low"]).extends(Vocabulary.of("safety", ["high"]))
+        True
+        """
+        return self.categories.slice(0, len(earlier.categories)).equals(earlier.categories)
+
     def codes_of(self, words: pa.Array) -> npt.NDArray[np.int32]:
         """Return the code of each of many different words, shape ``(n,)``; unseen ones get 0."""
         known = pc.index_in(words, value_set=self.categories).fill_null(-1).to_numpy()

@@ -148,5 +148,18 @@ def last_promotion(entries: Sequence[JournalEntry]) -> JournalEntry | None:
     return next((entry for entry in reversed(entries) if entry.decision == "promoted"), None)
 
 
+def last_end(name: str, data_digest: str) -> str:
+    """Return when a night of these rows last came to a decision (ISO 8601, UTC); "" if none did.
+
+    What had changed before then stands on a page already.
+    """
+    ends = (
+        entry.decided_at
+        for entry in read_journal(name)
+        if entry.data_digest == data_digest and entry.decision in DECISIONS and not entry.experiment
+    )
+    return max(ends, default="")
+
+
 def _path(name: str) -> Path:
     return dataset_folder(name) / "decisions.jsonl"

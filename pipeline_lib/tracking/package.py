@@ -60,7 +60,7 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
             flavor=pyfunc,
             run_id=run.run_id,
             python_model=str(_HERE / "model_code.py"),
-            artifacts={"model": str(model_folder)},
+            artifacts={"model": model_folder.as_uri()},  # a path with % or # is no address
             code_paths=[str(_HERE.parent)],
             signature=signature_of(model),
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS],

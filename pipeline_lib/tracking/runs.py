@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
-from pipeline_lib.storage import Json, dataset_folder, project_root
+from pipeline_lib.storage import Json, current_project, dataset_folder
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.store import connect, experiment_id, ui_url, what_failed
 
@@ -203,7 +203,15 @@ def _dataset(config: PipelineConfig, snapshot: Snapshot) -> DatasetInput:
 
 def _git_commit() -> str:
     """Return the commit of the project, `-dirty` with local changes, or nothing outside git."""
-    command = ["git", "-C", str(project_root()), "describe", "--always", "--abbrev=40", "--dirty"]
+    command = [
+        "git",
+        "-C",
+        str(current_project()),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

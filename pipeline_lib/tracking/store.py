@@ -11,19 +11,22 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.tracking._tracking_service import utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
+from pipeline_lib.tracking.relocation import DATABASE, follow_home
 
 # What `mlflow server` takes when nothing else is said.
 DEFAULT_UI_URL = "http://127.0.0.1:5000"
 _PROBE_TIMEOUT_S = 10
+_ADDRESS = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, else the database under the home (never the current folder)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{evergreen_home() / 'mlflow.db'}"
+    return os.environ.get(_ADDRESS) or f"sqlite:///{evergreen_home() / DATABASE}"
 
 
 def ui_url() -> str:
@@ -34,6 +37,8 @@ def ui_url() -> str:
 
 def connect() -> MlflowClient:
     """Return a client of the store; the embedded one is created on first use.
+
+    What the embedded one knows of a home that has moved is brought to where the home is now.
 
     Raises:
         ServerError: the server named by MLFLOW_TRACKING_URI does not answer, or the database
@@ -53,13 +58,32 @@ def connect() -> MlflowClient:
         _probe(uri)
     else:
         writable_folder(evergreen_home())
-    mlflow.set_tracking_uri(uri)
+    # Behind a server, too: it may be one of this very database.
+    has_moved = follow_home(evergreen_home())
+    _use(uri, is_another_place=has_moved)
     try:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
         raise ServerError(f"MLflow at {_without_user(uri)} refuses: {first_line(error)}") from error
     return client
+
+
+def _use(uri: str, *, is_another_place: bool) -> None:
+    """Set MLflow's address for this process.
+
+    MLflow writes it into the environment as well (3.17), where it would look like a person's own
+    setting: the next home of this process would meet the registry of the first. It also keeps
+    where the artifacts of a run lie, by the run's id, which a copied home has in common.
+    """
+    if is_another_place or mlflow.get_tracking_uri() != uri:
+        utils._artifact_repos_cache.clear()  # pyright: ignore[reportPrivateUsage]
+    before = os.environ.get(_ADDRESS)
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop(_ADDRESS, None)
+    else:
+        os.environ[_ADDRESS] = before
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

@@ -243,3 +243,33 @@ def test_run_tells_each_stage_and_two_links_and_codes_then_answers(tmp_path: Pat
         ["3", "low"],
         ["4", "med"],
     ]
+
+
+@pytest.mark.slow
+def test_a_run_from_another_place_keeps_its_state_in_the_project_and_prints_nothing_but_json(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "project" / "configs").mkdir(parents=True)
+    (tmp_path / "project" / "prefect.yaml").touch()
+    config = write_config(tmp_path / "project" / "configs")
+    command = [sys.executable, "-m", "evergreen", "run", str(config), "--json"]
+    (tmp_path / "here").mkdir()
+
+    done = subprocess.run(  # nothing in the environment, as cron and `env -i` have it
+        [*command, "--set", "training.epochs=3", "--set", "promotion.floor=0.1"],
+        cwd=tmp_path / "here",
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+    home = tmp_path / "project" / ".evergreen"
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["report"].startswith(f"{home}/runs/")
+    assert f"home made: {home}\n" in done.stderr
+    assert list((tmp_path / "here").iterdir()) == []
+    assert {"mlflow.db", "artifacts", "prefect", "runs", "datasets"} <= {
+        path.name for path in home.iterdir()
+    }

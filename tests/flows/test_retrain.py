@@ -113,6 +113,19 @@ def test_a_forced_run_of_the_same_key_registers_nothing_twice(story: Story) -> N
     assert keys.count(first.tags["run_key"]) == 1
 
 
+def test_the_page_of_a_night_that_is_done_again_lists_no_category_as_new(story: Story) -> None:
+    pages = {
+        night: Path(
+            story.client.download_artifacts(story.mlflow_runs(night)[0].info.run_id, "report.md")
+        ).read_text("utf-8")
+        for night in ("first", "forced")
+    }
+
+    assert "| safety | 3: 'high', 'low', 'med' |" in pages["first"]
+    assert "## The categories" not in pages["forced"]
+    assert "- categories: those of the last night" in pages["forced"]
+
+
 def test_the_same_rows_config_and_code_give_the_same_metrics(story: Story) -> None:
     first, forced = (story.mlflow_runs(night)[0].data.metrics for night in ("first", "forced"))
 

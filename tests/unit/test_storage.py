@@ -22,7 +22,9 @@ from pipeline_lib.storage import (
     digest_json,
     digest_tree,
     evergreen_home,
+    in_project,
     lock,
+    project_of,
     project_root,
     publish,
     read_json_lines,
@@ -297,3 +299,133 @@ def test_a_lock_is_waited_for_and_ends_with_the_process_that_held_it(tmp_path: P
         pass
 
     assert waits == ["waiting"]
+
+
+def _project(folder: Path, *, marked: bool = True) -> Path:
+    """Make a project with a config; return the config."""
+    (folder / "configs").mkdir(parents=True)
+    if marked:
+        (folder / "prefect.yaml").touch()
+    config = folder / "configs" / "shop.yaml"
+    config.touch()
+    return config
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the home be the project's."""
+    monkeypatch.delenv("EVERGREEN_HOME")
+
+
+def test_the_home_of_a_config_lies_in_its_project_wherever_one_stands(
+    no_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _project(tmp_path / "project")
+    _project(tmp_path / "another")
+
+    for place in (tmp_path, tmp_path / "another", Path("/")):
+        monkeypatch.chdir(place)
+        with in_project(project_of(config)):
+            assert evergreen_home() == tmp_path / "project" / ".evergreen"
+        assert evergreen_home() != tmp_path / "project" / ".evergreen"
+
+
+@pytest.mark.parametrize("place", [".", "configs", "configs/north/shop.yaml"])
+def test_a_config_belongs_to_the_nearest_project_above_it(tmp_path: Path, place: str) -> None:
+    config = _project(tmp_path / "outer")
+    _project(tmp_path / "outer" / "inner")
+
+    below = config.parent / place if place.endswith(".yaml") else config
+    nested = tmp_path / "outer" / "inner" / place / "shop.yaml"
+
+    assert project_of(below) == tmp_path / "outer"
+    assert project_of(nested) == tmp_path / "outer" / "inner"
+
+
+def test_without_a_prefect_yaml_the_project_is_the_configs_folder_or_the_one_around_configs(
+    no_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _project(tmp_path / "plain", marked=False)
+
+    assert project_of(config) == tmp_path / "plain"
+    assert project_of(tmp_path / "plain" / "shop.yaml") == tmp_path / "plain"
+    for place in (tmp_path / "plain", config.parent):  # where a NAME is asked for
+        monkeypatch.chdir(place)
+        assert evergreen_home() == tmp_path / "plain" / ".evergreen"
+
+
+def test_a_folder_named_configs_with_a_prefect_yaml_is_a_project(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "prefect.yaml").touch()
+
+    assert project_of(tmp_path / "configs" / "shop.yaml") == tmp_path / "configs"
+
+
+def test_a_linked_config_belongs_to_the_project_of_the_file_it_links_to(tmp_path: Path) -> None:
+    config = _project(tmp_path / "project")
+    (tmp_path / "linked.yaml").symlink_to(config)
+    (tmp_path / "link").symlink_to(tmp_path / "project")
+
+    assert project_of(tmp_path / "linked.yaml") == tmp_path / "project"
+    assert project_of(tmp_path / "link" / "configs" / "shop.yaml") == tmp_path / "project"
+
+
+def test_evergreen_home_is_stronger_than_the_project(tmp_path: Path) -> None:
+    config = _project(tmp_path / "project")
+
+    with in_project(project_of(config)):
+        assert evergreen_home() == Path(os.environ["EVERGREEN_HOME"])
+
+
+def test_a_home_that_is_made_is_reported_once_and_another_folder_is_not(
+    no_home: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = _project(tmp_path / "project")
+
+    with in_project(project_of(config)):
+        writable_folder(tmp_path / "elsewhere")
+        assert caplog.messages == []
+        writable_folder(dataset_folder("shop"))
+        writable_folder(dataset_folder("sales"))
+
+    assert caplog.messages == [f"home made: {tmp_path}/project/.evergreen"]
+
+
+def test_a_new_home_beside_one_of_the_working_directory_names_that_one(
+    no_home: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = _project(tmp_path / "project")
+    (tmp_path / "here" / ".evergreen" / "datasets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+
+    with in_project(project_of(config)):
+        writable_folder(evergreen_home())
+
+    (told,) = caplog.messages
+    assert told.startswith(f"home made: {tmp_path}/project/.evergreen")
+    assert f"EVERGREEN_HOME={tmp_path}/here/.evergreen" in told
+
+
+@pytest.mark.parametrize("name", ["what?", "a%20b", "100%ef"])
+def test_a_home_that_databases_would_look_for_elsewhere_is_refused_before_it_is_made(
+    no_home: None, tmp_path: Path, name: str
+) -> None:
+    config = _project(tmp_path / name)
+
+    with in_project(project_of(config)), pytest.raises(StorageError, match="EVERGREEN_HOME"):
+        writable_folder(dataset_folder("shop"))
+
+    assert not (tmp_path / name / ".evergreen").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "ümlaut", "50%", "a#b", "a&b=c+d;e"])
+def test_a_home_with_any_other_letter_is_taken(no_home: None, tmp_path: Path, name: str) -> None:
+    config = _project(tmp_path / name)
+
+    with in_project(project_of(config)):
+        folder = writable_folder(dataset_folder("shop"))
+
+    assert folder == tmp_path / name / ".evergreen" / "datasets" / "shop"

@@ -13,9 +13,10 @@ import pytest
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import check_snapshot
-from pipeline_lib.data.nights import Night, read_last_night, remember_night
+from pipeline_lib.data.drift_report import NightRecord
+from pipeline_lib.data.nights import Night, read_last_night, read_nights, remember_night
 from pipeline_lib.data.prepared import SplitRows, split_checked
-from pipeline_lib.data.snapshot import take_snapshot
+from pipeline_lib.data.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources import read_source
 from pipeline_lib.data.stream import RowStream
 from pipeline_lib.data.watch import Watch, Watched, read_profile
@@ -162,3 +163,44 @@ def test_a_damaged_profile_is_told_with_its_file_and_what_to_do(
 
     with pytest.raises(StorageError, match=r"profile\.json is damaged: .*\. Remove it"):
         read_profile("bike", "0123456789abcdef" * 4)
+
+
+def _remembered(table: pa.Table) -> Snapshot:
+    """Take the rows of a night, and remember it."""
+    stream = RowStream.of(table, source="toy.csv")
+    snapshot = take_snapshot("toy", stream, last=read_last_night("toy"))
+    record = NightRecord(date(2026, 1, 1), table.num_rows, "", {}, ())
+    remember_night("toy", snapshot, Night(record, record))
+    return snapshot
+
+
+def test_a_night_that_goes_on_after_a_kill_has_the_new_rows_of_its_first_attempt() -> None:
+    table = pa.table({"x": range(120)})
+    _remembered(table.slice(0, 100))
+    _remembered(table)
+    stream, last = RowStream.of(table, source="toy.csv"), read_last_night("toy")
+    assert last is not None
+
+    again = take_snapshot("toy", stream, last=last)
+
+    assert again.arrivals == ()
+    assert last.going_on(again).arrivals == ((100, 120),)
+
+
+def test_other_rows_do_not_go_on_with_the_last_night() -> None:
+    _remembered(pa.table({"x": range(100)}))
+    last = read_last_night("toy")
+    assert last is not None
+
+    other = take_snapshot("toy", RowStream.of(pa.table({"x": range(7)}), source="t"), last=last)
+
+    assert last.going_on(other) == other
+
+
+def test_a_night_that_is_done_again_counts_once_among_the_past_ones() -> None:
+    first, second = pa.table({"x": range(100)}), pa.table({"x": range(120)})
+
+    for table in (first, first, second, second, first):
+        _remembered(table)
+
+    assert [night.rows.n_rows for night in read_nights("toy")] == [100, 120, 100]

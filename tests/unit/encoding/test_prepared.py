@@ -206,3 +206,62 @@ def test_the_codebook_keeps_column_names_as_values(toy_table: MakeTable) -> None
     assert book["encoder"] == encoder.fingerprint()
     assert [entry["column"] for entry in book["columns"]] == ["color"]
     assert [code["code"] for code in book["columns"][0]["codes"]] == list(range(6))
+
+
+LATER = "2999-01-01T00:00:00+00:00"
+
+
+def test_a_night_that_is_done_again_lists_nothing_as_new(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config, rows = table_config(), _split(table_config(), toy_table(200))
+    first = encode_splits(config, rows, today="2026-01-01")
+
+    again = encode_splits(config, rows, today="2026-01-02", last_ended=LATER)
+
+    assert [change.new.n for change in first.changes] == [4]
+    assert (again.is_new, again.changes) == (False, ())
+
+
+def test_a_night_that_goes_on_after_a_kill_tells_what_its_first_attempt_has_changed(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config, rows = table_config(), _split(table_config(), toy_table(200))
+    killed = encode_splits(config, rows, today="2026-01-01", last_ended="2025-12-31T00:00:00+00:00")
+
+    resumed = encode_splits(
+        config, rows, today="2026-01-01", last_ended="2025-12-31T00:00:00+00:00"
+    )
+
+    assert resumed.changes == killed.changes
+    assert [change.new.n for change in resumed.changes] == [4]
+
+
+def test_rows_that_return_after_another_night_tell_what_that_night_did_not_have(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config, table = table_config(), toy_table(200)
+    n_blue = _night(config, table).read_encoder().vocabularies["color"].counts[0]
+    _night(config, _recolored(table, "blue", "amber"), "2026-01-02")
+
+    again = encode_splits(config, _split(config, table), today="2026-01-03", last_ended=LATER)
+
+    assert not again.is_new
+    assert [str(change) for change in again.changes] == ["1 gone quiet ('amber'), 1 back ('blue')"]
+    of_word = {code.category: code for code in codes_of_dataset("toy", "color")}
+    assert (of_word["blue"].count, of_word["blue"].last_seen) == (n_blue, "2026-01-03")
+    assert (of_word["amber"].count, of_word["amber"].state) == (0, "retired")
+    assert of_word["amber"].code == 6
+
+
+def test_words_too_rare_for_a_code_are_a_fact_of_the_rows_and_told_each_time(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(encoding={"min_count": 1000})
+    rows = _split(config, toy_table(200))
+    first = encode_splits(config, rows, today="2026-01-01")
+
+    again = encode_splits(config, rows, today="2026-01-01", last_ended=LATER)
+
+    assert first.changes[0].n_rare == 4
+    assert again.changes == first.changes

@@ -1,11 +1,13 @@
 """Which MLflow, and what is said when it is not there."""
 
+import os
 import shutil
 import socket
 import sqlite3
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -99,3 +101,32 @@ def test_a_deleted_experiment_is_told_with_the_command_that_restores_it(
 
     with pytest.raises(ServerError, match=rf"mlflow experiments restore --experiment-id {found}"):
         experiment_id(client, "store_b")
+
+
+def test_a_home_is_no_setting_that_the_next_home_of_the_process_meets(
+    client: MlflowClient, store_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del client
+    experiment_id(connect(), "store_c")
+    shutil.copy(store_home / "mlflow.db", tmp_path / "mlflow.db")
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
+
+    other = connect()
+    experiment_id(other, "store_d")
+
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert other.tracking_uri == mlflow.get_tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("EVERGREEN_HOME", str(store_home))
+    assert connect().get_experiment_by_name("store_d") is None
+
+
+def test_the_server_that_a_person_names_stays_the_setting_of_the_process(
+    client: MlflowClient, store_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del client
+    uri = f"sqlite:///{store_home}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
+
+    assert connect().tracking_uri == uri
+    assert os.environ["MLFLOW_TRACKING_URI"] == uri
