@@ -112,7 +112,7 @@ def _choices(annotation: object) -> Iterator[object]:
 
 def _is_text(choices: Iterable[object]) -> bool:
     words = [c is str or get_origin(c) is Literal for c in choices]
-    return any(words) and not any(c in _TYPES for c in choices)
+    return any(words) and not any(c is kind for c in choices for kind in _TYPES)
 
 
 def _field_types(given: Mapping[str, object], choices: Iterable[object]) -> dict[str, object]:

@@ -29,6 +29,7 @@ from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
 from pipeline_lib.data.rules import compile_rules, example_rows
+from pipeline_lib.data.zones import Clocks, ColumnZone, common_zone, zones_of_field
 from pipeline_lib.errors import (
     ConfigError,
     ConfigProblem,
@@ -36,6 +37,7 @@ from pipeline_lib.errors import (
     MissingColumnError,
     SourceError,
     Violation,
+    examples,
 )
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
@@ -65,13 +67,20 @@ def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, s
         raise MissingColumnError(missing, present=present, source=source)
 
 
-def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> pa.Table:
+def conform(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    zones: Mapping[str, str] | None = None,
+) -> pa.Table:
     """Return the declared columns, in their order, with their declared types.
 
     Args:
         table: rows as they came; other columns are left out.
         columns: the contract by column name.
         source: what messages call the table.
+        zones: the time zones of columns in which times need one.
 
     Returns:
         A table of the same length; categories of type string, numbers of type float64, booleans
@@ -87,7 +96,15 @@ def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> p
     for name, column in read.items():
         for broken in column.broken:
             findings.add(name, "stop", broken, first_row=0, keep_rows=False)
-    if violations := findings.violations(["stop"]):
+    violations = [
+        *findings.violations(["stop"]),
+        *(
+            _naive_times(name, read[name].clocks, f"those of the training had {zone}")
+            for name, zone in (zones or {}).items()
+            if name in read and read[name].clocks.n_naive
+        ),
+    ]
+    if violations:
         raise ContractError(violations, source=source)
     return pa.table({name: column.values for name, column in read.items()})
 
@@ -193,7 +210,7 @@ class ContractChecker:
             ConfigError: a rule, a datetime's format or one of its bounds is wrong.
         """
         self._data, self._validation, self._source = data, validation, source
-        self._declared = declared_columns(columns, data)
+        self._declared, self._features = declared_columns(columns, data), frozenset(columns)
         self._severity = self._severities(columns)
         self._required = list(dict.fromkeys([*self._declared, *required]))
         self._column_rules = self._rules_of_columns(columns)
@@ -206,6 +223,9 @@ class ContractChecker:
         self._quarantined: list[Rows] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
+        self._clocks = {
+            name: Clocks() for name, c in self._declared.items() if isinstance(c, DatetimeColumn)
+        }
 
     def check(self, batch: pa.Table | pa.RecordBatch) -> CheckedBatch:
         """Type a batch and note what its rows break.
@@ -220,6 +240,9 @@ class ContractChecker:
         self._extra_columns = tuple(name for name in present if name not in self._required)
         read = _read(batch, self._declared, source=self._source)
         typed = pa.table({name: column.values for name, column in read.items()})
+        for name in self._clocks:
+            told = Clocks(zones=zones_of_field(batch.schema.field(name)))
+            self._clocks[name] += told + read[name].clocks
         aside = np.zeros(batch.num_rows, np.bool_)
         for column, severity, broken in self._broken_rows(read, typed):
             if severity == "quarantine":
@@ -246,7 +269,7 @@ class ContractChecker:
         if self._key:
             assert batches is not None, "a key is compared with a second look at the rows"
             self._find_repeated_keys(batches)
-        if stops := self._findings.violations(["stop"]):
+        if stops := [*self._findings.violations(["stop"]), *self._naive_beside_zoned()]:
             raise ContractError(stops, source=self._source)
         check_budget(
             self._n_quarantined,
@@ -261,6 +284,7 @@ class ContractChecker:
         ):
             raise ContractError(poor, source=self._source)
         rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        zones = {name: self._zone(name) for name in self._clocks}
         return ContractReport(
             self._source,
             self._n_rows,
@@ -268,7 +292,28 @@ class ContractChecker:
             self._extra_columns,
             rows,
             self._findings.names_by_row(rows),
+            {name: zone.name for name, zone in zones.items() if zone.name is not None},
+            tuple(f"column {name!r}: {zone.note}" for name, zone in zones.items() if zone.note),
         )
+
+    def _zone(self, name: str) -> ColumnZone:
+        column = self._declared[name]
+        assert isinstance(column, DatetimeColumn)
+        if column.time_zone is not None:
+            return ColumnZone(column.time_zone)
+        setting = f"columns.{name}.time_zone"
+        found = common_zone(self._clocks[name].zones, setting)
+        has_clock = name in self._features and set(column.parts) != {"elapsed"}
+        return found if has_clock else ColumnZone(found.name)
+
+    def _naive_beside_zoned(self) -> Iterator[Violation]:
+        """Yield the columns in which some times have a zone and others do not."""
+        for name, clocks in self._clocks.items():
+            column = self._declared[name]
+            is_mixed = clocks.n_naive > 0 and len(clocks.zones) > 0
+            if is_mixed and isinstance(column, DatetimeColumn) and column.time_zone is None:
+                others = f"others have {examples(sorted(clocks.zones))}"
+                yield _naive_times(name, clocks, others)
 
     @property
     def _is_over_budget(self) -> bool:
@@ -380,6 +425,15 @@ def _read(
     if violations:
         raise ContractError(violations, source=source)
     return read
+
+
+def _naive_times(name: str, clocks: Clocks, others: str) -> Violation:
+    shown = examples(clocks.naive)
+    message = (
+        f"{clocks.n_naive} rows hold times without a zone, such as {shown}, and {others}: write "
+        f"their offset, or say with `columns.{name}.time_zone` how they are meant"
+    )
+    return Violation(name, "zone", clocks.n_naive, message)
 
 
 def _order(names: Iterable[str]) -> list[tuple[str, str]]:
