@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,9 @@ def conform(
     violations = [
         *findings.violations(["stop"]),
         *(
-            _naive_times(name, read[name].clocks, f"those of the training had {zone}")
+            _naive_times(
+                name, read[name].clocks, f"those of the training were of {zone}", "train with"
+            )
             for name, zone in (zones or {}).items()
             if name in read and read[name].clocks.n_naive
         ),
@@ -241,8 +243,10 @@ class ContractChecker:
         read = _read(batch, self._declared, source=self._source)
         typed = pa.table({name: column.values for name, column in read.items()})
         for name in self._clocks:
-            told = Clocks(zones=zones_of_field(batch.schema.field(name)))
-            self._clocks[name] += told + read[name].clocks
+            clocks = read[name].clocks
+            if clocks.zones and (zones := zones_of_field(batch.schema.field(name))):
+                clocks = replace(clocks, zones=zones)  # of the files, which the type cannot tell
+            self._clocks[name] += clocks
         aside = np.zeros(batch.num_rows, np.bool_)
         for column, severity, broken in self._broken_rows(read, typed):
             if severity == "quarantine":
@@ -313,7 +317,7 @@ class ContractChecker:
             is_mixed = clocks.n_naive > 0 and len(clocks.zones) > 0
             if is_mixed and isinstance(column, DatetimeColumn) and column.time_zone is None:
                 others = f"others have {examples(sorted(clocks.zones))}"
-                yield _naive_times(name, clocks, others)
+                yield _naive_times(name, clocks, others, "set")
 
     @property
     def _is_over_budget(self) -> bool:
@@ -427,11 +431,10 @@ def _read(
     return read
 
 
-def _naive_times(name: str, clocks: Clocks, others: str) -> Violation:
-    shown = examples(clocks.naive)
+def _naive_times(name: str, clocks: Clocks, others: str, way: str) -> Violation:
     message = (
-        f"{clocks.n_naive} rows hold times without a zone, such as {shown}, and {others}: write "
-        f"their offset, or say with `columns.{name}.time_zone` how they are meant"
+        f"{clocks.n_naive} rows hold times without a zone, such as {examples(clocks.naive)}, and "
+        f"{others}: write their offset, or {way} `columns.{name}.time_zone`, the zone they are in"
     )
     return Violation(name, "zone", clocks.n_naive, message)
 
