@@ -100,7 +100,10 @@ def conform(
         *findings.violations(["stop"]),
         *(
             _naive_times(
-                name, read[name].clocks, f"those of the training were of {zone}", "train with"
+                name,
+                read[name].clocks,
+                f"those of the training were of {zone}",
+                f"write their offset, or train with `columns.{name}.time_zone`, their zone",
             )
             for name, zone in (zones or {}).items()
             if name in read and read[name].clocks.n_naive
@@ -317,7 +320,12 @@ class ContractChecker:
             is_mixed = clocks.n_naive > 0 and len(clocks.zones) > 0
             if is_mixed and isinstance(column, DatetimeColumn) and column.time_zone is None:
                 others = f"others have {examples(sorted(clocks.zones))}"
-                yield _naive_times(name, clocks, others, "set")
+                way = (
+                    f"write their offset, or set `columns.{name}.time_zone`, their zone"
+                    if name in self._features
+                    else "write an offset in all rows of the source, or in none"
+                )
+                yield _naive_times(name, clocks, others, way)
 
     @property
     def _is_over_budget(self) -> bool:
@@ -432,9 +440,9 @@ def _read(
 
 
 def _naive_times(name: str, clocks: Clocks, others: str, way: str) -> Violation:
+    shown = examples(dict.fromkeys(clocks.naive))
     message = (
-        f"{clocks.n_naive} rows hold times without a zone, such as {examples(clocks.naive)}, and "
-        f"{others}: write their offset, or {way} `columns.{name}.time_zone`, the zone they are in"
+        f"{clocks.n_naive} rows hold times without a zone, such as {shown}, and {others}: {way}"
     )
     return Violation(name, "zone", clocks.n_naive, message)
 

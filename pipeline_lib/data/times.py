@@ -15,8 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.data.findings import BrokenRows, first_values, rows_where
-from pipeline_lib.data.zones import Clocks, canonical_zone, to_local, to_utc
+from pipeline_lib.data.findings import BrokenRows, first_values, positions, rows_where
+from pipeline_lib.data.zones import MAX_NAIVE, Clocks, canonical_zone, to_local, to_utc
 
 TIME = pa.timestamp("us")
 _UTC_TIME = pa.timestamp("us", "UTC")
@@ -123,8 +123,7 @@ def _instants(
     """Return the instants of all rows, null outside of the years there are, and the zones."""
     local = _null_outside(written.local)
     n_naive = len(local) - local.null_count
-    naive = first_values(values.filter(pc.is_valid(local))) if n_naive else ()
-    clocks = Clocks(n_naive, naive, written.zones)
+    clocks = Clocks(n_naive, _first_rows(values, local) if n_naive else (), written.zones)
     if not n_naive:
         return _null_outside(written.instants), clocks
     if zone is not None:
@@ -132,6 +131,12 @@ def _instants(
     if n_naive == len(local):
         return local, clocks
     return pc.coalesce(local, _null_outside(written.instants)), clocks
+
+
+def _first_rows(values: pa.ChunkedArray, local: pa.ChunkedArray) -> tuple[object, ...]:
+    """Return what the first rows with a local time hold."""
+    rows = positions(pc.is_valid(local))[:MAX_NAIVE]
+    return tuple(first_values(values.slice(row, 1))[0] for row in rows.tolist())
 
 
 def local_as_utc(times: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Micros = npt.NDArray[np.int64]
+MAX_NAIVE = 6
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,7 +37,7 @@ class Clocks:
 
     Attributes:
         n_naive: the number of times without a zone.
-        naive: the first few of them.
+        naive: the first few of them, at most `MAX_NAIVE`.
         zones: the names or offsets that the others have.
         of_type: the zone that the column's Arrow type has.
     """
@@ -48,10 +49,9 @@ class Clocks:
 
     def __add__(self, other: "Clocks") -> "Clocks":
         """Return how the times of both are written."""
-        shown = tuple(dict.fromkeys([*self.naive, *other.naive]))
-        return Clocks(
-            self.n_naive + other.n_naive, shown[:6], self.zones | other.zones, other.of_type
-        )
+        naive = (*self.naive, *other.naive)[:MAX_NAIVE]
+        zones = self.zones | other.zones
+        return Clocks(self.n_naive + other.n_naive, naive, zones, other.of_type)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline_lib import fit, load_model
-from pipeline_lib.config import DatetimeColumn, PipelineConfig
+from pipeline_lib.config import DatetimeColumn, DatetimePart, PipelineConfig
 from pipeline_lib.data.checked import check_snapshot, contract_checker
 from pipeline_lib.data.prepared import split_checked
 from pipeline_lib.data.quarantine import ContractReport
@@ -21,6 +23,7 @@ from pipeline_lib.data.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources import open_source
 from pipeline_lib.data.stream import RowStream
 from pipeline_lib.encoding import Encoder
+from pipeline_lib.encoding.datetimes import DatetimeFitter
 from pipeline_lib.encoding.prepared import encode_splits
 from pipeline_lib.errors import ContractError
 from pipeline_lib.serving import FittedModel
@@ -358,3 +361,57 @@ def test_the_days_of_a_time_split_begin_at_midnight_of_the_zone(table_config: Ma
 
     days = [time.day for time in at]
     assert rows.assignment().tolist() == [{1: 0, 2: 0, 3: 1, 4: 2}[day] for day in days]
+
+
+def test_a_time_that_is_no_feature_has_a_zone_in_all_rows_or_in_none(
+    table_config: MakeConfig,
+) -> None:
+    words = pa.array([time.isoformat()[: 19 if n % 2 else None] for n, time in enumerate(TIMES)])
+    table = _table(words).append_column("size", pa.array([float(n) for n in range(N_ROWS)]))
+    config = table_config(
+        data={"target": "label", "task": "binary", "time": "at"},
+        columns={"size": {"kind": "number"}},
+    )
+
+    with pytest.raises(ContractError, match="60 rows hold times without a zone") as raised:
+        _report(config, table)
+
+    assert "write an offset in all rows of the source, or in none" in str(raised.value)
+
+
+@given(
+    st.lists(
+        st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1)).map(  # noqa: DTZ001
+            lambda time: time.replace(tzinfo=UTC)
+        ),
+        min_size=2,
+        max_size=20,
+    ),
+    st.sampled_from(["America/New_York", "Asia/Kathmandu", "Pacific/Apia", "+13:45"]),
+)
+def test_every_part_is_the_one_that_pandas_reads_from_the_clock(
+    times: list[datetime], zone: str
+) -> None:
+    parts: tuple[DatetimePart, ...] = ("month", "day", "day_of_year", "weekday", "hour", "minute")
+    naive = pa.chunked_array(
+        [pa.array([t.replace(tzinfo=None) for t in times], pa.timestamp("us"))]
+    )
+
+    fitter = DatetimeFitter("at", (*parts, "year", "elapsed"), nullable=False, zone=zone)
+    fitter.add(naive)
+    floats = fitter.finish().encode(naive).astype(np.float64)
+
+    clock = pd.Series(times).dt.tz_convert(zone).dt
+    first = {"month": 1, "day": 1, "day_of_year": 1}
+    periods = {"month": 12, "day": 31, "day_of_year": 366, "weekday": 7, "hour": 24, "minute": 60}
+    for number, part in enumerate(parts):
+        k = getattr(clock, part).to_numpy() - first.get(part, 0)
+        angle = 2 * np.pi * k / periods[part]
+        expected = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        np.testing.assert_allclose(floats[:, 2 * number : 2 * number + 2], expected, atol=1e-6)
+    years = clock.year.to_numpy().astype(np.float64)
+    spread = years.std() or 1.0
+    np.testing.assert_allclose(floats[:, 12], (years - years.mean()) / spread, atol=1e-4)
+    days = np.array([(time - times[0]) / timedelta(days=1) for time in times])
+    spread = days.std() or 1.0
+    np.testing.assert_allclose(floats[:, 13], (days - days.mean()) / spread, atol=1e-3)

@@ -59,6 +59,23 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
         ),
         ("{kind: number}", "{}", "toy.yaml:8: columns.size: `kind` is missing"),
         (
+            "{kind: number}",
+            "{kind: datetime, time_zone: america/newyork}",
+            "toy.yaml:8: columns.size.time_zone: 'america/newyork' is no time zone; "
+            "did you mean America/New_York?",
+        ),
+        (
+            "{kind: number}",
+            "{kind: datetime, time_zone: localtime}",
+            "toy.yaml:8: columns.size.time_zone: 'localtime' is no time zone; write an IANA name, "
+            "as America/New_York",
+        ),
+        (
+            "{kind: number}",
+            "{kind: datetime, time_zone: -05:00}",
+            "toy.yaml:8: columns.size.time_zone: '-05:00' is no time zone; write an IANA name",
+        ),
+        (
             "    step_size: 5\n",
             "",
             "toy.yaml:12: training.scheduler.step_size: Field required",
