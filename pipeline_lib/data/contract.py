@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,12 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.data.casts import ReadColumn, UnreadableColumnError, read_column
 from pipeline_lib.data.classes import ClassCounts
+from pipeline_lib.data.column_clocks import ColumnClocks, times_without_zone
 from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
 from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
 from pipeline_lib.data.rules import compile_rules, example_rows
-from pipeline_lib.data.zones import Clocks, ColumnZone, common_zone, zones_of_field
 from pipeline_lib.errors import (
     ConfigError,
     ConfigProblem,
@@ -37,7 +37,6 @@ from pipeline_lib.errors import (
     MissingColumnError,
     SourceError,
     Violation,
-    examples,
 )
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
@@ -96,19 +95,7 @@ def conform(
     for name, column in read.items():
         for broken in column.broken:
             findings.add(name, "stop", broken, first_row=0, keep_rows=False)
-    violations = [
-        *findings.violations(["stop"]),
-        *(
-            _naive_times(
-                name,
-                read[name].clocks,
-                f"those of the training were of {zone}",
-                f"write their offset, or train with `columns.{name}.time_zone`, their zone",
-            )
-            for name, zone in (zones or {}).items()
-            if name in read and read[name].clocks.n_naive
-        ),
-    ]
+    violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {})]
     if violations:
         raise ContractError(violations, source=source)
     return pa.table({name: column.values for name, column in read.items()})
@@ -215,7 +202,7 @@ class ContractChecker:
             ConfigError: a rule, a datetime's format or one of its bounds is wrong.
         """
         self._data, self._validation, self._source = data, validation, source
-        self._declared, self._features = declared_columns(columns, data), frozenset(columns)
+        self._declared = declared_columns(columns, data)
         self._severity = self._severities(columns)
         self._required = list(dict.fromkeys([*self._declared, *required]))
         self._column_rules = self._rules_of_columns(columns)
@@ -228,9 +215,7 @@ class ContractChecker:
         self._quarantined: list[Rows] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
-        self._clocks = {
-            name: Clocks() for name, c in self._declared.items() if isinstance(c, DatetimeColumn)
-        }
+        self._clocks = ColumnClocks(self._declared, columns)
 
     def check(self, batch: pa.Table | pa.RecordBatch) -> CheckedBatch:
         """Type a batch and note what its rows break.
@@ -245,11 +230,7 @@ class ContractChecker:
         self._extra_columns = tuple(name for name in present if name not in self._required)
         read = _read(batch, self._declared, source=self._source)
         typed = pa.table({name: column.values for name, column in read.items()})
-        for name in self._clocks:
-            clocks = read[name].clocks
-            if clocks.zones and (zones := zones_of_field(batch.schema.field(name))):
-                clocks = replace(clocks, zones=zones)  # of the files, which the type cannot tell
-            self._clocks[name] += clocks
+        self._clocks.add(batch.schema, read)
         aside = np.zeros(batch.num_rows, np.bool_)
         for column, severity, broken in self._broken_rows(read, typed):
             if severity == "quarantine":
@@ -276,7 +257,7 @@ class ContractChecker:
         if self._key:
             assert batches is not None, "a key is compared with a second look at the rows"
             self._find_repeated_keys(batches)
-        if stops := [*self._findings.violations(["stop"]), *self._naive_beside_zoned()]:
+        if stops := [*self._findings.violations(["stop"]), *self._clocks.violations()]:
             raise ContractError(stops, source=self._source)
         check_budget(
             self._n_quarantined,
@@ -291,7 +272,6 @@ class ContractChecker:
         ):
             raise ContractError(poor, source=self._source)
         rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
-        zones = {name: self._zone(name) for name in self._clocks}
         return ContractReport(
             self._source,
             self._n_rows,
@@ -299,33 +279,9 @@ class ContractChecker:
             self._extra_columns,
             rows,
             self._findings.names_by_row(rows),
-            {name: zone.name for name, zone in zones.items() if zone.name is not None},
-            tuple(f"column {name!r}: {zone.note}" for name, zone in zones.items() if zone.note),
+            self._clocks.zones(),
+            self._clocks.notes(),
         )
-
-    def _zone(self, name: str) -> ColumnZone:
-        column = self._declared[name]
-        assert isinstance(column, DatetimeColumn)
-        if column.time_zone is not None:
-            return ColumnZone(column.time_zone)
-        setting = f"columns.{name}.time_zone"
-        found = common_zone(self._clocks[name].zones, setting)
-        has_clock = name in self._features and set(column.parts) != {"elapsed"}
-        return found if has_clock else ColumnZone(found.name)
-
-    def _naive_beside_zoned(self) -> Iterator[Violation]:
-        """Yield the columns in which some times have a zone and others do not."""
-        for name, clocks in self._clocks.items():
-            column = self._declared[name]
-            is_mixed = clocks.n_naive > 0 and len(clocks.zones) > 0
-            if is_mixed and isinstance(column, DatetimeColumn) and column.time_zone is None:
-                others = f"others have {examples(sorted(clocks.zones))}"
-                way = (
-                    f"write their offset, or set `columns.{name}.time_zone`, their zone"
-                    if name in self._features
-                    else "write an offset in all rows of the source, or in none"
-                )
-                yield _naive_times(name, clocks, others, way)
 
     @property
     def _is_over_budget(self) -> bool:
@@ -437,14 +393,6 @@ def _read(
     if violations:
         raise ContractError(violations, source=source)
     return read
-
-
-def _naive_times(name: str, clocks: Clocks, others: str, way: str) -> Violation:
-    shown = examples(dict.fromkeys(clocks.naive))
-    message = (
-        f"{clocks.n_naive} rows hold times without a zone, such as {shown}, and {others}: {way}"
-    )
-    return Violation(name, "zone", clocks.n_naive, message)
 
 
 def _order(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -135,20 +135,13 @@ def test_offsets_of_summer_and_winter_are_utcs_and_it_is_said(
     assert report.to_json()["notes"] == [note]
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        pytest.param(lambda time: time.isoformat(), id="iso"),
-        pytest.param(lambda time: time.strftime("%Y-%m-%d %H:%M:%S%z"), id="basic offset"),
-        pytest.param(lambda time: f" {time.isoformat()}", id="blank"),
-    ],
-)
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M%z", "%Y-%m-%d %H:%M:%S%z", " %FT%T%z "])
 def test_text_with_offsets_has_the_hours_of_the_zone_that_is_set(
-    table_config: MakeConfig, written: Callable[[datetime], str]
+    table_config: MakeConfig, form: str
 ) -> None:
     config = _config(table_config, time_zone="America/New_York")
 
-    table = _table(pa.array([written(time) for time in TIMES]))
+    table = _table(pa.array([time.strftime(form) for time in TIMES]))
     snapshot, found, expected = _night(config, RowStream.of(table, source="toy.csv"))
 
     assert found == expected
@@ -204,7 +197,7 @@ def test_times_without_a_zone_are_of_the_one_that_is_set(table_config: MakeConfi
     assert models[1].encoder.float_inputs["at"].to_json() == first
     asked = pa.table({"at": pa.array(["2026-07-05T08:30", "2026-07-05T12:30Z"])})
     answers = models[0].predict(asked)
-    assert answers["probability_early"][0] == answers["probability_early"][1]
+    assert len(set(answers["probability_early"].tolist())) == 1
 
 
 def test_times_without_a_zone_throughout_are_as_before(table_config: MakeConfig) -> None:
@@ -272,7 +265,7 @@ def test_half_past_eight_is_the_same_hour_all_year_in_whatever_zone_it_is_asked(
     answers = model.predict(pd.DataFrame({"at": asked}))
 
     assert answers["prediction"].tolist() == ["early", "early"]
-    assert answers["probability_early"][0] == answers["probability_early"][1]
+    assert len(set(answers["probability_early"].tolist())) == 1
 
 
 @pytest.mark.parametrize(

@@ -158,14 +158,13 @@ def test_aliases_of_aliases_end(tmp_path: Path) -> None:
 
 
 def test_a_line_is_that_of_the_key_in_every_style(tmp_path: Path) -> None:
-    columns = (
-        "001:\n    kind: category\n    nulable: true\n  on: {kind: category,\n    alowed: [a]}"
-    )
+    columns = "001:\n    kind: category\n    nulable: true\n"
+    columns += "  on: {kind: category,\n    allowed_words: [a]}"
     text = TEXT.replace("color: {kind: category}", columns)
 
     assert problems_of(tmp_path, text) == [
         "toy.yaml:9: columns.001.nulable: unknown key; did you mean nullable?",
-        "toy.yaml:11: columns.on.alowed: unknown key; did you mean allowed?",
+        "toy.yaml:11: columns.on.allowed_words: unknown key; did you mean allowed?",
     ]
 
 
