@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.time_zones import zone_problem
 
 Severity = Literal["stop", "quarantine", "warn"]
 DatetimePart = Literal[
@@ -14,6 +15,12 @@ DatetimePart = Literal[
 _SEVERITY = (
     "what a row that breaks a rule of this column does: stop the night, go into quarantine, or "
     "be told of and used (a value that cannot be read never is: then it quarantines)"
+)
+
+_TIME_ZONE = (
+    "IANA name, as America/New_York: the clock that `parts` are read from, and that of times and "
+    "bounds written without a zone (of two equal ones the first is meant). Without it the zone "
+    "of the data, UTC where offsets differ"
 )
 
 
@@ -121,6 +128,7 @@ class DatetimeColumn(_Column):
     format: str | None = Field(
         default=None, min_length=1, description="of text, as strptime has it; without it ISO 8601"
     )
+    time_zone: str | None = Field(default=None, description=_TIME_ZONE)
     parts: tuple[DatetimePart, ...] = Field(
         default=("elapsed", "month", "weekday", "hour"),
         min_length=1,
@@ -128,6 +136,13 @@ class DatetimeColumn(_Column):
     )
     earliest: str | None = Field(default=None, description="the first time there may be (ISO 8601)")
     latest: str | None = Field(default=None, description="the last time there may be (ISO 8601)")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, name: str | None) -> str | None:
+        if name is not None and (problem := zone_problem(name)):
+            raise ValueError(problem)
+        return name
 
     @model_validator(mode="after")
     def _parts_are_different(self) -> "DatetimeColumn":

@@ -7,12 +7,17 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.yaml_text import (
+    Lines,
+    Scalar,
+    YamlTextError,
+    as_declared,
+    read_yaml_text,
+)
 from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
 from pipeline_lib.storage import project_root
 
@@ -37,16 +42,15 @@ def load_config(
             `file:line: key: rule` line per problem.
     """
     path = Path(path)
-    document = _read_yaml(path)
-    tree = cast("dict[str, Any]", _plain(document))
+    tree, lines = _read_yaml(path)
     # A `kind` comes first: setting it clears what belongs to another one.
     ordered = sorted(assignments, key=lambda text: not text.partition("=")[0].endswith(".kind"))
     changed = [_assign(tree, assignment) for assignment in ordered]
     changed += _override(tree, overrides or Overrides())
     try:
-        config = PipelineConfig.model_validate(tree)
+        config = PipelineConfig.model_validate(as_declared(tree, PipelineConfig))
     except ValidationError as error:
-        raise ConfigError(problems(error, path, document, changed)[:MAX_PROBLEMS]) from None
+        raise ConfigError(problems(error, path, lines, changed)[:MAX_PROBLEMS]) from None
     return config.with_root(project_root(path.resolve().parent), file=path)
 
 
@@ -88,7 +92,8 @@ def flat_settings(settings: Settings) -> dict[str, str]:
     return flat
 
 
-def _read_yaml(path: Path) -> CommentedMap:
+def _read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
+    """Return the file's mapping as it is written, and its lines."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -97,30 +102,15 @@ def _read_yaml(path: Path) -> CommentedMap:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([ConfigProblem(str(path), "", f"cannot be read: {error}")]) from None
     try:
-        # The round-trip loader builds no objects and keeps the line of each key.
-        document: object = YAML(typ="rt").load(text)  # pyright: ignore[reportUnknownMemberType]
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        rule = f"is not valid YAML: {' '.join(str(error.problem or error.context).split())}"
-        raise ConfigError([ConfigProblem(f"{path}:{line}", "", rule)]) from None
-    except (YAMLError, ValueError) as error:
-        rule = f"is not valid YAML: {' '.join(str(error).split())}"
-        raise ConfigError([ConfigProblem(str(path), "", rule)]) from None
-    if not isinstance(document, CommentedMap):
-        found = "is empty" if document is None else "holds no mapping of keys to values"
+        document = read_yaml_text(text)
+    except YamlTextError as error:
+        place = f"{path}:{error.line}" if error.line else str(path)
+        raise ConfigError([ConfigProblem(place, "", f"is not valid YAML: {error}")]) from None
+    if not isinstance(document.tree, dict):
+        is_empty = isinstance(document.tree, Scalar) and document.tree.value is None
+        found = "is empty" if is_empty else "holds no mapping of keys to values"
         raise ConfigError([ConfigProblem(f"{path}:1", "", found)])
-    return document
-
-
-def _plain(node: object) -> object:
-    if isinstance(node, Mapping):
-        return {str(k): _plain(v) for k, v in cast("Mapping[object, object]", node).items()}
-    if isinstance(node, Sequence) and not isinstance(node, str | bytes):
-        return [_plain(item) for item in cast("Sequence[object]", node)]
-    for plain in (bool, int, float, str):
-        if isinstance(node, plain):
-            return plain(node)
-    return node
+    return cast("dict[str, Any]", document.tree), document.lines
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> str:
@@ -130,8 +120,8 @@ def _assign(tree: dict[str, Any], assignment: str) -> str:
         rule = "write KEY=VALUE, as in training.epochs=50"
         raise ConfigError([ConfigProblem("--set", assignment, rule)])
     try:
-        value: object = _plain(YAML(typ="rt").load(text))  # pyright: ignore[reportUnknownMemberType]
-    except (YAMLError, ValueError):
+        value = read_yaml_text(text).tree
+    except YamlTextError:
         raise ConfigError([ConfigProblem("--set", key, f"{text!r} is not valid YAML")]) from None
     _put(tree, key.split("."), value)
     return key

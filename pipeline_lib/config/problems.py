@@ -3,16 +3,15 @@
 import re
 import types
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, cast, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pipeline_lib.config.pipeline import PipelineConfig
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.yaml_text import Lines
 from pipeline_lib.errors import ConfigProblem, did_you_mean, examples
 
 _NAMED_KEY = re.compile(r"((?:\w+\.)*\w+): (.+)", re.DOTALL)
@@ -41,28 +40,28 @@ _FORMS = {
 
 
 def problems(
-    error: ValidationError, path: Path, document: CommentedMap, changed: Sequence[str]
+    error: ValidationError, path: Path, lines: Lines, changed: Sequence[str]
 ) -> list[ConfigProblem]:
     """Tell what is wrong, in the order of the file's lines.
 
     Args:
         error: pydantic's, of a `PipelineConfig`.
         path: of the YAML file.
-        document: the file with its lines, as ruamel.yaml reads it round trip.
+        lines: of the file, by the path of keys.
         changed: dotted keys that were set beside the file.
     """
-    return _folded([_problem(details, path, document, changed) for details in error.errors()])
+    return _folded([_problem(details, path, lines, changed) for details in error.errors()])
 
 
 def _problem(
-    details: ErrorDetails, path: Path, document: CommentedMap, changed: Sequence[str]
+    details: ErrorDetails, path: Path, lines: Lines, changed: Sequence[str]
 ) -> tuple[int, ConfigProblem]:
     keys, _ = _walk(details["loc"])
     section, rule = ".".join(map(str, keys)), _rule(details)
     # A rule of a section may begin with the key below it that is meant.
     if (named := _NAMED_KEY.match(rule)) is not None and details["type"] == "value_error":
         keys, rule = [*keys, *named[1].split(".")], named[2]
-    line, key = _line(keys, document), ".".join(map(str, keys))
+    line, key = _line(keys, lines), ".".join(map(str, keys))
     place = f"{path}:{line}"
     if any(key == c or key.startswith(f"{c}.") for c in changed):
         place = "--set"
@@ -94,22 +93,10 @@ def _folded(found: Sequence[tuple[int, ConfigProblem]]) -> list[ConfigProblem]:
     return list(by_key.values())
 
 
-def _line(keys: Sequence[int | str], document: CommentedMap) -> int:
+def _line(keys: Sequence[int | str], lines: Lines) -> int:
     """Return the line of the last of nested keys that the file has."""
-    node: object = document
-    line = 1
-    for key in keys:
-        if isinstance(node, CommentedMap) and key in node:
-            # A key that came through a YAML merge has no line of its own.
-            with suppress(KeyError, TypeError):
-                line = int(node.lc.key(key)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
-            node = node[key]
-        elif isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node):
-            line = int(node.lc.item(key)[0]) + 1  # pyright: ignore[reportUnknownMemberType]
-            node = node[key]
-        else:
-            node = None
-    return line
+    paths = (tuple(keys[:length]) for length in range(len(keys), 0, -1))
+    return next((lines[path] for path in paths if path in lines), 1)
 
 
 def _walk(location: Sequence[int | str]) -> tuple[list[int | str], list[type[Settings]]]:
@@ -173,6 +160,8 @@ def _rule(details: ErrorDetails) -> str:
             return f"must be {expected}, not {examples([given])}{did_you_mean(str(given), words)}"
         case "value_error":
             return str(context["error"])
+        case "string_type" if given is None:
+            return "must be text, and is empty or null; put a word that is meant in quotes"
         case "string_type" if isinstance(given, bool | int | float):
             return f"must be text, not {given!r}; put it in quotes"
         case "model_attributes_type" if isinstance(given, str):

@@ -21,8 +21,10 @@ from pipeline_lib.config import (
     NumberColumn,
 )
 from pipeline_lib.data.findings import BrokenRows, rows_where
-from pipeline_lib.data.times import TIME, cast_or_null, read_times
+from pipeline_lib.data.times import TIME, cast_or_null, read_times, read_zoned_times
+from pipeline_lib.data.zones import Clocks
 
+_NO_CLOCKS = Clocks()
 _MAX_EXACT = 2**53
 _NUMBER = r"^[+-]?((?i:nan.*|inf.*)|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)$"
 _DIGITS = r"^[+-]?\d+$"
@@ -40,10 +42,12 @@ class ReadColumn:
     Attributes:
         values: of type string, float64, bool or timestamp[us]; null where nothing could be read.
         broken: the rows that hold what cannot be read.
+        clocks: how times are written.
     """
 
     values: pa.ChunkedArray
     broken: tuple[BrokenRows, ...] = ()
+    clocks: Clocks = _NO_CLOCKS
 
 
 def arrow_type(column: Column) -> pa.DataType:
@@ -219,8 +223,8 @@ def _looked_up(text: pa.Array, words: dict[str, bool]) -> pa.Array:
 def _read_datetimes(values: pa.ChunkedArray, column: DatetimeColumn) -> ReadColumn:
     kind = values.type
     if pa.types.is_string(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        times, broken = read_times(values, column.format)
-        return ReadColumn(times, tuple(broken))
+        read = read_zoned_times(values, column.format, column.time_zone)
+        return ReadColumn(read.times, tuple(read.broken), read.clocks)
     if pa.types.is_floating(kind) and pc.all(pc.is_nan(values)).as_py() is not False:
         # What pandas makes of a column of times without a single one.
         return ReadColumn(pa.chunked_array([pa.nulls(len(values), TIME)]))

@@ -17,7 +17,8 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.data.casts import ReadColumn, arrow_type
 from pipeline_lib.data.findings import BrokenRows, positions, rows_where
-from pipeline_lib.data.times import format_problem, read_bound
+from pipeline_lib.data.times import format_problem, read_bound, utc_as_local
+from pipeline_lib.data.zones import is_known_zone
 from pipeline_lib.errors import ConfigError, ConfigProblem, examples
 
 NULLABLE = "fill them in the source, or declare the column `nullable: true`"
@@ -41,7 +42,7 @@ class ColumnRules:
 
     def __post_init__(self) -> None:
         if isinstance(self.column, DatetimeColumn):
-            _bounds(self.name, self.column)
+            _bounds(self.name, self.column, self.column.time_zone)
             if self.column.format and (problem := format_problem(self.column.format)):
                 key = self.format_key or f"columns.{self.name}.format"
                 raise _config_error(key, problem)
@@ -63,8 +64,10 @@ class ColumnRules:
                 shown = [None if bound is None else f"{bound:g}" for bound in (low, high)]
                 found += _outside(values, low, high, shown)
             case DatetimeColumn():
-                low, high = _bounds(self.name, self.column)
-                found += _outside(values, low, high, [self.column.earliest, self.column.latest])
+                zone = _clock(read, self.column)
+                low, high = _bounds(self.name, self.column, zone)
+                shown = [self.column.earliest, self.column.latest]
+                found += _outside(values, low, high, shown, zone)
             case CategoryColumn() | HashColumn() | BooleanColumn():
                 pass
             case _:
@@ -87,6 +90,7 @@ def _outside(
     low: "float | datetime | None",
     high: "float | datetime | None",
     shown: list[str | None],
+    zone: str | None = None,
 ) -> list[BrokenRows]:
     kind = values.type
     below = None if low is None else pc.less(values, pa.scalar(low, kind))
@@ -100,13 +104,23 @@ def _outside(
         odd, after = below, f", less than {first}"
     else:
         odd, after = pc.or_(below, above), f", outside {first} to {last}"
+    if zone is not None and pc.any(odd).as_py():
+        values = utc_as_local(values, zone)
     return rows_where(odd, values, "range", "hold ", after)
 
 
-def _bounds(name: str, column: DatetimeColumn) -> tuple[datetime | None, datetime | None]:
+def _clock(read: ReadColumn, column: DatetimeColumn) -> str | None:
+    """Return the zone that bounds without one are of."""
+    zone = column.time_zone or read.clocks.of_type
+    return zone if zone is not None and is_known_zone(zone) else None
+
+
+def _bounds(
+    name: str, column: DatetimeColumn, zone: str | None
+) -> tuple[datetime | None, datetime | None]:
     found: list[datetime | None] = []
     for key, text in (("earliest", column.earliest), ("latest", column.latest)):
-        bound = None if text is None else read_bound(text, is_last=key == "latest")
+        bound = None if text is None else read_bound(text, is_last=key == "latest", zone=zone)
         if text is not None and bound is None:
             rule = f"{text!r} is no ISO 8601 date or time"
             raise _config_error(f"columns.{name}.{key}", rule)

@@ -119,6 +119,9 @@ def _as_bytes(values: pa.Array) -> pa.Array:
     """Return each value as bytes, or as text: nested ones, which Arrow cannot cast, as Python's."""
     if any(test(values.type) for test in _IS_BINARY):
         return values.cast(pa.binary()).fill_null(b"")
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        # To show another zone than UTC Arrow needs a database that not every machine has.
+        values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     try:
         return values.cast(pa.string()).fill_null("")
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):

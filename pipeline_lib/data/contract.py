@@ -24,6 +24,7 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.data.casts import ReadColumn, UnreadableColumnError, read_column
 from pipeline_lib.data.classes import ClassCounts
+from pipeline_lib.data.column_clocks import ColumnClocks, times_without_zone
 from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
 from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
@@ -65,13 +66,20 @@ def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, s
         raise MissingColumnError(missing, present=present, source=source)
 
 
-def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> pa.Table:
+def conform(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    zones: Mapping[str, str] | None = None,
+) -> pa.Table:
     """Return the declared columns, in their order, with their declared types.
 
     Args:
         table: rows as they came; other columns are left out.
         columns: the contract by column name.
         source: what messages call the table.
+        zones: the time zones of columns in which times need one.
 
     Returns:
         A table of the same length; categories of type string, numbers of type float64, booleans
@@ -87,7 +95,8 @@ def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> p
     for name, column in read.items():
         for broken in column.broken:
             findings.add(name, "stop", broken, first_row=0, keep_rows=False)
-    if violations := findings.violations(["stop"]):
+    violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {})]
+    if violations:
         raise ContractError(violations, source=source)
     return pa.table({name: column.values for name, column in read.items()})
 
@@ -206,6 +215,7 @@ class ContractChecker:
         self._quarantined: list[Rows] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
+        self._clocks = ColumnClocks(self._declared, columns)
 
     def check(self, batch: pa.Table | pa.RecordBatch) -> CheckedBatch:
         """Type a batch and note what its rows break.
@@ -220,6 +230,7 @@ class ContractChecker:
         self._extra_columns = tuple(name for name in present if name not in self._required)
         read = _read(batch, self._declared, source=self._source)
         typed = pa.table({name: column.values for name, column in read.items()})
+        self._clocks.add(batch.schema, read)
         aside = np.zeros(batch.num_rows, np.bool_)
         for column, severity, broken in self._broken_rows(read, typed):
             if severity == "quarantine":
@@ -246,7 +257,7 @@ class ContractChecker:
         if self._key:
             assert batches is not None, "a key is compared with a second look at the rows"
             self._find_repeated_keys(batches)
-        if stops := self._findings.violations(["stop"]):
+        if stops := [*self._findings.violations(["stop"]), *self._clocks.violations()]:
             raise ContractError(stops, source=self._source)
         check_budget(
             self._n_quarantined,
@@ -268,6 +279,8 @@ class ContractChecker:
             self._extra_columns,
             rows,
             self._findings.names_by_row(rows),
+            self._clocks.zones(),
+            self._clocks.notes(),
         )
 
     @property

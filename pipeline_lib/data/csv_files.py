@@ -148,6 +148,10 @@ def _parsed(
         return
     # Only at its very start is a file's mark no text; pyarrow would drop one before any piece.
     data = b"\n" + piece.data if piece.data.startswith(_BOM) else piece.data
+    if not data.endswith((b"\n", b"\r")):
+        # An empty last field after a quoted one counts as quoted too where the data just ends
+        # (pyarrow 25.0.0).
+        data += b"\n"
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(data),

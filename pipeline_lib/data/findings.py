@@ -56,6 +56,9 @@ def positions(mask: pa.ChunkedArray) -> Rows:
 
 def first_values(values: pa.ChunkedArray) -> tuple[object, ...]:
     """Return the first few different values, text cut to what a message could show."""
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        # In UTC: to show another zone Arrow needs a database that not every machine has.
+        values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     if pa.types.is_temporal(values.type):  # Python has no nanoseconds and no year 10000
         values = values.cast(pa.string())
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):

@@ -4,9 +4,9 @@ The test rows are kept as they came, all columns of the source: each model that 
 them, tonight's or the champion, types them by its own contract.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -45,7 +45,10 @@ _ASSIGNMENT = "assignment.parquet"
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The split of every row of a snapshot; `rule` tells how it was split."""
+    """The split of every row of a snapshot; `rule` tells how it was split.
+
+    `zones` are the time zones of columns of times that have one.
+    """
 
     folder: Path
     digest: str
@@ -54,6 +57,7 @@ class SplitRows:
     n_rows: dict[SplitName, int]
     n_unused: int
     warnings: tuple[str, ...]
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def assignment(self) -> npt.NDArray[np.int8]:
         """Return positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``."""
@@ -107,7 +111,8 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
         StorageError: the place cannot be written.
     """
     by, snapshot, data = split_columns(config), checked.snapshot, config.data
-    rule = _rule_digest(config)
+    zones = checked.report.zones
+    rule = _rule_digest(config, zones.get(data.time or ""))
     typing = {name: column.model_dump(mode="json") for name, column in config.columns.items()}
     aside = digest_bytes(checked.report.quarantined_rows.tobytes())
     # The target counts for every kind of split: warnings name its classes.
@@ -121,10 +126,10 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     counts: dict[SplitName, int] = {name: n_rows[name] for name in SPLITS}
     warnings = tuple(cast("list[str]", manifest["warnings"]))
     n_unused = snapshot.n_rows - checked.report.n_quarantined - sum(counts.values())
-    return SplitRows(folder, digest, snapshot, rule, counts, n_unused, warnings)
+    return SplitRows(folder, digest, snapshot, rule, counts, n_unused, warnings, zones)
 
 
-def _rule_digest(config: PipelineConfig) -> str:
+def _rule_digest(config: PipelineConfig, zone: str | None) -> str:
     """Return what tells two ways to split apart, whatever the rows.
 
     The types of hashed columns are a part of it: as a word `1` has another hash than as a number.
@@ -139,7 +144,7 @@ def _rule_digest(config: PipelineConfig) -> str:
     types = {name: str(arrow_type(declared.get(name, CategoryColumn()))) for name in hashed}
     parts: list[Json] = [cast("Json", types), split.model_dump(mode="json")]
     if isinstance(split, TimeSplit):
-        parts += [data.time, data.time_format]
+        parts += [data.time, data.time_format, *([zone] if zone not in {None, "UTC"} else [])]
     if isinstance(split, StratifiedSplit):
         parts += [data.target, data.task]
     return digest_json(parts)
@@ -148,7 +153,8 @@ def _rule_digest(config: PipelineConfig) -> str:
 def _split(
     config: PipelineConfig, checked: CheckedRows, by: Sequence[str], folder: Path, digest: str
 ) -> dict[str, Json]:
-    assigner = SplitAssigner(config.split, by=by, data=config.data)
+    zone = checked.report.zones.get(config.data.time or "")
+    assigner = SplitAssigner(config.split, by=by, data=config.data, zone=zone)
     # By its features a row cannot be on two sides; by anything else equal rows can.
     hasher = None if _goes_by_features(config) else RowHasher(list(config.columns), seed=0)
     kept, hashes = checked.kept(), list[npt.NDArray[np.uint64]]()

@@ -1,7 +1,7 @@
 """Rows put aside: which, why, and how they are written; and what a check says of a stream."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ class ContractReport:
         extra_columns: columns of the source that the config does not name.
         quarantined_rows: positions in the stream from 0, ascending, shape ``(n_quarantined,)``.
         quarantined_rules: the names of the rules that each of them breaks.
+        zones: the time zones of columns of times that have one.
+        zone_notes: what a person should know of them, a sentence each.
     """
 
     source: str
@@ -32,6 +34,8 @@ class ContractReport:
     extra_columns: tuple[str, ...]
     quarantined_rows: npt.NDArray[np.int64]
     quarantined_rules: tuple[tuple[str, ...], ...]
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])
+    zone_notes: tuple[str, ...] = ()
 
     @property
     def n_quarantined(self) -> int:
@@ -64,11 +68,14 @@ class ContractReport:
             "n_quarantined": self.n_quarantined,
             "violations": [{**asdict(v), "examples": list(v.examples)} for v in self.violations],
             "extra_columns": list(self.extra_columns),
+            **({"time_zones": dict(self.zones)} if self.zones else {}),
+            **({"notes": list(self.zone_notes)} if self.zone_notes else {}),
         }
 
     def lines(self) -> list[str]:
         """Return what a person should know of rows that did not stop the night, a line each."""
         lines = [f"{violation.severity}: {violation}" for violation in self.violations]
+        lines += self.zone_notes
         if self.extra_columns:
             n = len(self.extra_columns)
             lines.append(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline_lib.data.zones import canonical_zone, is_known_zone, zones_metadata
 from pipeline_lib.errors import SourceError, examples
 
 
@@ -31,6 +32,7 @@ def common_schema(heads: Sequence[Head]) -> pa.Schema:
     """
     first = heads[0]
     types = {field.name: _plain(field.type) for field in first.schema}
+    zones: dict[str, set[str]] = {name: set() for name in types}
     # the file that a type was first seen in: the one to compare with
     seen_in = dict.fromkeys(types, first.name)
     for head in heads[1:]:
@@ -45,7 +47,10 @@ def common_schema(heads: Sequence[Head]) -> pa.Schema:
                 )
             if common != before:
                 types[field.name], seen_in[field.name] = common, head.name
-    return pa.schema(list(types.items()))
+    for field in (field for head in heads for field in head.schema):
+        if (zone := _zone(field.type)) is not None:
+            zones[field.name].add(zone)
+    return pa.schema([_field(name, kind, zones[name]) for name, kind in types.items()])
 
 
 def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -83,7 +88,7 @@ def _plain(arrow_type: pa.DataType) -> pa.DataType:
 
     Every batch of a dictionary column may bring other words, every file may use another width. For
     views and narrow decimals Arrow has few kernels. An instant is the same one in whatever zone
-    its file shows it, known to this machine or not.
+    its file shows it; a zone that this machine does not know becomes UTC.
     """
     if pa.types.is_dictionary(arrow_type):
         return _plain(arrow_type.value_type)
@@ -94,8 +99,22 @@ def _plain(arrow_type: pa.DataType) -> pa.DataType:
     if pa.types.is_decimal(arrow_type) and arrow_type.bit_width < 128:
         return pa.decimal128(arrow_type.precision, arrow_type.scale)
     if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
-        return pa.timestamp(arrow_type.unit, "UTC")
+        zone = canonical_zone(str(arrow_type.tz))
+        return pa.timestamp(arrow_type.unit, zone if is_known_zone(zone) else "UTC")
     return arrow_type
+
+
+def _zone(arrow_type: pa.DataType) -> str | None:
+    if pa.types.is_dictionary(arrow_type):
+        return _zone(arrow_type.value_type)
+    if not pa.types.is_timestamp(arrow_type) or arrow_type.tz is None:
+        return None
+    return canonical_zone(str(arrow_type.tz))
+
+
+def _field(name: str, kind: pa.DataType, zones: set[str]) -> pa.Field:
+    """Return a field that tells the zones of its files where its type does not."""
+    return pa.field(name, kind, metadata=zones_metadata(zones) if zones - {_zone(kind)} else None)
 
 
 def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -108,6 +127,10 @@ def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         pa.types.is_floating(one) or pa.types.is_floating(other)
     ):  # a cast between them rounds, and nobody is told
         return None
+    if (zones := {_zone(one), _zone(other)} - {None}) and len(zones) == 2:
+        units = {one.unit, other.unit}
+        finest = next(unit for unit in ("ns", "us", "ms", "s") if unit in units)
+        return pa.timestamp(finest, "UTC")
     try:
         both = [pa.schema([("", one)]), pa.schema([("", other)])]
         return pa.unify_schemas(both, promote_options="permissive").field(0).type

@@ -24,6 +24,7 @@ from pipeline_lib.config import (
     TimeSplit,
 )
 from pipeline_lib.data.row_hashes import Hashes, RowHasher, microseconds, one_array
+from pipeline_lib.data.zones import to_local, to_utc
 from pipeline_lib.errors import ContractError, Violation, examples
 
 SplitName = Literal["train", "val", "test"]
@@ -67,8 +68,13 @@ class SplitRule(Protocol):
         ...
 
 
-def make_rule(split: Split, by: Sequence[str], data: DataSettings | None) -> SplitRule:
-    """Return the rule of a split; without `data` those of classes and time have no meaning."""
+def make_rule(
+    split: Split, by: Sequence[str], data: DataSettings | None, *, zone: str | None = None
+) -> SplitRule:
+    """Return the rule of a split; without `data` those of classes and time have no meaning.
+
+    Days begin at midnight in the zone, or in UTC.
+    """
     match split:
         case HashSplit():
             return _HashRule(split, by, data.target if data else by[0])
@@ -80,7 +86,7 @@ def make_rule(split: Split, by: Sequence[str], data: DataSettings | None) -> Spl
         case TimeSplit():
             assert data is not None
             assert data.time is not None
-            return _TimeRule(split, data.time)
+            return _TimeRule(split, data.time, zone)
         case PredefinedSplit():
             return _PredefinedRule(split)
         case _:
@@ -244,8 +250,8 @@ def _border(hashes: Hashes, n_below: int) -> np.uint64:
 class _TimeRule:
     """The oldest rows train, the newest test; rows of one instant are never parted."""
 
-    def __init__(self, split: TimeSplit, column: str) -> None:
-        self.column = column
+    def __init__(self, split: TimeSplit, column: str, zone: str | None) -> None:
+        self.column, self._zone = column, zone
         self._split = split
         self._times: list[npt.NDArray[np.int64]] = []
         self._n_null = self._n_rows = 0
@@ -283,7 +289,8 @@ class _TimeRule:
     def _set_cuts(self) -> None:
         split = self._split
         if split.val_from is not None and split.test_from is not None:
-            self._val_from, self._test_from = _midnight(split.val_from), _midnight(split.test_from)
+            self._val_from = _midnight(split.val_from, self._zone)
+            self._test_from = _midnight(split.test_from, self._zone)
         if split.val_days is not None and split.test_days is not None:
             # A day's length holds one midnight, not two: the cut itself is still older.
             self._test_from = self._last + 1 - round(split.test_days * _DAY_US)
@@ -293,17 +300,22 @@ class _TimeRule:
         gap = f" after gaps of {self._split.gap_days:g} days" if self._split.gap_days else ""
         cuts = "cuts" if self._split.val_from else "lengths"
         return (
-            f"the rows are from {_text(self._first)} to {_text(self._last)}, and `split` has val "
-            f"from {_text(self._val_from)} and test from {_text(self._test_from)}{gap}. "
+            f"the rows are from {self._text(self._first)} to {self._text(self._last)}, and "
+            f"`split` has val from {self._text(self._val_from)} and test from "
+            f"{self._text(self._test_from)}{gap}. "
             f"Change the {cuts}" + (" or `split.gap_days`" if gap else "")
         )
 
     def warnings(self) -> list[str]:
         return []
 
+    def _text(self, micros: int) -> str:
+        return _text(int(to_local(np.array([micros], np.int64), self._zone)[0]))
 
-def _midnight(day: date) -> int:
-    return (day - _EPOCH.date()).days * _DAY_US
+
+def _midnight(day: date, zone: str | None) -> int:
+    local = np.array([(day - _EPOCH.date()).days * _DAY_US], np.int64)
+    return int(to_utc(local, zone)[0])
 
 
 def _text(micros: int) -> str:

@@ -60,16 +60,19 @@ class SplitAssigner:
     the largest class.
     """
 
-    def __init__(self, split: Split, *, by: Sequence[str], data: DataSettings) -> None:
+    def __init__(
+        self, split: Split, *, by: Sequence[str], data: DataSettings, zone: str | None = None
+    ) -> None:
         """Prepare for the rows of one table.
 
         Args:
             split: the kind of split.
             by: the columns whose values are hashed; their order does not count.
             data: target, task and time.
+            zone: where days begin at midnight; UTC without it.
         """
         self._data = data
-        self._rule = make_rule(split, by, data)
+        self._rule = make_rule(split, by, data, zone=zone)
         self._classes = None if data.task == "regression" else _Classes(data.target)
 
     def add(self, batch: pa.Table) -> None:
@@ -99,7 +102,12 @@ class SplitAssigner:
 
 
 def assign_splits(
-    table: pa.Table, by: Sequence[str], split: Split, *, data: DataSettings | None = None
+    table: pa.Table,
+    by: Sequence[str],
+    split: Split,
+    *,
+    data: DataSettings | None = None,
+    zone: str | None = None,
 ) -> npt.NDArray[np.int8]:
     """Tell the split of each row of a table in memory.
 
@@ -109,6 +117,7 @@ def assign_splits(
         split: its kind, shares, seed.
         data: target, task and time. Without it a split may be empty, and the kind is one that
             needs none: hash, group or predefined.
+        zone: where days begin at midnight; UTC without it.
 
     Returns:
         Positions in `SPLITS`, shape ``(n_rows,)``; −1 for rows that nobody uses.
@@ -120,7 +129,7 @@ def assign_splits(
         pa.Table.from_batches([batch]) for batch in table.to_batches(max_chunksize=_BATCH_ROWS)
     )
     if data is not None:
-        assigner = SplitAssigner(split, by=by, data=data)
+        assigner = SplitAssigner(split, by=by, data=data, zone=zone)
         for batch in batches:
             assigner.add(batch)
         return assigner.finish().splits

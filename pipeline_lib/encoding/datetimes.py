@@ -3,7 +3,8 @@
 A part that goes round is the angle 2π·k / period, the sine first, where k counts from 0 at
 January (period 12), the first of a month (31), January 1 (366), Monday (7), midnight (24 hours)
 and the full hour (60 minutes). The angle of a time is the one at the part's beginning: 13:59 has
-the hour 13. Times are UTC, or whatever clock the column shows.
+the hour 13. The clock is that of the column's time zone; without one it is the clock that the
+column shows. `elapsed` counts what has passed, whatever clocks say.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config import DatetimePart
 from pipeline_lib.data.row_hashes import microseconds
+from pipeline_lib.data.zones import to_local
 from pipeline_lib.encoding.moments import Moments, Scale
 from pipeline_lib.storage import Json
 
@@ -51,6 +53,7 @@ class DatetimeInput:
 
     `first_us` are the microseconds since 1970 of the first training row, from which `elapsed`
     counts days; `scales` are those of `elapsed` and `year`, as far as they are among the parts.
+    `zone` is the one whose clock the parts are read from.
     """
 
     column: str
@@ -58,6 +61,7 @@ class DatetimeInput:
     parts: tuple[DatetimePart, ...]
     first_us: int
     scales: Mapping[str, Scale] = field(hash=False)
+    zone: str | None = None
 
     @property
     def width(self) -> int:
@@ -75,7 +79,7 @@ class DatetimeInput:
         """
         micros, is_missing = _micros(values)
         encoded = np.zeros((len(micros), self.width), np.float32, order="F")
-        calendar, at = _Calendar(micros), 0
+        calendar, at = _Calendar(to_local(micros, self.zone)), 0
         for part in self.parts:
             if part in self.scales:
                 numbers = (
@@ -95,16 +99,25 @@ class DatetimeInput:
         return encoded
 
     def to_json(self) -> dict[str, Json]:
-        """Return the first training time and the scales."""
+        """Return the first training time, the scales and the zone, if there is one."""
         scales: dict[str, Json] = {part: scale.to_json() for part, scale in self.scales.items()}
-        return {"first_us": self.first_us, **scales}
+        zone: dict[str, Json] = {} if self.zone is None else {"zone": self.zone}
+        return {"first_us": self.first_us, **scales, **zone}
 
 
 class DatetimeFitter:
     """Learns a `DatetimeInput` from training rows."""
 
-    def __init__(self, column: str, parts: tuple[DatetimePart, ...], *, nullable: bool) -> None:
+    def __init__(
+        self,
+        column: str,
+        parts: tuple[DatetimePart, ...],
+        *,
+        nullable: bool,
+        zone: str | None = None,
+    ) -> None:
         self._column, self._parts, self._nullable = column, parts, nullable
+        self._zone = zone
         self._origin: int | None = None
         self._first = 0
         self._days, self._years = Moments(), Moments()
@@ -123,7 +136,8 @@ class DatetimeFitter:
         # From a row of the table, not from 1970: times of one minute keep their differences.
         self._days.add((micros - np.float64(self._origin)) / _DAY_US)
         if "year" in self._parts:
-            self._years.add(_Calendar(micros).part("year").astype(np.float64))
+            local = to_local(micros, self._zone)
+            self._years.add(_Calendar(local).part("year").astype(np.float64))
 
     def finish(self) -> DatetimeInput:
         """Return what was learned."""
@@ -134,7 +148,9 @@ class DatetimeFitter:
             scales["elapsed"] = Scale(days.mean + from_first, days.deviation)
         if "year" in self._parts:
             scales["year"] = self._years.scale()
-        return DatetimeInput(self._column, self._nullable, self._parts, self._first, scales)
+        return DatetimeInput(
+            self._column, self._nullable, self._parts, self._first, scales, self._zone
+        )
 
 
 class _Calendar:

@@ -23,6 +23,7 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
+from pipeline_lib.encoding.datetimes import DatetimeInput
 from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.numeric import (
     FloatFitter,
@@ -91,6 +92,7 @@ class Encoder:
         today: str,
         encoding: EncodingSettings | None = None,
         ledger: Mapping[str, Vocabulary] | None = None,
+        zones: Mapping[str, str] | None = None,
     ) -> "Encoder":
         """Learn categories and scales from training rows alone.
 
@@ -100,9 +102,10 @@ class Encoder:
             today: day that new categories are noted with (ISO 8601).
             encoding: how rare a category may be, and how many there may be.
             ledger: vocabularies of earlier nights; their codes are kept.
+            zones: the time zones of columns of times that have one.
         """
         counted: dict[str, CountedWords] = {}
-        fitters = float_fitters(columns)
+        fitters = float_fitters(columns, zones)
         for name, column in columns.items():
             if isinstance(column, CategoryColumn):
                 counted[name] = CountedWords(*count_words(train[name]))
@@ -144,6 +147,17 @@ class Encoder:
     def vocabularies(self) -> dict[str, Vocabulary]:
         """The columns that have a vocabulary."""
         return {n: v for n, v in self.code_inputs.items() if isinstance(v, Vocabulary)}
+
+    @property
+    def zones(self) -> dict[str, str]:
+        """The time zones of columns in which times need one: no setting says how to read others."""
+        times = {n: i for n, i in self.float_inputs.items() if isinstance(i, DatetimeInput)}
+        settings = {n: c for n, c in self.columns.items() if isinstance(c, DatetimeColumn)}
+        return {
+            name: inputs.zone
+            for name, inputs in times.items()
+            if inputs.zone is not None and settings[name].time_zone is None
+        }
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -281,7 +295,11 @@ class Encoder:
     def _spec(self) -> dict[str, Json]:
         entries: list[Json] = []
         for name, column in self.columns.items():
-            entry: dict[str, Json] = {"name": name, "settings": column.model_dump(mode="json")}
+            settings: dict[str, Json] = column.model_dump(mode="json")
+            if settings.get("time_zone", "") is None:
+                # As before there were zones: what an encoder is known by stays the same.
+                del settings["time_zone"]
+            entry: dict[str, Json] = {"name": name, "settings": settings}
             inputs = self.code_inputs.get(name)
             if isinstance(inputs, Vocabulary):
                 entry["min_count"] = inputs.min_count
@@ -291,10 +309,17 @@ class Encoder:
         return {"version": ENCODER_VERSION, "columns": entries}
 
 
-def float_fitters(columns: Mapping[str, Column]) -> dict[str, FloatFitter]:
-    """Return what learns the parameters of each column that becomes floats."""
+def float_fitters(
+    columns: Mapping[str, Column], zones: Mapping[str, str] | None = None
+) -> dict[str, FloatFitter]:
+    """Return what learns the parameters of each column that becomes floats.
+
+    Args:
+        columns: the contract by column name.
+        zones: the time zones of columns of times that have one.
+    """
     return {
-        name: float_input_fitter(name, column)
+        name: float_input_fitter(name, column, (zones or {}).get(name))
         for name, column in columns.items()
         if isinstance(column, NumberColumn | BooleanColumn | DatetimeColumn)
     }

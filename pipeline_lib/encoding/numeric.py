@@ -19,6 +19,7 @@ from pipeline_lib.config import (
     Scaling,
     StandardScaling,
 )
+from pipeline_lib.data.zones import is_known_zone
 from pipeline_lib.encoding.booleans import BooleanFitter, BooleanInput
 from pipeline_lib.encoding.datetimes import DatetimeFitter, DatetimeInput
 from pipeline_lib.encoding.moments import Scale
@@ -88,14 +89,16 @@ class FloatFitter(Protocol):
         ...
 
 
-def float_input_fitter(name: str, column: FloatColumn) -> FloatFitter:
-    """Return what learns how a column becomes floats."""
+def float_input_fitter(name: str, column: FloatColumn, zone: str | None = None) -> FloatFitter:
+    """Return what learns how a column becomes floats; `zone` is that of its times."""
     nullable = column.nullable
     match column:
         case BooleanColumn():
             return BooleanFitter(name, nullable=nullable)
         case DatetimeColumn():
-            return DatetimeFitter(name, column.parts, nullable=nullable)
+            return DatetimeFitter(
+                name, column.parts, nullable=nullable, zone=column.time_zone or zone
+            )
         case NumberColumn():
             return _number_fitter(name, column.scaling, nullable=nullable)
         case _:
@@ -147,7 +150,13 @@ def _from_json(name: str, column: FloatColumn, spec: Mapping[str, Any]) -> Float
                 for part in column.parts
                 if part in {"elapsed", "year"}
             }
-            return DatetimeInput(name, nullable, column.parts, int(spec["first_us"]), scales)
+            first_us, zone = int(spec["first_us"]), spec.get("zone")
+            if zone is not None and not is_known_zone(str(zone)):
+                raise ModelError(
+                    f"column {name!r} has the time zone {zone!r}, which this machine does not "
+                    "know: install the Python package tzdata, or a newer one"
+                )
+            return DatetimeInput(name, nullable, column.parts, first_us, scales, zone)
         case NumberColumn():
             return _number_input(name, column.scaling, spec, nullable=nullable)
         case _:

@@ -157,7 +157,7 @@ def encode_splits(
         return again.data
     columns = {**config.columns, config.data.target: target_column(config.data)}
     with _segments(config, rows.snapshot, columns) as segments:
-        numbered = NumberedRows(segments, columns, rows.assignment())
+        numbered = NumberedRows(segments, columns, rows.assignment(), rows.zones)
         counted = numbered.count()
         target = _target(config, counted)
         encoder = Encoder.of_counts(

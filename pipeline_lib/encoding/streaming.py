@@ -50,6 +50,7 @@ class NumberedRows:
         segments: consecutive rows, see `encoding.segments`.
         columns: features, and the target as the last.
         splits: positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``.
+        zones: the time zones of columns of times that have one.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class NumberedRows:
         segments: Sequence[Segment],
         columns: Mapping[str, Column],
         splits: npt.NDArray[np.int8],
+        zones: Mapping[str, str] | None = None,
     ) -> None:
         self._columns, self._segments, self._splits = columns, segments, splits
+        self._zones = zones
         self._words, self._numbers = common_numbers(segments)
         *features, target = columns.items()
         self._strict = [name for name, column in features if _is_strict(column)]
@@ -70,7 +73,7 @@ class NumberedRows:
             {name: np.zeros(len(self._words[name]) + 1, np.int64) for name in names}
             for names in (self._words, self._strict)
         )
-        fitters = float_fitters(self._columns)
+        fitters = float_fitters(self._columns, self._zones)
         for batch, splits in self._batches():
             is_train, is_used = _rows(splits == _TRAIN), _rows(splits >= 0)
             for values, name in zip(batch.rows.columns, self._columns, strict=True):

@@ -1,5 +1,7 @@
 """A table that lies in memory, from its raw rows to a fitted model."""
 
+import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -11,6 +13,8 @@ from pipeline_lib.data.splits import assign_splits
 from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
 from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.serving import FittedModel
+
+_logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -31,15 +35,22 @@ def fit(
     """
     checker = contract_checker(config, source="the table")
     checker.check(table)
-    kept = checker.finish(lambda: [table]).kept(table, 0)
-    session = start_on_rows(config, typed_to_split(kept, config), champion=champion)
+    report = checker.finish(lambda: [table])
+    for note in report.zone_notes:
+        _logger.warning(note)
+    kept = typed_to_split(report.kept(table, 0), config)
+    session = start_on_rows(config, kept, champion=champion, zones=report.zones)
     for _ in session.epochs():
         pass
     return session.fitted()
 
 
 def start_on_rows(
-    config: PipelineConfig, rows: pa.Table, *, champion: FittedModel | None = None
+    config: PipelineConfig,
+    rows: pa.Table,
+    *,
+    champion: FittedModel | None = None,
+    zones: Mapping[str, str] | None = None,
 ) -> TrainingSession:
     """Split, encode and start a training; arguments as in `fit`, rows typed by the contract.
 
@@ -47,12 +58,18 @@ def start_on_rows(
         config: of the dataset.
         rows: features and target.
         champion: gives the first weights where they fit, and its categories keep their codes.
+        zones: the time zones of columns of times that have one.
     """
-    train, val, _ = split_rows(rows, config)
+    train, val, _ = split_rows(rows, config, zones)
     today = datetime.now(UTC).date().isoformat()
     ledger = champion.encoder.vocabularies if champion else None
     encoder = Encoder.fit(
-        train, config.columns, today=today, encoding=config.encoding, ledger=ledger
+        train,
+        config.columns,
+        today=today,
+        encoding=config.encoding,
+        ledger=ledger,
+        zones=zones,
     )
     column = config.data.target
     target = fit_target(config.data, train[column], rows[column])
@@ -60,8 +77,12 @@ def start_on_rows(
     return TrainingSession.start(config, encoder, target, *splits, champion=champion)
 
 
-def split_rows(rows: pa.Table, config: PipelineConfig) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the typed rows of train, val and test."""
-    assigned = assign_splits(rows, split_columns(config), config.split, data=config.data)
+def split_rows(
+    rows: pa.Table, config: PipelineConfig, zones: Mapping[str, str] | None = None
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the typed rows of train, val and test; `zones` as in `start_on_rows`."""
+    zone = (zones or {}).get(config.data.time or "")
+    by = split_columns(config)
+    assigned = assign_splits(rows, by, config.split, data=config.data, zone=zone)
     train, val, test = (rows.filter(pa.array(assigned == number)) for number in range(3))
     return train, val, test

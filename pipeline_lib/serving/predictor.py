@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline_lib.config import Column, ModelSettings, NumberColumn, Task
+from pipeline_lib.config import Column, DatetimeColumn, ModelSettings, NumberColumn, Task
 from pipeline_lib.data.contract import conform, require_columns
+from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.encoding import (
     ClassTarget,
     Encoder,
@@ -114,7 +115,10 @@ class FittedModel:
     def predictions(self, rows: Rows) -> Predictions:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
         table = conform(
-            _as_table(rows, self.encoder.columns), self.encoder.columns, source="the rows"
+            _as_table(rows, self.encoder.columns),
+            self.encoder.columns,
+            source="the rows",
+            zones=self.encoder.zones,
         )
         self._report_extra(rows)
         x_cat = self.encoder.encode_categories(table)
@@ -248,7 +252,9 @@ def _as_table(rows: Rows, columns: Mapping[str, Column]) -> pa.Table:
             message = "stands twice in the rows"
             raise ContractError([Violation(name, "unique", len(rows), message)], source="the rows")
         try:
-            arrays.append(pa.Array.from_pandas(values))
+            is_time = isinstance(columns[name], DatetimeColumn) and values.dtype == object
+            zoned = array_of_times(values.tolist()) if is_time else None
+            arrays.append(pa.Array.from_pandas(values) if zoned is None else zoned)
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             arrays.append(_mixed(name, values, columns[name]))
     return pa.table(arrays, names=present)

@@ -54,6 +54,25 @@ def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
     assert config.training.optimizer.learning_rate == 0.01
 
 
+@pytest.mark.parametrize("word", ["007", "on", "1e3", "0x10", "1_000", "true", "2026-01-01"])
+def test_an_assigned_word_is_taken_as_written(tmp_path: Path, word: str) -> None:
+    path = write(tmp_path, TEXT)
+
+    config = load_config(
+        path,
+        assignments=[
+            f"data.key=[{word}]",
+            f"columns.{word}={{kind: category, allowed: [{word}]}}",
+            "columns.flag={kind: boolean, true: [1], false: [0]}",
+        ],
+    )
+
+    assert config.data.key == (word,)
+    assert config.columns[word].model_dump()["allowed"] == (word,)
+    assert config.columns["flag"].model_dump()["true"] == ("1",)
+    assert load_config(path, assignments=[f"data.target={word}"]).data.target == word
+
+
 @pytest.mark.parametrize(
     ("assignment", "problem"),
     [
@@ -61,7 +80,10 @@ def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
         ("=3", "--set: =3: write KEY=VALUE, as in training.epochs=50"),
         ("training..epochs=3", "--set: training..epochs=3: write KEY=VALUE"),
         ("training.epochs=[1", "--set: training.epochs: '[1' is not valid YAML"),
-        ("data.time=2024-99-99", "--set: data.time: '2024-99-99' is not valid YAML"),
+        (
+            "split={kind: time, val_from: 2024-99-99, test_from: 2024-01-01}",
+            "--set: split.val_from: Input should be a valid date",
+        ),
         (
             "training.epoch=3",
             "--set: training.epoch: unknown key; did you mean epochs?",
@@ -73,7 +95,8 @@ def test_assigning_the_same_kind_keeps_its_settings(tmp_path: Path) -> None:
             "--set: training.scheduler: must be a mapping of settings, as {kind: cosine}, not",
         ),
         ("training.scheduler=3", "--set: training.scheduler: must be a mapping of settings, not"),
-        ("data.target=3", "--set: data.target: must be text, not 3; put it in quotes"),
+        ("data.target=[a]", "--set: data.target: Input should be a valid string"),
+        ("data.target=~", "--set: data.target: must be text, and is empty or null; put a word"),
     ],
 )
 def test_a_wrong_assignment_is_told_as_one_and_not_as_a_line_of_the_file(

@@ -59,22 +59,40 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
         ),
         ("{kind: number}", "{}", "toy.yaml:8: columns.size: `kind` is missing"),
         (
+            "{kind: number}",
+            "{kind: datetime, time_zone: america/newyork}",
+            "toy.yaml:8: columns.size.time_zone: 'america/newyork' is no time zone; "
+            "did you mean America/New_York?",
+        ),
+        (
+            "{kind: number}",
+            "{kind: datetime, time_zone: localtime}",
+            "toy.yaml:8: columns.size.time_zone: 'localtime' is no time zone; write an IANA name, "
+            "as America/New_York",
+        ),
+        (
+            "{kind: number}",
+            "{kind: datetime, time_zone: -05:00}",
+            "toy.yaml:8: columns.size.time_zone: '-05:00' is no time zone; write an IANA name",
+        ),
+        (
             "    step_size: 5\n",
             "",
             "toy.yaml:12: training.scheduler.step_size: Field required",
         ),
         ("  target: label\n", "", "toy.yaml:2: data.target: Field required"),
-        ("target: label", "target: 3", "toy.yaml:4: data.target: must be text, not 3; put it in q"),
-        ("target: label", "target: yes", ""),
         (
             "target: label",
-            "target: true",
-            "toy.yaml:4: data.target: must be text, not True; put it in quotes",
+            "target: ~",
+            "toy.yaml:4: data.target: must be text, and is empty or null; put a word that is meant "
+            "in quotes",
         ),
+        ("target: label", "target: yes", ""),
         (
             "task: multiclass",
-            "task: multiclass\n  classes: [a, b, 2]",
-            "toy.yaml:6: data.classes.2: must be text, not 2; put it in quotes",
+            "task: multiclass\n  classes: [a, b, null]",
+            "toy.yaml:6: data.classes.2: must be text, and is empty or null; put a word that is "
+            "meant in quotes",
         ),
         (
             "epochs: 50",
@@ -188,7 +206,12 @@ def test_a_mistake_that_came_through_a_merge_key_is_told_not_thrown(tmp_path: Pa
         ("name: toy\ndata: {source: [}\n", "toy.yaml:2: is not valid YAML: "),
         ("name: toy\n\tdata: 1\n", "toy.yaml:2: is not valid YAML: "),
         ("name: toy\nname: toy\n", "toy.yaml:2: is not valid YAML: found duplicate key"),
-        ("name: 2024-99-99\n", "toy.yaml: is not valid YAML: "),
+        ("name: toy\ndata: !!set {a}\n", "toy.yaml:2: is not valid YAML: the tag "),
+        ("name: &n [*n]\n", "toy.yaml:1: is not valid YAML: an alias stands inside its own anchor"),
+        ("name: toy\n? [a]\n: b\n", "toy.yaml:2: is not valid YAML: a key is text, not a list"),
+        ("name: toy\n: b\n", "toy.yaml:2: is not valid YAML: a key is missing before the colon"),
+        ("a: &a [b]\n<<: *a\n", "toy.yaml:2: is not valid YAML: `<<` merges mappings only"),
+        ("name: toy\n'name': toy\n", "toy.yaml:2: is not valid YAML: found duplicate key"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_told_with_its_line(

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CsvFile
+from pipeline_lib.config import CategoryColumn, CsvFile, DataSettings, ValidationSettings
+from pipeline_lib.data.contract import check_rows
 from pipeline_lib.data.sources import open_source, read_source
 from pipeline_lib.data.stream import RowStream
-from pipeline_lib.errors import SourceError
+from pipeline_lib.errors import ContractError, SourceError
 
 _TODAY = date(2026, 5, 1)
 _GOOD = b"x,y\n" * 1000
@@ -98,6 +99,84 @@ def test_wherever_blocks_end_rows_are_those_of_the_standard_library(
         table = stream.read()
 
     assert [list(row.values()) for row in table.to_pylist()] == expected
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("size", [4, 64])
+@pytest.mark.parametrize("n_empty", [1, 2, 3])
+def test_an_empty_last_field_is_null_where_a_file_just_ends(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    delimiter: str,
+    size: int,
+    n_empty: int,
+) -> None:
+    _set_blocks(monkeypatch, size)
+    names = ["a", "b", "c", "d"][: n_empty + 1]
+    row = delimiter.join(['"x"', *[""] * n_empty])
+    text = ending.join([delimiter.join(names), row, row])
+
+    table = _stream(tmp_path, text.encode(), delimiter=delimiter).read()
+
+    assert table.to_pylist() == [{"a": "x", **dict.fromkeys(names[1:])}] * 2
+
+
+def test_the_shortest_file_with_an_empty_last_field_has_no_value_there(tmp_path: Path) -> None:
+    assert _stream(tmp_path, b'a,b\n"x",').read().to_pylist() == [{"a": "x", "b": None}]
+
+    rows = _stream(tmp_path, b"a,b\n" + b"x,y\n" * 30 + b'"x",').read()
+
+    with pytest.raises(ContractError, match="column 'b': 1 rows have no value"):
+        check_rows(
+            rows,
+            {"b": CategoryColumn()},
+            DataSettings(source=CsvFile(path="rows.csv"), target="a", task="multiclass"),
+            ValidationSettings(),
+            source="rows.csv",
+        )
+
+
+@pytest.mark.parametrize("content", [b'a\n"x"\n""', b'a,b\n"x",""', b'a,b\n,""'])
+def test_a_quoted_empty_last_field_is_a_word_of_no_letters(tmp_path: Path, content: bytes) -> None:
+    last = _stream(tmp_path, content).read().to_pylist()[-1]
+
+    assert list(last.values())[-1] == ""
+
+
+_FIELDS = st.tuples(st.text(st.sampled_from('ab,"\n\r \ufeffé'), max_size=4), st.booleans())
+
+
+@given(
+    rows=st.lists(st.tuples(_FIELDS, _FIELDS, _FIELDS), min_size=1, max_size=5),
+    size=st.integers(4, 40),
+    ending=st.sampled_from(["\n", "\r\n", "\r"]),
+    is_closed=st.booleans(),
+)
+def test_a_field_is_null_exactly_where_it_is_empty_without_quotes(
+    rows: Sequence[Sequence[tuple[str, bool]]],
+    size: int,
+    ending: str,
+    is_closed: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    def written(word: str, is_quoted: bool) -> str:
+        needs_quotes = is_quoted or any(letter in word for letter in ',"\n\r')
+        return '"' + word.replace('"', '""') + '"' if needs_quotes else word
+
+    lines = ["a,b,c", *(",".join(written(*field) for field in row) for row in rows)]
+    text = ending.join(lines) + (ending if is_closed else "")
+    parsed = list(csv.reader(io.StringIO(text, newline="")))[1:]
+
+    with pytest.MonkeyPatch.context() as patch:
+        _set_blocks(patch, size)
+        table = _stream(tmp_path_factory.mktemp("csv"), text.encode()).read()
+
+    is_null = [[not word and not is_quoted for word, is_quoted in row] for row in rows]
+    got = [list(row.values()) for row in table.to_pylist()]
+    assert [[value is None for value in row] for row in got] == is_null
+    assert [[value or "" for value in row] for row in got] == parsed
 
 
 @pytest.mark.usefixtures("small_blocks")
