@@ -11,6 +11,7 @@ EvergreenError                 exit code of the command
 │   ├── ContractError          3   rows or columns are not what the config's `columns` say
 │   │   ├── MissingColumnError 3   a column is not there
 │   │   └── QuarantineBudgetError 3   more rows are bad than may be put aside
+│   ├── VolumeError            3   far fewer rows than the nights before had
 │   ├── DriftError             3   rows drifted, and the config says to stop then
 │   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
 ├── TrainingError              1   training cannot go on
@@ -219,6 +220,14 @@ class QuarantineBudgetError(ContractError):
         over = Violation("", "quarantine", n_quarantined, message)
         most = sorted(violations, key=lambda v: -v.n_rows)[:MAX_EXAMPLES]
         super().__init__([over, *most], source=source)
+
+
+class VolumeError(DataError):
+    """Far fewer rows than an earlier night had, which `validation.volume.max_drop` stops."""
+
+    def __init__(self, message: str, *, n_rows: int, n_before: int) -> None:
+        self.n_rows, self.n_before = n_rows, n_before
+        super().__init__(message)
 
 
 class DriftError(DataError):

@@ -69,6 +69,7 @@ from pipeline_lib.config.validation import (
     QuarantineBudget,
     Rule,
     ValidationSettings,
+    VolumeSettings,
 )
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "TimeSplit",
     "TrainingSettings",
     "ValidationSettings",
+    "VolumeSettings",
     "config_yaml",
     "flat_settings",
     "load_config",

@@ -41,7 +41,7 @@ class CheckedRows:
     @property
     def n_rows(self) -> int:
         """The number of rows that may be trained on."""
-        return self.report.n_rows - self.report.n_quarantined
+        return self.report.n_used
 
     def kept(self) -> npt.NDArray[np.bool_]:
         """Tell which rows of the snapshot may be trained on, shape ``(n_rows,)``."""
@@ -93,7 +93,12 @@ def check_snapshot(
     """
     checker, first_row = contract_checker(config, source=snapshot.source), 0
     # Which rows repeat a key is known at the end only: then they are shown in a second pass.
-    is_late = bool(config.data.key) and config.validation.unique_key == "quarantine"
+    # So it is of rows that one copy of the table has no use for.
+    has_key, validation = bool(config.data.key), config.validation
+    if has_key:
+        is_late = validation.unique_key == "quarantine"
+    else:
+        is_late = validation.duplicates == "drop"
     for batch in snapshot.batches():
         checked = checker.check(batch)
         if on_batch is not None and not is_late:

@@ -28,6 +28,7 @@ from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
 from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
+from pipeline_lib.data.repeats import Repeats, RowCounts
 from pipeline_lib.data.rules import compile_rules, example_rows
 from pipeline_lib.errors import (
     ConfigError,
@@ -134,7 +135,7 @@ def check_rows(
     source: str,
     root: Path = Path(),
 ) -> pa.Table:
-    """Return the rows to learn from, typed as `typed_rows` says, without quarantined ones.
+    """Return the rows to learn from, typed as `typed_rows` says, without those put aside.
 
     Raises:
         MissingColumnError: a feature, key column, the time or the target is not there.
@@ -203,6 +204,8 @@ class ContractChecker:
         order = _order([*self._declared, self._key_name])
         self._findings = Findings(order + [("", rule.name) for rule in validation.rules])
         self._keys, self._classes = KeyHashes(self._key), ClassCounts()
+        # With a key two rows are different ones, or `unique_key` says what happens.
+        self._counts = None if self._key else RowCounts(list(self._declared))
         self._quarantined: list[Rows] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
@@ -255,12 +258,14 @@ class ContractChecker:
             self._findings.violations(["quarantine"]),
             source=self._source,
         )
-        self._require_rows(self._n_rows - self._n_quarantined)
+        rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        repeats = self._counts.repeats() if self._counts else None
+        dropped = self._surplus(repeats, rows)
+        self._require_rows(self._n_rows - self._n_quarantined - len(dropped))
         if self._data.task != "regression" and (
             poor := self._classes.violations(self._data, self._validation)
         ):
             raise ContractError(poor, source=self._source)
-        rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
         return ContractReport(
             self._source,
             self._n_rows,
@@ -268,6 +273,8 @@ class ContractChecker:
             self._extra_columns,
             rows,
             self._findings.names_by_row(rows),
+            repeats,
+            dropped,
         )
 
     @property
@@ -319,6 +326,8 @@ class ContractChecker:
             self._quarantined.append(rows + self._n_rows)
         if self._key:
             self._keys.add(typed)
+        if self._counts is not None:
+            self._counts.add(typed.filter(pa.array(~aside)) if len(rows) else typed)
         if self._data.task != "regression":
             labels = typed[self._data.target]
             self._classes.add(labels.filter(pa.array(~aside)) if len(rows) else labels)
@@ -345,6 +354,31 @@ class ContractChecker:
         self._findings.add(self._key_name, severity, broken, first_row=0, keep_rows=keep)
         if keep:
             self._put_aside(repeated)
+
+    def _surplus(self, repeats: Repeats | None, aside: Rows) -> Rows:
+        """Return the rows to drop where the table is a copy of itself.
+
+        Raises:
+            ContractError: it is one, and `validation.duplicates` is `stop`.
+        """
+        nothing = np.empty(0, np.int64)
+        if repeats is None or not repeats.is_copied:
+            return nothing
+        said = self._validation.duplicates
+        if said == "stop":
+            message = (
+                f"{repeats.copies_sentence()}. Nothing was trained. Load the table once, or set "
+                "`validation.duplicates: drop` to use one copy; `warn` if rows are meant to repeat"
+            )
+            raise ContractError(
+                [Violation("", "duplicates", repeats.n_surplus, message)], source=self._source
+            )
+        if said == "warn" or self._counts is None:
+            return nothing
+        # What each class has is as many copies of it as the rows are.
+        self._classes.divide(repeats.copies)
+        kept = np.delete(np.arange(self._n_rows), aside)
+        return kept[self._counts.surplus(repeats.copies)]
 
     def _put_aside(self, repeated: RepeatedKeys) -> None:
         before = np.concatenate([np.empty(0, np.int64), *self._quarantined])

@@ -1,17 +1,22 @@
 """Rows put aside: which, why, and how they are written; and what a check says of a stream."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import QuarantineBudget
+from pipeline_lib.data.repeats import Repeats
 from pipeline_lib.errors import QuarantineBudgetError, Violation, examples
 from pipeline_lib.storage import Json
 
 ROW_COLUMN, RULES_COLUMN = "evergreen_row", "evergreen_rules"
+
+
+def _no_rows() -> npt.NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,9 @@ class ContractReport:
         extra_columns: columns of the source that the config does not name.
         quarantined_rows: positions in the stream from 0, ascending, shape ``(n_quarantined,)``.
         quarantined_rules: the names of the rules that each of them breaks.
+        repeats: how often rows repeat; None where a `data.key` tells them apart.
+        dropped_rows: positions of the rows that one copy of the table has no use for, ascending,
+            shape ``(n_dropped,)``; they are in no quarantine and no budget.
     """
 
     source: str
@@ -32,26 +40,41 @@ class ContractReport:
     extra_columns: tuple[str, ...]
     quarantined_rows: npt.NDArray[np.int64]
     quarantined_rules: tuple[tuple[str, ...], ...]
+    repeats: Repeats | None = None
+    dropped_rows: npt.NDArray[np.int64] = field(default_factory=_no_rows)
 
     @property
     def n_quarantined(self) -> int:
         """The number of rows put aside."""
         return len(self.quarantined_rows)
 
+    @property
+    def n_used(self) -> int:
+        """The number of rows that may be trained on."""
+        return self.n_rows - self.n_quarantined - len(self.dropped_rows)
+
+    @property
+    def unused_rows(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that are in quarantine or dropped, ascending."""
+        if not len(self.dropped_rows):
+            return self.quarantined_rows
+        return np.union1d(self.quarantined_rows, self.dropped_rows)
+
     def mask(self, first_row: int, n_rows: int) -> npt.NDArray[np.bool_]:
-        """Tell which rows of a batch that begins at `first_row` are put aside."""
+        """Tell which rows of a batch that begins at `first_row` are in quarantine or dropped."""
         mask = np.zeros(n_rows, np.bool_)
-        mask[self.quarantined_rows[self._within(first_row, n_rows)] - first_row] = True
+        for rows in (self.quarantined_rows, self.dropped_rows):
+            mask[rows[_within(rows, first_row, n_rows)] - first_row] = True
         return mask
 
     def kept(self, batch: pa.Table, first_row: int) -> pa.Table:
-        """Return the rows of a batch that are not put aside."""
+        """Return the rows of a batch that may be trained on."""
         mask = self.mask(first_row, batch.num_rows)
         return batch.filter(pa.array(~mask)) if mask.any() else batch
 
     def quarantined(self, raw_batch: pa.Table, first_row: int) -> pa.Table:
         """Return the rows of a raw batch that are put aside, as `quarantine_table` makes them."""
-        span = self._within(first_row, raw_batch.num_rows)
+        span = _within(self.quarantined_rows, first_row, raw_batch.num_rows)
         rows = self.quarantined_rows[span]
         mine = raw_batch.take(pa.array(rows - first_row))
         return quarantine_table(mine, rows, self.quarantined_rules[span])
@@ -64,6 +87,8 @@ class ContractReport:
             "n_quarantined": self.n_quarantined,
             "violations": [{**asdict(v), "examples": list(v.examples)} for v in self.violations],
             "extra_columns": list(self.extra_columns),
+            "n_dropped": len(self.dropped_rows),
+            "repeats": self.repeats.to_json() if self.repeats else None,
         }
 
     def lines(self) -> list[str]:
@@ -75,11 +100,18 @@ class ContractReport:
                 f"{n} {'column' if n == 1 else 'columns'} that the config does not name: "
                 f"{examples(self.extra_columns)}"
             )
+        if self.repeats is not None and self.repeats.is_copied:
+            n_dropped = len(self.dropped_rows)
+            rest = f"; {n_dropped:,} rows are dropped, one copy is used" if n_dropped else ""
+            lines.append(f"duplicates: {self.repeats.copies_sentence()}{rest}")
+        elif self.repeats is not None and (note := self.repeats.note()) is not None:
+            lines.append(note)
         return lines
 
-    def _within(self, first_row: int, n_rows: int) -> slice:
-        low, high = np.searchsorted(self.quarantined_rows, [first_row, first_row + n_rows])
-        return slice(int(low), int(high))
+
+def _within(rows: npt.NDArray[np.int64], first_row: int, n_rows: int) -> slice:
+    low, high = np.searchsorted(rows, [first_row, first_row + n_rows])
+    return slice(int(low), int(high))
 
 
 def quarantine_table(
