@@ -158,7 +158,8 @@ class Violation:
     """One rule that rows or columns break: which, where, how many rows, and what to do.
 
     `column` is empty where a rule looks at whole rows. `severity` is what the rule's setting
-    makes of them; `examples` are a few of the values, quoted.
+    makes of them; `examples` are a few of the values, quoted; `change` says which setting lets
+    such rows pass, and where it stands.
     """
 
     column: str
@@ -167,10 +168,12 @@ class Violation:
     message: str
     severity: str = "stop"
     examples: tuple[str, ...] = ()
+    change: str = ""
 
     def __str__(self) -> str:
         """Return `column 'size': 3 rows …`."""
-        return f"column {examples([self.column])}: {self.message}" if self.column else self.message
+        text = f"{self.message}; {self.change}" if self.change else self.message
+        return f"column {examples([self.column])}: {text}" if self.column else text
 
 
 class ContractError(DataError):

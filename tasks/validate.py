@@ -48,8 +48,6 @@ def validate(config: PipelineConfig, snapshot: Snapshot, run_date: date) -> Vali
     champion = champion_version(connect(), config.name)
     reference = champion.tags.get("data.digest") if champion else None
     volume = volume_of(config, run_date=run_date, champion=reference)
-    # Of rows that are far too few nothing else needs to be known.
-    volume.hold(snapshot.n_rows, source=snapshot.source)
     watch = Watch(config, snapshot, known)
     rows = check_snapshot(config, snapshot, on_batch=watch.see)
     growth = volume.hold(rows.n_rows, source=snapshot.source)

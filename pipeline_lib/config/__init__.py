@@ -27,6 +27,7 @@ from pipeline_lib.config.pipeline import (
     PromotionSettings,
     refuse_unknown_classes,
 )
+from pipeline_lib.config.places import place_of
 from pipeline_lib.config.schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -138,5 +139,6 @@ __all__ = [
     "config_yaml",
     "flat_settings",
     "load_config",
+    "place_of",
     "refuse_unknown_classes",
 ]

@@ -47,7 +47,15 @@ def load_config(
         config = PipelineConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(problems(error, path, document, changed)[:MAX_PROBLEMS]) from None
-    return config.with_root(project_root(path.resolve().parent))
+    return config.with_root(project_root(path.resolve().parent), file=path)
+
+
+def load_plain(path: str | Path) -> PipelineConfig | None:
+    """Return a config as its file has it, or None if it is valid only with a run's own values."""
+    try:
+        return load_config(path)
+    except ConfigError:
+        return None
 
 
 def config_yaml(config: PipelineConfig) -> str:

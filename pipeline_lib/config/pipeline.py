@@ -102,16 +102,25 @@ class PipelineConfig(Settings):
     )
 
     _root: Path = PrivateAttr(default=Path())
+    _file: Path | None = PrivateAttr(default=None)
 
     @property
     def root(self) -> Path:
         """The folder that relative paths of the config start from; not part of the digest."""
         return self._root
 
-    def with_root(self, root: Path) -> "PipelineConfig":
-        """Return the same config whose relative paths start from `root`."""
+    @property
+    def path(self) -> str:
+        """The config's file, relative to `root` where it lies below; empty without a file."""
+        if self._file is None:
+            return ""
+        file, root = self._file.resolve(), self._root.resolve()
+        return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+
+    def with_root(self, root: Path, *, file: Path | None = None) -> "PipelineConfig":
+        """Return the same config, read from `file`, whose relative paths start from `root`."""
         copy = self.model_copy()
-        copy._root = root
+        copy._root, copy._file = root, file
         return copy
 
     @property

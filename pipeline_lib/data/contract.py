@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +179,7 @@ class ContractChecker:
         source: str,
         root: Path = Path(),
         required: Sequence[str] = (),
+        place: Callable[[Sequence[str]], str] | None = None,
     ) -> None:
         """Make the rules ready; nothing is read.
 
@@ -189,12 +190,14 @@ class ContractChecker:
             source: what messages call the rows.
             root: the project's folder, where functions of rules are looked for first.
             required: other columns that must be there, as those a split goes by.
+            place: where the config's file has nested keys, as `configs/x.yaml:18`.
 
         Raises:
             ConfigError: a rule, a datetime's format or one of its bounds is wrong.
         """
         self._data, self._validation, self._source = data, validation, source
-        self._declared = declared_columns(columns, data)
+        self._place = place
+        self._columns, self._declared = columns, declared_columns(columns, data)
         self._severity = self._severities(columns)
         self._required = list(dict.fromkeys([*self._declared, *required]))
         self._column_rules = self._rules_of_columns(columns)
@@ -250,12 +253,12 @@ class ContractChecker:
             assert batches is not None, "a key is compared with a second look at the rows"
             self._find_repeated_keys(batches)
         if stops := self._findings.violations(["stop"]):
-            raise ContractError(stops, source=self._source)
+            raise ContractError(self._with_changes(stops), source=self._source)
         check_budget(
             self._n_quarantined,
             self._n_rows,
             self._validation.quarantine,
-            self._findings.violations(["quarantine"]),
+            self._with_changes(self._findings.violations(["quarantine"])),
             source=self._source,
         )
         rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
@@ -387,6 +390,40 @@ class ContractChecker:
             self._classes.remove(repeated.table[self._data.target].filter(pa.array(is_new)))
         self._quarantined = [np.union1d(before, repeated.rows)]
         self._n_quarantined += int(is_new.sum())
+
+    def _with_changes(self, violations: Sequence[Violation]) -> list[Violation]:
+        """Return violations that say which setting lets such rows pass, and where it stands."""
+        found: list[Violation] = []
+        for violation in violations:
+            asked = self._setting(violation)
+            if asked is None:
+                found.append(violation)
+                continue
+            verb, keys = asked
+            place = self._place(keys) if self._place else ""
+            at = f" ({place})" if place else ""
+            change = f"if they are right, {verb} `{'.'.join(keys)}`{at}"
+            found.append(replace(violation, change=change))
+        return found
+
+    def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
+        """Return what to do to which setting where values are right that a rule refuses."""
+        name, rule = violation.column, violation.rule
+        column = self._columns.get(name)
+        if rule == "unique":
+            return "name more columns in", ["data", "key"]
+        if rule == "allowed":
+            is_target = name == self._data.target
+            return "add them to", ["data", "classes"] if is_target else ["columns", name, "allowed"]
+        if column is None:
+            return None
+        if rule == "range":
+            keys = ("minimum", "maximum", "earliest", "latest")
+            given = [key for key in keys if getattr(column, key, None) is not None]
+            return "change", ["columns", name, given[0] if len(given) == 1 else "/".join(given)]
+        if rule == "nullable":
+            return "set", ["columns", name, "nullable"]
+        return ("change", ["columns", name, "kind"]) if rule == "type" else None
 
     def _require_rows(self, n_rows: int) -> None:
         least = self._validation.min_rows

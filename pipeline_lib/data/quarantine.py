@@ -85,10 +85,8 @@ class ContractReport:
             "source": self.source,
             "n_rows": self.n_rows,
             "n_quarantined": self.n_quarantined,
-            "violations": [{**asdict(v), "examples": list(v.examples)} for v in self.violations],
+            "violations": [_violation_json(violation) for violation in self.violations],
             "extra_columns": list(self.extra_columns),
-            "n_dropped": len(self.dropped_rows),
-            "repeats": self.repeats.to_json() if self.repeats else None,
         }
 
     def lines(self) -> list[str]:
@@ -107,6 +105,11 @@ class ContractReport:
         elif self.repeats is not None and (note := self.repeats.note()) is not None:
             lines.append(note)
         return lines
+
+
+def _violation_json(violation: Violation) -> dict[str, Json]:
+    facts: dict[str, Json] = {**asdict(violation), "examples": list(violation.examples)}
+    return {key: value for key, value in facts.items() if key != "change"}
 
 
 def _within(rows: npt.NDArray[np.int64], first_row: int, n_rows: int) -> slice:

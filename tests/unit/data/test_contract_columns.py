@@ -162,15 +162,6 @@ def test_a_report_is_json(table_config: MakeConfig, toy_table: MakeTable) -> Non
             }
         ],
         "extra_columns": [],
-        "n_dropped": 0,
-        "repeats": {
-            "n_rows": 49,
-            "n_distinct": 49,
-            "n_repeating": 0,
-            "copies": 1,
-            "n_repeated": 0,
-            "is_copied": False,
-        },
     }
 
 
