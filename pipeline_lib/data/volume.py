@@ -120,15 +120,15 @@ class Volume:
         return next((before for before in held if n_rows < least * before.n_rows), None)
 
     def _accepted_drop(self, least: float) -> _Reference | None:
-        """Return the smallest of the nights that had too few rows themselves and were accepted."""
+        """Return the last night that had too few rows itself and was accepted, if there is one."""
         before = self._champion if self._is_champion_older else None
         highest = before.n_rows if before else 0
-        found: list[_Reference] = []
+        found: _Reference | None = None
         for night in self._past:
-            if night.n_rows < least * highest:
-                found.append(night)
+            if night.n_rows < least * (found.n_rows if found else highest):
+                found = night
             highest = max(highest, night.n_rows)
-        return min(found, key=lambda night: night.n_rows, default=None)
+        return found
 
     def _of_other_settings(self, n_rows: int, tonight: str) -> str | None:
         other, drop, growth = self._other, self._settings.max_drop, self._settings.max_growth
