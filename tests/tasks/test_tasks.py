@@ -117,11 +117,11 @@ def _night(config: PipelineConfig, n_rows: int, source: str) -> Validated:
 def test_a_night_of_far_fewer_rows_stops_and_stops_again(config: PipelineConfig) -> None:
     _night(config, 1700, "monday.csv")
 
+    said = r"tuesday.csv has 800 rows, 53% fewer than the 1,700 rows of 2026-01-01 \(monday.csv\)"
     for _ in range(2):
-        with pytest.raises(VolumeError, match=r"tuesday.csv has 800 rows, 53% fewer") as raised:
+        with pytest.raises(VolumeError, match=said):
             _night(config, 800, "tuesday.csv")
 
-    assert "1,700 rows of 2026-01-01 (monday.csv)" in str(raised.value)
     assert _night(config, 850, "wednesday.csv").growth is None
 
 

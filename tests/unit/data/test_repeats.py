@@ -282,7 +282,9 @@ class TestSnapshot:
 
 
 _VALUES = {
-    "w": st.sampled_from(["a", "b", "", "0", None]),
+    "w": st.sampled_from(
+        ["a", "b", "", "0", "\0", "a\0", "12345678", "123456789", "1" * 16, "1" * 17, "é" * 9, None]
+    ),
     "x": st.sampled_from([0.0, -0.0, 1.0, float("nan"), None]),
     "b": st.sampled_from([True, False, None]),
     "t": st.sampled_from([date(1970, 1, 1), date(2026, 1, 1), None]),
@@ -311,6 +313,15 @@ def test_rows_are_counted_as_python_counts_them(rows: list[dict[str, Any]], cut:
     assert (found.n_rows, found.n_distinct) == (len(rows), len(by_row))
     assert found.n_repeating == sum(n > 1 for n in by_row.values())
     assert found.copies == np.gcd.reduce(list(by_row.values()))
+
+
+@pytest.mark.parametrize("word", ["", "a", "12345678", "123456789", "é" * 40, "1" * 1000])
+def test_a_word_is_the_same_one_beside_any_others(word: str) -> None:
+    alone = hash_rows(pa.table({"a": [word]}), ["a"])
+    often = hash_rows(pa.table({"a": [word] * 100}), ["a"])
+    rare = hash_rows(pa.table({"a": [f"{i}é" for i in range(50)] + [word]}).slice(50), ["a"])
+
+    assert {*alone.tolist(), *often.tolist(), *rare.tolist()} == {int(alone[0])}
 
 
 def test_the_same_values_in_other_columns_are_another_row() -> None:
