@@ -11,6 +11,7 @@ EvergreenError                 exit code of the command
 │   ├── ContractError          3   rows or columns are not what the config's `columns` say
 │   │   ├── MissingColumnError 3   a column is not there
 │   │   └── QuarantineBudgetError 3   more rows are bad than may be put aside
+│   ├── VolumeError            3   far fewer rows than the nights before had
 │   ├── DriftError             3   rows drifted, and the config says to stop then
 │   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
 ├── TrainingError              1   training cannot go on
@@ -157,7 +158,8 @@ class Violation:
     """One rule that rows or columns break: which, where, how many rows, and what to do.
 
     `column` is empty where a rule looks at whole rows. `severity` is what the rule's setting
-    makes of them; `examples` are a few of the values, quoted.
+    makes of them; `examples` are a few of the values, quoted; `change` says which setting lets
+    such rows pass, and where it stands.
     """
 
     column: str
@@ -166,10 +168,12 @@ class Violation:
     message: str
     severity: str = "stop"
     examples: tuple[str, ...] = ()
+    change: str = ""
 
     def __str__(self) -> str:
         """Return `column 'size': 3 rows …`."""
-        return f"column {examples([self.column])}: {self.message}" if self.column else self.message
+        text = f"{self.message}; {self.change}" if self.change else self.message
+        return f"column {examples([self.column])}: {text}" if self.column else text
 
 
 class ContractError(DataError):
@@ -219,6 +223,14 @@ class QuarantineBudgetError(ContractError):
         over = Violation("", "quarantine", n_quarantined, message)
         most = sorted(violations, key=lambda v: -v.n_rows)[:MAX_EXAMPLES]
         super().__init__([over, *most], source=source)
+
+
+class VolumeError(DataError):
+    """Far fewer rows than an earlier night had, which `validation.volume.max_drop` stops."""
+
+    def __init__(self, message: str, *, n_rows: int, n_before: int) -> None:
+        self.n_rows, self.n_before = n_rows, n_before
+        super().__init__(message)
 
 
 class DriftError(DataError):

@@ -12,7 +12,8 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import CheckedRows, check_snapshot
 from pipeline_lib.data.nights import Night, remember_night
 from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.data.watch import Watch, Watched
+from pipeline_lib.data.volume import source_settings
+from pipeline_lib.data.watch import Watch, Watched, volume_of
 from pipeline_lib.errors import DriftError
 from pipeline_lib.evaluation.standing import Standing
 
@@ -24,14 +25,17 @@ class Validated:
     rows: CheckedRows
     watched: Watched
     ledger: tuple[str, ...] = ()
+    growth: str | None = None
 
     def notes(self) -> list[str]:
         """Return what a person should know of the rows, a line each."""
         notes = [*self.rows.snapshot.news, *self.ledger, *self.rows.report.lines()]
+        if self.growth is not None:
+            notes.append(self.growth)
         if self.rows.quarantine is not None:
             n_rows = self.rows.report.n_quarantined
             notes.append(f"{n_rows:,} rows are in quarantine: {self.rows.quarantine}")
-        return notes + [leak.sentence for leak in self.watched.leaks]
+        return [*notes, *self.watched.new_words, *(leak.sentence for leak in self.watched.leaks)]
 
 
 @task(cache_policy=NO_CACHE)
@@ -47,12 +51,16 @@ def validate(
     logger, client = get_run_logger(), connect()
     recovered = recover_ledger(client, config)
     known = {name: words.categories for name, words in read_ledger(config.name).items()}
-    watch = Watch(config, snapshot, known)
-    rows = check_snapshot(config, snapshot, on_batch=watch.see)
     champion = champion_version(client, config.name)
     reference = champion.tags.get("data.digest") if champion else None
-    watched = watch.finish(reference=reference, run_date=run_date)
-    validated = Validated(rows, watched, recovered)
+    volume = volume_of(config, run_date=run_date, champion=reference)
+    watch = Watch(config, snapshot, known)
+    rows = check_snapshot(config, snapshot, on_batch=watch.see)
+    growth = volume.hold(rows.n_rows, source=snapshot.source)
+    watched = watch.finish(
+        reference=reference, run_date=run_date, is_volume_said=growth is not None
+    )
+    validated = Validated(rows, watched, recovered, growth)
     logger.info(
         "validate  %s rows keep the contract of %d columns", f"{rows.n_rows:,}", len(config.columns)
     )
@@ -68,5 +76,6 @@ def validate(
             raise DriftError(config.name, watched.sentences())
     if not standing.experiment:
         arrivals = watched.arrivals.record if watched.arrivals else None
-        remember_night(config.name, snapshot, Night(watched.rows.record, arrivals))
+        settings = source_settings(config.data.source)
+        remember_night(config.name, snapshot, Night(watched.rows.record, arrivals, settings))
     return validated

@@ -30,8 +30,10 @@ def check(
     """
     settings = load_config(config, assignments=set_)
     from pipeline_lib.data.checked import contract_checker
+    from pipeline_lib.data.nights import read_nights
     from pipeline_lib.data.snapshot import missing_days
     from pipeline_lib.data.sources import open_source
+    from pipeline_lib.data.volume import Volume
 
     today = run_date or datetime.now(UTC).date()
     stream = open_source(settings.data.source, root=settings.root, run_date=today)
@@ -39,10 +41,15 @@ def check(
     for batch in stream.batches():
         checker.check(batch)
     report = checker.finish(stream.batches)
+    volume = Volume(settings, read_nights(settings.name), run_date=today)
+    growth = volume.hold(report.n_used, source=stream.source)
     facts = {
         "config": str(config),
         "name": settings.name,
         **report.to_json(),
+        "n_dropped": len(report.dropped_rows),
+        "repeats": report.repeats.to_json() if report.repeats else None,
+        "volume": growth,
         "missing_days": [day.isoformat() for day in stream.missing_days],
         "categories": len(settings.categories),
         "numbers": len(settings.columns) - len(settings.categories),
@@ -54,11 +61,10 @@ def check(
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
     print(f"{config}: fine")
-    kept = report.n_rows - report.n_quarantined
-    print(f"  {stream.source}: {kept:,} rows keep the contract")
+    print(f"  {stream.source}: {report.n_used:,} rows keep the contract")
     if report.n_quarantined:
         print(f"  {report.n_quarantined:,} rows would go into quarantine")
-    for line in (*missing_days(stream), *report.lines()):
+    for line in (*missing_days(stream), *report.lines(), *([growth] if growth else [])):
         print(f"  {line}")
     print(
         f"  {facts['categories']} category and {facts['numbers']} number columns → "

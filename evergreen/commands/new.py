@@ -60,11 +60,11 @@ def new(
     guessed = guess_source(table, root=root, query=query)
     rows = _first_rows(guessed.source, root)
     proposal = propose(rows, guessed.source, target, name=name, notes=guessed.notes)
-    config = _written(out, config_text(proposal))
+    config, said = _written(out, config_text(proposal))
     if json_:
-        print(json.dumps(_facts(proposal, config, out), indent=2, ensure_ascii=False))
+        print(json.dumps(_facts(proposal, config, out, said), indent=2, ensure_ascii=False))
     else:
-        _tell(proposal, out)
+        _tell(proposal, out, said)
     return 0
 
 
@@ -97,35 +97,43 @@ def _first_rows(source: Source, root: Path) -> "pa.Table":
     return open_source(source, root=root, run_date=today).head(_MAX_ROWS)
 
 
-def _written(out: Path, text: str) -> PipelineConfig:
-    """Write a config once it is proven: it loads, and the table keeps the contract in it."""
+def _written(out: Path, text: str) -> tuple[PipelineConfig, str | None]:
+    """Write a config once it is proven: it loads, and the table keeps the contract in it.
+
+    Returns:
+        The config, and what `validation.duplicates` stops, if it does.
+    """
     scratch = out.with_name(f".{out.stem}.{os.getpid()}.yaml")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_text(text, encoding="utf-8")
-        config = _proven(scratch)
+        config, said = _proven(scratch)
         scratch.replace(out)
     except OSError as error:
         raise StorageError(f"cannot write {out}: {error.strerror}; give another --out") from error
     finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
-    return config
+    return config, said
 
 
-def _proven(path: Path) -> PipelineConfig:
-    from pipeline_lib.data.contract import check_rows
+def _proven(path: Path) -> tuple[PipelineConfig, str | None]:
+    from pipeline_lib.data.contract import ContractChecker
     from pipeline_lib.data.sources import source_name
 
     config = load_config(path)
     data = config.data
     rows = _first_rows(data.source, config.root)
     name = source_name(data.source, root=config.root)
-    check_rows(rows, config.columns, data, config.validation, source=name, root=config.root)
-    return config
+    # A table that was loaded twice has a config all the same: it is the table that is mended.
+    validation = config.validation.model_copy(update={"duplicates": "warn"})
+    checker = ContractChecker(config.columns, data, validation, source=name, root=config.root)
+    checker.check(rows)
+    repeats = checker.finish(lambda: [rows]).repeats
+    return config, repeats.copies_sentence() if repeats and repeats.is_copied else None
 
 
-def _tell(proposal: "Proposal", out: Path) -> None:
+def _tell(proposal: "Proposal", out: Path, copied: str | None) -> None:
     data, features = proposal.data, proposal.features
     print(f"looked at {proposal.n_rows:,} rows of {len(proposal.columns) + 1} columns\n")
     print_table((f"predict {data.target}: {data.task}, {proposal.target.reason}",), ())
@@ -139,16 +147,26 @@ def _tell(proposal: "Proposal", out: Path) -> None:
         print(f"\nleft out {len(proposal.left_out)}")
         lost = [(f"  {c.name}", c.reason) for c in proposal.left_out]
         print_table(("  column", "why"), lost)
-    if proposal.notes:
+    notes = _notes(proposal, copied)
+    if notes:
         print()
-        print_table(("to look at",), [(f"  {note}",) for note in proposal.notes])
+        print_table(("to look at",), [(f"  {note}",) for note in notes])
     path = shortest(out)
-    print(f"\n{path} is written: it loads, and the table keeps it. Next")
+    proven = "the table keeps it" if copied is None else "the table keeps it once it is loaded once"
+    print(f"\n{path} is written: it loads, and {proven}. Next")
     print(f"  evergreen check {path}")
     print(f"  evergreen run {path}")
 
 
-def _facts(proposal: "Proposal", config: PipelineConfig, out: Path) -> dict[str, Json]:
+def _notes(proposal: "Proposal", copied: str | None) -> list[str]:
+    if copied is None:
+        return [*proposal.notes]
+    return [f"{copied}: `validation.duplicates` stops the night", *proposal.notes]
+
+
+def _facts(
+    proposal: "Proposal", config: PipelineConfig, out: Path, copied: str | None
+) -> dict[str, Json]:
     return {
         "config": str(shortest(out)),
         "name": proposal.name,
@@ -176,5 +194,5 @@ def _facts(proposal: "Proposal", config: PipelineConfig, out: Path) -> dict[str,
             }
             for leak in proposal.leaks
         ],
-        "notes": proposal.notes,
+        "notes": _notes(proposal, copied),
     }

@@ -28,6 +28,7 @@ from pipeline_lib.config.pipeline import (
     PromotionSettings,
     refuse_unknown_classes,
 )
+from pipeline_lib.config.places import place_of
 from pipeline_lib.config.schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -70,6 +71,7 @@ from pipeline_lib.config.validation import (
     QuarantineBudget,
     Rule,
     ValidationSettings,
+    VolumeSettings,
 )
 
 __all__ = [
@@ -134,11 +136,13 @@ __all__ = [
     "TimeSplit",
     "TrainingSettings",
     "ValidationSettings",
+    "VolumeSettings",
     "config_yaml",
     "flat_settings",
     "load_config",
     "load_plain",
     "own_config",
+    "place_of",
     "refuse_unknown_classes",
     "source_text",
     "why_experiment",

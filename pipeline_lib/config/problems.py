@@ -61,7 +61,7 @@ def _problem(
     # A rule of a section may begin with the key below it that is meant.
     if (named := _NAMED_KEY.match(rule)) is not None and details["type"] == "value_error":
         keys, rule = [*keys, *named[1].split(".")], named[2]
-    line, key = _line(keys, lines), ".".join(map(str, keys))
+    line, key = line_of(keys, lines), ".".join(map(str, keys))
     place = f"{path}:{line}"
     if any(key == c or key.startswith(f"{c}.") for c in changed):
         place = "--set"
@@ -93,7 +93,7 @@ def _folded(found: Sequence[tuple[int, ConfigProblem]]) -> list[ConfigProblem]:
     return list(by_key.values())
 
 
-def _line(keys: Sequence[int | str], lines: Lines) -> int:
+def line_of(keys: Sequence[int | str], lines: Lines) -> int:
     """Return the line of the last of nested keys that the file has."""
     paths = (tuple(keys[:length]) for length in range(len(keys), 0, -1))
     return next((lines[path] for path in paths if path in lines), 1)

@@ -67,6 +67,25 @@ class DriftSettings(Settings):
     n_nights: int = Field(default=14, ge=0, le=1000, description="past nights that tell the usual")
 
 
+class VolumeSettings(Settings):
+    """How far tonight's number of rows may be from that of the nights before."""
+
+    max_drop: float | None = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="greatest share of the rows of an earlier night that may be missing before "
+        "the night stops; null: any drop is fine",
+    )
+    max_growth: float | None = Field(
+        default=3.0,
+        ge=1,
+        le=1e6,
+        description="rows, as a multiple of the last night's, above which growth is said; null: "
+        "never",
+    )
+
+
 class ValidationSettings(Settings):
     """When rows are too poor to train on."""
 
@@ -76,6 +95,15 @@ class ValidationSettings(Settings):
     )
     unique_key: Severity = Field(
         default="stop", description="what rows with a `data.key` that another row has do"
+    )
+    duplicates: Literal["stop", "warn", "drop"] = Field(
+        default="stop",
+        description="what happens where all rows are the same ones several times over, as of a "
+        "table that was loaded twice: stop the night, be said, or keep one copy. Only without a "
+        "`data.key`",
+    )
+    volume: VolumeSettings = Field(
+        default=VolumeSettings(), description="how far the number of rows may move between nights"
     )
     rules: tuple[Rule, ...] = Field(default=(), description="what every row must keep")
     quarantine: QuarantineBudget = Field(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import GroupSplit, PipelineConfig, PredefinedSplit
+from pipeline_lib.config import GroupSplit, PipelineConfig, PredefinedSplit, place_of
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.contract import ContractChecker, declared_columns
 from pipeline_lib.data.quarantine import ContractReport
@@ -41,7 +42,7 @@ class CheckedRows:
     @property
     def n_rows(self) -> int:
         """The number of rows that may be trained on."""
-        return self.report.n_rows - self.report.n_quarantined
+        return self.report.n_used
 
     def kept(self) -> npt.NDArray[np.bool_]:
         """Tell which rows of the snapshot may be trained on, shape ``(n_rows,)``."""
@@ -70,6 +71,7 @@ def contract_checker(config: PipelineConfig, *, source: str) -> ContractChecker:
         source=source,
         root=config.root,
         required=split_source_columns(config),
+        place=partial(place_of, config),
     )
 
 
@@ -93,7 +95,9 @@ def check_snapshot(
     """
     checker, first_row = contract_checker(config, source=snapshot.source), 0
     # Which rows repeat a key is known at the end only: then they are shown in a second pass.
-    is_late = bool(config.data.key) and config.validation.unique_key == "quarantine"
+    # So it is of rows that one copy of the table has no use for.
+    by_key, by_copy = config.validation.unique_key, config.validation.duplicates
+    is_late = by_key == "quarantine" if config.data.key else by_copy == "drop"
     for batch in snapshot.batches():
         checked = checker.check(batch)
         if on_batch is not None and not is_late:

@@ -25,6 +25,10 @@ class ClassCounts:
         """Take labels that were counted out again."""
         self._counts.subtract(_counted(labels))
 
+    def divide(self, copies: int) -> None:
+        """Count one of so many copies of each row; each class has a multiple of them."""
+        self._counts = Counter({label: n // copies for label, n in self._counts.items()})
+
     def violations(self, data: DataSettings, validation: ValidationSettings) -> list[Violation]:
         """Return what is wrong with the classes; the poorest are told, the rest counted."""
         counts = {label: n_rows for label, n_rows in self._counts.items() if n_rows}

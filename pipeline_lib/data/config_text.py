@@ -97,10 +97,12 @@ def _column(column: ProposedColumn) -> str:
 
 
 def _validation(proposal: Proposal) -> list[str]:
-    half, percent = max(20, proposal.n_rows // 2), max(10, proposal.n_rows // 100)
+    least, percent = max(20, proposal.n_rows // 10), max(10, proposal.n_rows // 100)
     return [
         "validation:",
-        _with_comment(f"  min_rows: {half}", "half of today's: a night with fewer is a mistake"),
+        _with_comment(
+            f"  min_rows: {least}", "a tenth of today's; `volume` compares with the nights before"
+        ),
         _with_comment(
             f"  quarantine: {{max_rows: {percent}, max_percent: 1.0}}",
             "for columns with `severity: quarantine`",

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
 from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
+from pipeline_lib.data.repeats import Repeats, RowCounts
 from pipeline_lib.data.rules import compile_rules, example_rows
 from pipeline_lib.errors import (
     ConfigError,
@@ -143,7 +144,7 @@ def check_rows(
     source: str,
     root: Path = Path(),
 ) -> pa.Table:
-    """Return the rows to learn from, typed as `typed_rows` says, without quarantined ones.
+    """Return the rows to learn from, typed as `typed_rows` says, without those put aside.
 
     Raises:
         MissingColumnError: a feature, key column, the time or the target is not there.
@@ -187,6 +188,7 @@ class ContractChecker:
         source: str,
         root: Path = Path(),
         required: Sequence[str] = (),
+        place: Callable[[Sequence[str]], str] | None = None,
     ) -> None:
         """Make the rules ready; nothing is read.
 
@@ -197,12 +199,14 @@ class ContractChecker:
             source: what messages call the rows.
             root: the project's folder, where functions of rules are looked for first.
             required: other columns that must be there, as those a split goes by.
+            place: where the config's file has nested keys, as `configs/x.yaml:18`.
 
         Raises:
             ConfigError: a rule, a datetime's format or one of its bounds is wrong.
         """
         self._data, self._validation, self._source = data, validation, source
-        self._declared = declared_columns(columns, data)
+        self._place = place
+        self._columns, self._declared = columns, declared_columns(columns, data)
         self._severity = self._severities(columns)
         self._required = list(dict.fromkeys([*self._declared, *required]))
         self._column_rules = self._rules_of_columns(columns)
@@ -212,6 +216,8 @@ class ContractChecker:
         order = _order([*self._declared, self._key_name])
         self._findings = Findings(order + [("", rule.name) for rule in validation.rules])
         self._keys, self._classes = KeyHashes(self._key), ClassCounts()
+        # With a key two rows are different ones, or `unique_key` says what happens.
+        self._counts = None if self._key else RowCounts(list(self._declared))
         self._quarantined: list[Rows] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
@@ -258,20 +264,22 @@ class ContractChecker:
             assert batches is not None, "a key is compared with a second look at the rows"
             self._find_repeated_keys(batches)
         if stops := [*self._findings.violations(["stop"]), *self._clocks.violations()]:
-            raise ContractError(stops, source=self._source)
+            raise ContractError(self._with_changes(stops), source=self._source)
         check_budget(
             self._n_quarantined,
             self._n_rows,
             self._validation.quarantine,
-            self._findings.violations(["quarantine"]),
+            self._with_changes(self._findings.violations(["quarantine"])),
             source=self._source,
         )
-        self._require_rows(self._n_rows - self._n_quarantined)
+        rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        repeats = self._counts.repeats() if self._counts else None
+        dropped = self._surplus(repeats, rows)
+        self._require_rows(self._n_rows - self._n_quarantined - len(dropped))
         if self._data.task != "regression" and (
             poor := self._classes.violations(self._data, self._validation)
         ):
             raise ContractError(poor, source=self._source)
-        rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
         return ContractReport(
             self._source,
             self._n_rows,
@@ -281,6 +289,8 @@ class ContractChecker:
             self._findings.names_by_row(rows),
             self._clocks.zones(),
             self._clocks.notes(),
+            repeats,
+            dropped,
         )
 
     @property
@@ -332,6 +342,8 @@ class ContractChecker:
             self._quarantined.append(rows + self._n_rows)
         if self._key:
             self._keys.add(typed)
+        if self._counts is not None:
+            self._counts.add(typed.filter(pa.array(~aside)) if len(rows) else typed)
         if self._data.task != "regression":
             labels = typed[self._data.target]
             self._classes.add(labels.filter(pa.array(~aside)) if len(rows) else labels)
@@ -359,6 +371,31 @@ class ContractChecker:
         if keep:
             self._put_aside(repeated)
 
+    def _surplus(self, repeats: Repeats | None, aside: Rows) -> Rows:
+        """Return the rows to drop where the table is a copy of itself.
+
+        Raises:
+            ContractError: it is one, and `validation.duplicates` is `stop`.
+        """
+        nothing = np.empty(0, np.int64)
+        if repeats is None or not repeats.is_copied:
+            return nothing
+        said = self._validation.duplicates
+        if said == "stop":
+            message = (
+                f"{repeats.copies_sentence()}. Nothing was trained. Load the table once, or set "
+                "`validation.duplicates: drop` to use one copy; `warn` if rows are meant to repeat"
+            )
+            raise ContractError(
+                [Violation("", "duplicates", repeats.n_surplus, message)], source=self._source
+            )
+        if said == "warn" or self._counts is None:
+            return nothing
+        # What each class has is as many copies of it as the rows are.
+        self._classes.divide(repeats.copies)
+        kept = np.delete(np.arange(self._n_rows), aside)
+        return kept[self._counts.surplus(repeats.copies)]
+
     def _put_aside(self, repeated: RepeatedKeys) -> None:
         before = np.concatenate([np.empty(0, np.int64), *self._quarantined])
         is_new = ~np.isin(repeated.rows, before)
@@ -366,6 +403,40 @@ class ContractChecker:
             self._classes.remove(repeated.table[self._data.target].filter(pa.array(is_new)))
         self._quarantined = [np.union1d(before, repeated.rows)]
         self._n_quarantined += int(is_new.sum())
+
+    def _with_changes(self, violations: Sequence[Violation]) -> list[Violation]:
+        """Return violations that say which setting lets such rows pass, and where it stands."""
+        found: list[Violation] = []
+        for violation in violations:
+            asked = self._setting(violation)
+            if asked is None:
+                found.append(violation)
+                continue
+            verb, keys = asked
+            place = self._place(keys) if self._place else ""
+            at = f" ({place})" if place else ""
+            change = f"if they are right, {verb} `{'.'.join(keys)}`{at}"
+            found.append(replace(violation, change=change))
+        return found
+
+    def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
+        """Return what to do to which setting where values are right that a rule refuses."""
+        name, rule = violation.column, violation.rule
+        column = self._columns.get(name)
+        if rule == "unique":
+            return "name more columns in", ["data", "key"]
+        if rule == "allowed":
+            is_target = name == self._data.target
+            return "add them to", ["data", "classes"] if is_target else ["columns", name, "allowed"]
+        if column is None:
+            return None
+        if rule == "range":
+            keys = ("minimum", "maximum", "earliest", "latest")
+            given = [key for key in keys if getattr(column, key, None) is not None]
+            return "change", ["columns", name, given[0] if len(given) == 1 else "/".join(given)]
+        if rule == "nullable":
+            return "set", ["columns", name, "nullable"]
+        return ("change", ["columns", name, "kind"]) if rule == "type" else None
 
     def _require_rows(self, n_rows: int) -> None:
         least = self._validation.min_rows

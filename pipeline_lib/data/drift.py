@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Literal, TypeAlias
 
 from pipeline_lib.config import DriftSettings
 from pipeline_lib.data.drift_findings import Finding, measured, percent
@@ -25,6 +26,8 @@ from pipeline_lib.data.drift_report import (
     sort_rows,
 )
 from pipeline_lib.data.profile import ColumnProfile, Profile
+
+VolumeRole: TypeAlias = Literal["judge", "notice", "skip"]
 
 FAMILY_ALPHA = 0.01
 MIN_HISTORY = 4
@@ -50,6 +53,7 @@ def compare(
     history: Sequence[NightRecord] = (),
     settings: DriftSettings,
     run_date: date,
+    volume: VolumeRole = "judge",
 ) -> DriftReport:
     """Hold tonight's rows against those that taught the champion.
 
@@ -62,6 +66,8 @@ def compare(
             `settings.n_nights` before `run_date` count, one per date.
         settings: what matters.
         run_date: the night's date.
+        volume: what becomes of the number of rows: whether it may matter, is noticed at most
+            (of all rows `data.volume` judges it), or is left out, as that has spoken of it.
     """
     past = _past(history, settings, run_date)
     digest = "" if reference is None else reference.digest
@@ -83,7 +89,9 @@ def compare(
         effects.setdefault(pair.column, {})[finding.aspect] = round(finding.effect, 5)
         if rows[-1].verdict == "matters":
             mattered.append((pair.column, finding.aspect))
-    rows += [*_volume(tonight.n_rows, past), *_freshness(tonight, settings, run_date)]
+    if volume != "skip":
+        rows += _volume(tonight.n_rows, past, may_matter=volume == "judge")
+    rows += _freshness(tonight, settings, run_date)
     return DriftReport(
         has_reference=reference is not None,
         n_rows_before=0 if reference is None else reference.n_rows,
@@ -165,7 +173,7 @@ def _schema_row(pair: _Pair) -> DriftRow:
     return DriftRow(pair.column, pair.is_target, "schema", 0, 0, 0, 0, None, "noticed", text)
 
 
-def _volume(n_rows: int, past: Sequence[NightRecord]) -> list[DriftRow]:
+def _volume(n_rows: int, past: Sequence[NightRecord], *, may_matter: bool) -> list[DriftRow]:
     """Judge the number of rows by what past nights had; a table that grows, by how it grew."""
     sizes = [night.n_rows for night in past]
     if len(sizes) < MIN_HISTORY:
@@ -177,7 +185,7 @@ def _volume(n_rows: int, past: Sequence[NightRecord]) -> list[DriftRow]:
     spread = max(high - low, 0.01 * middle, 2 * math.sqrt(middle))
     verdict: Verdict = "quiet"
     if n_rows < low / 2 or n_rows > 3 * high:
-        verdict = "matters"
+        verdict = "matters" if may_matter else "noticed"
     elif not low - spread <= n_rows <= high + spread:
         verdict = "noticed"
     growing = ", as the table grows" if grows else ""

@@ -10,17 +10,24 @@ from dataclasses import dataclass
 from pipeline_lib.data.drift_report import NightRecord
 from pipeline_lib.data.snapshot import LastNight, Snapshot
 from pipeline_lib.errors import StorageError
-from pipeline_lib.storage import append_json_line, dataset_folder, read_json_lines, write_json
+from pipeline_lib.storage import Json, append_json_line, dataset_folder, read_json_lines, write_json
 
 _LAST, _ALL = "last_night.json", "nights.jsonl"
 
 
 @dataclass(frozen=True)
 class Night:
-    """How far a night drifted: all its rows, and its new ones where they could be told."""
+    """How far a night drifted: all its rows, and its new ones where they could be told.
+
+    `settings` is the digest of how the source was read, `source` what it is called, `digest` that
+    of the snapshot; all three are "" for nights that an earlier release noted.
+    """
 
     rows: NightRecord
     arrivals: NightRecord | None
+    settings: str = ""
+    source: str = ""
+    digest: str = ""
 
 
 def read_last_night(name: str) -> LastNight | None:
@@ -40,6 +47,9 @@ def read_nights(name: str) -> list[Night]:
             Night(
                 NightRecord.from_json(line["rows"]),
                 None if line["arrivals"] is None else NightRecord.from_json(line["arrivals"]),
+                str(line.get("settings", "")),
+                str(line.get("source", "")),
+                str(line.get("digest", "")),
             )
             for line in lines
         ]
@@ -60,8 +70,12 @@ def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
     )
     before = read_last_night(name)
     if before is None or before.digest != snapshot.digest:
-        arrivals = night.arrivals.to_json() if night.arrivals else None
-        append_json_line(
-            dataset_folder(name) / _ALL, {"rows": night.rows.to_json(), "arrivals": arrivals}
-        )
+        line: dict[str, Json] = {
+            "rows": night.rows.to_json(),
+            "arrivals": night.arrivals.to_json() if night.arrivals else None,
+            "settings": night.settings,
+            "source": snapshot.source,
+            "digest": snapshot.digest,
+        }
+        append_json_line(dataset_folder(name) / _ALL, line)
     write_json(dataset_folder(name) / _LAST, last.to_json())

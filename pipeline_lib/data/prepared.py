@@ -114,7 +114,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     zones = checked.report.zones
     rule = _rule_digest(config, zones.get(data.time or ""))
     typing = {name: column.model_dump(mode="json") for name, column in config.columns.items()}
-    aside = digest_bytes(checked.report.quarantined_rows.tobytes())
+    aside = digest_bytes(checked.report.unused_rows.tobytes())
     # The target counts for every kind of split: warnings name its classes.
     target: list[Json] = [data.target, data.task]
     digest = digest_json([snapshot.digest, aside, rule, typing, target, code_digest()])
@@ -125,7 +125,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     n_rows = cast("dict[SplitName, int]", manifest["n_rows"])
     counts: dict[SplitName, int] = {name: n_rows[name] for name in SPLITS}
     warnings = tuple(cast("list[str]", manifest["warnings"]))
-    n_unused = snapshot.n_rows - checked.report.n_quarantined - sum(counts.values())
+    n_unused = checked.n_rows - sum(counts.values())
     return SplitRows(folder, digest, snapshot, rule, counts, n_unused, warnings, zones)
 
 

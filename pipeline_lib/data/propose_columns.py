@@ -20,6 +20,7 @@ from pipeline_lib.config import (
     Scaling,
     StandardScaling,
 )
+from pipeline_lib.data.closed_words import MAX_CLOSED, is_closed
 from pipeline_lib.data.column_facts import NUMBER, ColumnFacts, Floats
 from pipeline_lib.data.date_formats import DateFormat, find_date_format, share_of_dates
 from pipeline_lib.errors import examples
@@ -29,7 +30,7 @@ Part = Literal["feature", "id", "counter", "constant", "empty", "text", "unreada
 NEARLY_ALL = 0.98
 _LEAST_ROWS = 20
 _MAX_CODES = 32
-_MAX_ALLOWED = 12
+_MAX_FEW = 12
 _RARE_FROM = 1_000
 _HASH_FROM = 50_000
 ID_NAMES = frozenset({"id", "ids", "uuid", "guid", "key", "pk", "identifier"})
@@ -52,6 +53,9 @@ _SIGNED_NAMES = frozenset(
             "offset",
         ),
         *("score", "net", "altitude", "elevation", "x", "y", "z"),
+        # Money flows both ways: a refund, a correction.
+        *("amount", "amounts", "amt", "revenue", "sales", "earnings", "payment", "payments"),
+        *("cash", "flow", "gain", "loss", "result", "total", "credit", "debit", "correction"),
     }
 )
 _PERCENT_NAMES = frozenset({"percent", "percentage", "pct", "perc", "%"})
@@ -131,9 +135,11 @@ def words_column(facts: ColumnFacts, *, say: str = "") -> ProposedColumn:
         column = CategoryColumn(min_count=5)
         rare = int((counts < 5).sum())
         reason += f", {rare:,} of them in fewer than 5 rows, which share one code"
-    elif n <= _MAX_ALLOWED and counts.min() >= max(_LEAST_ROWS, 0.001 * facts.n_known):
-        column = CategoryColumn(allowed=tuple(sorted_words(facts)))
+    elif n <= _MAX_FEW and counts.min() >= max(_LEAST_ROWS, 0.001 * facts.n_known):
         reason = f"{say}{n} values, each in {_rows(int(counts.min()))} or more"
+    if n <= MAX_CLOSED and is_closed(words := sorted_words(facts)):
+        column = CategoryColumn(allowed=tuple(words))
+        reason += "; a whole scale, so another value is a mistake"
     return ProposedColumn(facts.name, column, "feature", reason, is_unique=facts.is_unique)
 
 

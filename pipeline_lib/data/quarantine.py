@@ -8,10 +8,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import QuarantineBudget
+from pipeline_lib.data.repeats import Repeats
 from pipeline_lib.errors import QuarantineBudgetError, Violation, examples
 from pipeline_lib.storage import Json
 
 ROW_COLUMN, RULES_COLUMN = "evergreen_row", "evergreen_rules"
+
+
+def _no_rows() -> npt.NDArray[np.int64]:
+    return np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,9 @@ class ContractReport:
         quarantined_rules: the names of the rules that each of them breaks.
         zones: the time zones of columns of times that have one.
         zone_notes: what a person should know of them, a sentence each.
+        repeats: how often rows repeat; None where a `data.key` tells them apart.
+        dropped_rows: positions of the rows that one copy of the table has no use for, ascending,
+            shape ``(n_dropped,)``; they are in no quarantine and no budget.
     """
 
     source: str
@@ -36,26 +44,41 @@ class ContractReport:
     quarantined_rules: tuple[tuple[str, ...], ...]
     zones: Mapping[str, str] = field(default_factory=dict[str, str])
     zone_notes: tuple[str, ...] = ()
+    repeats: Repeats | None = None
+    dropped_rows: npt.NDArray[np.int64] = field(default_factory=_no_rows)
 
     @property
     def n_quarantined(self) -> int:
         """The number of rows put aside."""
         return len(self.quarantined_rows)
 
+    @property
+    def n_used(self) -> int:
+        """The number of rows that may be trained on."""
+        return self.n_rows - self.n_quarantined - len(self.dropped_rows)
+
+    @property
+    def unused_rows(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that are in quarantine or dropped, ascending."""
+        if not len(self.dropped_rows):
+            return self.quarantined_rows
+        return np.union1d(self.quarantined_rows, self.dropped_rows)
+
     def mask(self, first_row: int, n_rows: int) -> npt.NDArray[np.bool_]:
-        """Tell which rows of a batch that begins at `first_row` are put aside."""
+        """Tell which rows of a batch that begins at `first_row` are in quarantine or dropped."""
         mask = np.zeros(n_rows, np.bool_)
-        mask[self.quarantined_rows[self._within(first_row, n_rows)] - first_row] = True
+        for rows in (self.quarantined_rows, self.dropped_rows):
+            mask[rows[_within(rows, first_row, n_rows)] - first_row] = True
         return mask
 
     def kept(self, batch: pa.Table, first_row: int) -> pa.Table:
-        """Return the rows of a batch that are not put aside."""
+        """Return the rows of a batch that may be trained on."""
         mask = self.mask(first_row, batch.num_rows)
         return batch.filter(pa.array(~mask)) if mask.any() else batch
 
     def quarantined(self, raw_batch: pa.Table, first_row: int) -> pa.Table:
         """Return the rows of a raw batch that are put aside, as `quarantine_table` makes them."""
-        span = self._within(first_row, raw_batch.num_rows)
+        span = _within(self.quarantined_rows, first_row, raw_batch.num_rows)
         rows = self.quarantined_rows[span]
         mine = raw_batch.take(pa.array(rows - first_row))
         return quarantine_table(mine, rows, self.quarantined_rules[span])
@@ -66,7 +89,7 @@ class ContractReport:
             "source": self.source,
             "n_rows": self.n_rows,
             "n_quarantined": self.n_quarantined,
-            "violations": [{**asdict(v), "examples": list(v.examples)} for v in self.violations],
+            "violations": [_violation_json(violation) for violation in self.violations],
             "extra_columns": list(self.extra_columns),
             **({"time_zones": dict(self.zones)} if self.zones else {}),
             **({"notes": list(self.zone_notes)} if self.zone_notes else {}),
@@ -82,11 +105,23 @@ class ContractReport:
                 f"{n} {'column' if n == 1 else 'columns'} that the config does not name: "
                 f"{examples(self.extra_columns)}"
             )
+        if self.repeats is not None and self.repeats.is_copied:
+            n_dropped = len(self.dropped_rows)
+            rest = f"; {n_dropped:,} rows are dropped, one copy is used" if n_dropped else ""
+            lines.append(f"duplicates: {self.repeats.copies_sentence()}{rest}")
+        elif self.repeats is not None and (note := self.repeats.note()) is not None:
+            lines.append(note)
         return lines
 
-    def _within(self, first_row: int, n_rows: int) -> slice:
-        low, high = np.searchsorted(self.quarantined_rows, [first_row, first_row + n_rows])
-        return slice(int(low), int(high))
+
+def _violation_json(violation: Violation) -> dict[str, Json]:
+    facts: dict[str, Json] = {**asdict(violation), "examples": list(violation.examples)}
+    return {key: value for key, value in facts.items() if key != "change"}
+
+
+def _within(rows: npt.NDArray[np.int64], first_row: int, n_rows: int) -> slice:
+    low, high = np.searchsorted(rows, [first_row, first_row + n_rows])
+    return slice(int(low), int(high))
 
 
 def quarantine_table(

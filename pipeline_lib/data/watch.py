@@ -14,28 +14,35 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config import HashColumn, PipelineConfig
 from pipeline_lib.data.drift import compare
 from pipeline_lib.data.drift_report import DriftReport, NightRecord
 from pipeline_lib.data.leakage import MAX_ROWS, Leak, leaks_in
 from pipeline_lib.data.nights import read_nights
-from pipeline_lib.data.profile import Profile, Profiler
+from pipeline_lib.data.profile import CategoryProfile, Profile, Profiler
 from pipeline_lib.data.snapshot import Snapshot, snapshots_folder
-from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.data.volume import Volume
+from pipeline_lib.errors import MAX_EXAMPLES, StorageError, examples, first_line
 from pipeline_lib.storage import write_json
 
 _PROFILE, _DRIFT = "profile.json", "drift.json"
 # A few rows say nothing of a distribution.
 _MIN_ARRIVALS = 50
+# Known words of a column up to which a new one is news.
+_MAX_KNOWN = 1_000
 
 
 @dataclass(frozen=True)
 class Watched:
-    """How tonight's rows compare; `arrivals` are those that the last night did not have."""
+    """How tonight's rows compare; `arrivals` are those that the last night did not have.
+
+    `new_words` says which columns of few words have one that no night before had.
+    """
 
     rows: DriftReport
     arrivals: DriftReport | None
     leaks: tuple[Leak, ...]
+    new_words: tuple[str, ...] = ()
 
     @property
     def matters(self) -> bool:
@@ -62,7 +69,7 @@ class Watch:
     def __init__(
         self, config: PipelineConfig, snapshot: Snapshot, known: Mapping[str, pa.Array]
     ) -> None:
-        self._config, self._snapshot = config, snapshot
+        self._config, self._snapshot, self._known = config, snapshot, known
         data = config.data
 
         def profiler() -> Profiler:
@@ -90,12 +97,15 @@ class Watch:
         wanted = np.flatnonzero(rows % self._stride == 0)
         self._sample.append(typed if self._stride == 1 else typed.take(pa.array(wanted)))
 
-    def finish(self, *, reference: str | None, run_date: date) -> Watched:
+    def finish(
+        self, *, reference: str | None, run_date: date, is_volume_said: bool = False
+    ) -> Watched:
         """Compare, and write profile and drift beside the snapshot.
 
         Args:
             reference: digest of the snapshot that taught the champion, if there is one.
             run_date: the night's date.
+            is_volume_said: whether `validation.volume` has spoken of the number of rows.
         """
         config, folder = self._config, self._snapshot.folder
         before = None if reference is None else read_profile(config.name, reference)
@@ -107,6 +117,7 @@ class Watch:
             history=[night.rows for night in history],
             settings=settings,
             run_date=run_date,
+            volume="skip" if is_volume_said else "notice",
         )
         arrivals: DriftReport | None = None
         if 0 < self._n_new < profile.n_rows and self._n_new >= _MIN_ARRIVALS:
@@ -119,7 +130,47 @@ class Watch:
         write_json(folder / _PROFILE, profile.to_json(), indent=None)
         told = {"rows": whole.to_json(), "arrivals": arrivals.to_json() if arrivals else None}
         write_json(folder / _DRIFT, told)
-        return Watched(whole, arrivals, leaks)
+        return Watched(whole, arrivals, leaks, self._new_words(profile))
+
+    def _new_words(self, profile: Profile) -> tuple[str, ...]:
+        """Say which words are new to columns that a person could know by their words."""
+        found: list[str] = []
+        for name, column in self._config.categories.items():
+            known, now = self._known.get(name), profile.columns[name]
+            if known is None or not isinstance(now, CategoryProfile) or now.unseen is None:
+                continue
+            is_open = isinstance(column, HashColumn) or column.max_size or column.min_count
+            if now.unseen.n_rows and not is_open and len(known) <= _MAX_KNOWN:
+                n_rows = now.unseen.n_rows
+                rows = f"{n_rows:,} {'row' if n_rows == 1 else 'rows'}"
+                words = examples(now.unseen.examples)
+                found.append(f"column {examples([name])}: values that are new: {words} ({rows})")
+        if len(found) > MAX_EXAMPLES:
+            found[MAX_EXAMPLES - 1 :] = [
+                f"{len(found) - MAX_EXAMPLES + 1} more columns have values that are new"
+            ]
+        return tuple(found)
+
+
+def volume_of(config: PipelineConfig, *, run_date: date, champion: str | None) -> Volume:
+    """Return what tonight's number of rows is held against.
+
+    Args:
+        config: the settings.
+        run_date: the night's date.
+        champion: digest of the snapshot that taught the champion, if it is known.
+
+    Raises:
+        StorageError: the champion's profile is damaged.
+    """
+    profile = None if champion is None else read_profile(config.name, champion)
+    return Volume(
+        config,
+        read_nights(config.name),
+        run_date=run_date,
+        champion=champion,
+        champion_rows=None if profile is None else profile.n_rows,
+    )
 
 
 def read_profile(name: str, digest: str) -> Profile | None:

@@ -17,7 +17,7 @@ from pipeline_lib.evaluation.journal import (
     read_journal,
 )
 from pipeline_lib.evaluation.standing import OVERRIDE, History, Standing
-from pipeline_lib.tracking.store import place_of
+from pipeline_lib.tracking.store import address_of
 from pipeline_lib.tracking.versions import (
     CONFIG_PATH,
     DECISION,
@@ -112,7 +112,7 @@ def history_of(
     if last is not None:
         return History(
             no_champion=f"version {last.version} was promoted on {last.decided_at}, and MLflow at "
-            f"{place_of(client)} does not have it"
+            f"{address_of(client)} does not have it"
         )
     return History()
 
@@ -152,7 +152,7 @@ def why_again(client: MlflowClient, name: str, past: JournalEntry, expected: str
         return past.pending
     champion = champion_version(client, name)
     if champion is None:
-        where = f"MLflow at {place_of(client)}"
+        where = f"MLflow at {address_of(client)}"
         return f"version {expected} is no champion in {where} any more" if expected else ""
     found = str(champion.version)
     if found != expected:

@@ -115,14 +115,14 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def place_of(client: MlflowClient) -> str:
+def address_of(client: MlflowClient) -> str:
     """Return the address of a client's store, without name and password."""
     return _without_user(client.tracking_uri)
 
 
 def what_failed(client: MlflowClient, error: MlflowException) -> str:
     """Say in a few words what a call came to: MLflow's own repeat an address and its password."""
-    place = place_of(client)
+    place = address_of(client)
     if place.startswith("http") and not isinstance(error, RestException):
         return f"MLflow at {place} does not answer"
     return f"MLflow at {place} refuses: {first_line(error)}"

@@ -4,21 +4,23 @@ import shutil
 from collections.abc import Iterator
 from datetime import date
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 from prefect.logging import disable_run_logger
 
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
+from pipeline_lib.data.nights import read_last_night
 from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.data.stream import RowStream
 from pipeline_lib.encoding.prepared import ledger_folder
-from pipeline_lib.errors import ContractError
+from pipeline_lib.errors import ContractError, VolumeError
 from tasks.encode import encode
 from tasks.ingest import ingest
 from tasks.split import split
 from tasks.train import train
-from tasks.validate import validate
+from tasks.validate import Validated, validate
 
 DAY = date(2026, 1, 1)
 
@@ -101,3 +103,47 @@ def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineCon
     live()
 
     assert resumed == [None, "the end, epoch 2", None]
+
+
+def _night(config: PipelineConfig, n_rows: int, source: str) -> Validated:
+    # The first rows of the table in another order: each class and each word is there early.
+    order = np.random.default_rng(0).permutation(1728)[:n_rows]
+    rows = car_evaluation().take(order)
+    last = read_last_night(config.name)
+    snapshot = take_snapshot(config.name, RowStream.of(rows, source=source), last=last)
+    return validate.fn(config, snapshot, DAY)
+
+
+def test_a_night_of_far_fewer_rows_stops_and_stops_again(config: PipelineConfig) -> None:
+    _night(config, 1700, "monday.csv")
+
+    said = r"tuesday.csv has 800 rows, 53% fewer than the 1,700 rows of 2026-01-01 \(monday.csv\)"
+    for _ in range(2):
+        with pytest.raises(VolumeError, match=said):
+            _night(config, 800, "tuesday.csv")
+
+    assert _night(config, 850, "wednesday.csv").growth is None
+
+
+def test_growth_is_said_once_among_the_notes(config: PipelineConfig) -> None:
+    for n_rows in (400, 401, 402, 403):
+        _night(config, n_rows, "small.csv")
+
+    grown = _night(config, 1700, "large.csv")
+
+    (said,) = [note for note in grown.notes() if "large.csv has 1,700 rows" in note]
+    assert "`validation.volume.max_growth: 3`" in said
+    assert not any(row.aspect == "volume" for row in grown.watched.rows.rows)
+
+
+def test_a_category_that_no_night_before_had_is_said(config: PipelineConfig) -> None:
+    table = car_evaluation()
+    old = table.filter(pc.not_equal(table["doors"], "5more"))
+    first = take_snapshot(config.name, RowStream.of(old, source="the first night"))
+    rows = validate.fn(config, first, DAY)
+    encode.fn(config, split.fn(config, rows.rows), DAY)
+
+    tonight = validate.fn(config, ingest.fn(config, DAY), DAY)
+
+    assert not any("values that are new" in note for note in rows.notes())
+    assert "column 'doors': values that are new: '5more' (432 rows)" in tonight.notes()

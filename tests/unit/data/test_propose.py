@@ -240,7 +240,8 @@ class TestNullWords:
     def test_namibia_among_countries_is_a_country(self, tmp_path: Path) -> None:
         found = of(tmp_path, a=cycled("DE", "NA", "FR"))
 
-        assert found.config.columns["a"].model_dump()["allowed"] == ("DE", "FR", "NA")
+        assert found.config.data.source.model_dump()["null_values"] == ("",)
+        assert not found.config.columns["a"].nullable
 
     def test_a_class_called_none_stays_a_class(self, tmp_path: Path) -> None:
         numbers = ["None" if i % 9 == 0 else str(i * 3.5) for i in range(N)]
@@ -376,10 +377,61 @@ class TestKindsOfColumns:
             "rare": "only 3 rows of 400 have a value",
         }
 
-    def test_a_word_that_was_seen_rarely_keeps_the_list_open(self, tmp_path: Path) -> None:
-        found = of(tmp_path, a=["rare" if i < 5 else "often" for i in range(N)])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("north", "south"),
+            ("Berlin", "Hamburg", "Ulm"),
+            ("low", "high"),
+            ("low", "med", "high", "extreme"),
+            ("2026-10", "2026-11"),
+            ("Mon", "Tue", "Wed", "Thu", "Fri"),
+            ("male", "female"),
+            ("S", "M", "L"),
+            ("1", "2", "3"),
+            ("2", "3", "4", "5more"),
+            ("rare", "often"),
+        ],
+        ids="-".join,
+    )
+    def test_few_words_are_no_reason_to_refuse_another(
+        self, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        found = of(tmp_path, a=cycled(*words))
 
-        assert found.config.columns["a"].model_dump()["allowed"] is None
+        column = found.config.columns["a"].model_dump()
+        assert (column["kind"], column["allowed"], column["on_unknown"]) == (
+            *("category", None, "bucket"),
+        )
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("low", "med", "high"),
+            ("vhigh", "high", "med", "low"),
+            ("Very Low", "Low", "Medium", "High", "Very High"),
+            ("small", "med", "big"),
+            ("ja", "nein"),
+            ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+            ("Q1", "Q2", "Q3", "Q4"),
+        ],
+        ids="-".join,
+    )
+    def test_a_scale_that_is_there_from_end_to_end_is_closed(
+        self, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        found = of(tmp_path, a=cycled(*words))
+
+        assert set(found.config.columns["a"].model_dump()["allowed"]) == set(words)
+        assert "a whole scale" in found.reason("a")
+
+    def test_money_may_flow_back(self, tmp_path: Path) -> None:
+        values = [f"{v:.2f}" for v in np.random.default_rng(2).exponential(5, N)]
+
+        found = of(tmp_path, amount=values, weight=values[::-1])
+
+        assert found.config.columns["amount"].model_dump()["minimum"] is None
+        assert found.config.columns["weight"].model_dump()["minimum"] == 0
 
     def test_heavy_tails_are_scaled_by_quartiles_and_that_is_said(self, tmp_path: Path) -> None:
         values = np.random.default_rng(5).lognormal(3, 2, N)
@@ -565,12 +617,7 @@ class TestText:
         assert tuple(found.config.columns) == self.NAMES
         assert found.config.data.target == "y: #"
         assert found.config.data.classes == ("#", "a: b", "no", "~")
-        for name in self.NAMES:
-            assert set(found.config.columns[name].model_dump()["allowed"]) == {
-                f"{name}!",
-                "other",
-                "=",
-            }
+        assert set(found.kinds.values()) == {"category"}
 
     @given(st.text(min_size=1).filter(lambda text: text.isprintable()) | st.text(min_size=1))
     def test_any_text_comes_back_from_yaml_as_it_was(self, text: str) -> None:
