@@ -5,8 +5,20 @@ the same that `prefect server start` finds there later.
 """
 
 import os
+import pwd
 
 from pipeline_lib.storage import evergreen_home, writable_folder
+
+
+def prepare_user() -> None:
+    """Give a user whom the system does not know a home: libraries ask for `~` when imported."""
+    if "HOME" in os.environ:
+        return
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ["HOME"] = str(evergreen_home())
+        os.environ.setdefault("USER", f"user{os.getuid()}")  # else getpass knows no name
 
 
 def prepare_prefect() -> None:

@@ -1,7 +1,6 @@
 """`evergreen doctor`: is everything in order on this machine, and if not, what to do."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evergreen.environment import prepare_prefect
+from evergreen.tables import print_json
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.storage import evergreen_home, writable_folder
 
@@ -48,7 +48,7 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = Fa
         except EvergreenError as error:
             findings.append(Finding("FAIL", subject, str(error)))
     if json_:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             print(f"{finding.health:<5} {finding.subject:<9} {finding.text}")
