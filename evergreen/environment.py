@@ -6,8 +6,12 @@ the same that `prefect server start` finds there later.
 
 import os
 import pwd
+from urllib.parse import urlsplit
 
+from pipeline_lib.errors import UsageError
 from pipeline_lib.storage import evergreen_home, writable_folder
+
+DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 
 
 def prepare_user() -> None:
@@ -26,7 +30,9 @@ def prepare_prefect() -> None:
 
     Raises:
         StorageError: the home cannot be written.
+        UsageError: PREFECT_API_URL is no address.
     """
+    _check_address()
     home = writable_folder(evergreen_home())
     defaults = {
         "PREFECT_HOME": str(home / "prefect"),
@@ -39,3 +45,22 @@ def prepare_prefect() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def _check_address() -> None:
+    """Refuse what no client could read as an address; nothing but blanks is none."""
+    url = os.environ.get("PREFECT_API_URL", "").strip()
+    if not url:
+        os.environ.pop("PREFECT_API_URL", None)
+        return
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or brackets that are none
+        is_one = False
+    if not is_one:
+        guess = DEFAULT_API_URL if "://" in url or "/" not in url else f"http://{url}"
+        raise UsageError(
+            f"PREFECT_API_URL={url[:200]!r} is no address of a Prefect server; "
+            f"export PREFECT_API_URL={guess}"
+        )

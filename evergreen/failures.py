@@ -26,7 +26,7 @@ def wants_traceback() -> bool:
 
 def describe(error: Exception) -> str:
     """Return a line that says what went wrong, where, and what to do; passwords are left out."""
-    return _without_password(_described(error))
+    return without_password(_described(error))
 
 
 def _described(error: Exception) -> str:
@@ -40,6 +40,8 @@ def _described(error: Exception) -> str:
                 f"{first_line(error)}: the environment is incomplete. Install with "
                 "`pip install -c constraints.txt -e .`; `evergreen doctor` looks at the rest"
             )
+        case _ if type(error).__module__.partition(".")[0] in ("httpx", "httpcore"):
+            text = f"a server does not answer ({first_line(error)[:200]}): see `evergreen doctor`"
         case UnicodeEncodeError():
             text = (
                 f"a name cannot be written in the encoding of this environment "
@@ -78,15 +80,14 @@ def _full_disks() -> str:
 
 
 def _kept(error: Exception) -> str:
-    path = _written(error)
+    path = keep("".join(traceback.format_exception(error)))
     again = "set EVERGREEN_DEBUG=1 to see the traceback"
     return f". The whole traceback is in {path}" if path else f"; {again}"
 
 
-def _written(error: Exception) -> Path | None:
-    """Write the traceback where this person can read it, and nobody else."""
+def keep(text: str) -> Path | None:
+    """Write a long text under the home, or else to a temporary file; for this user's eyes only."""
     home = _home()
-    text = _without_password("".join(traceback.format_exception(error)))
     for folder in (home / "errors" if home and home.is_dir() else None, _temporary()):
         if folder is None:
             continue
@@ -95,7 +96,7 @@ def _written(error: Exception) -> Path | None:
             prefix = f"evergreen-{datetime.now(UTC):%Y%m%dT%H%M%S}-"
             number, path = tempfile.mkstemp(".txt", prefix, folder, text=True)
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
+                file.write(without_password(text))
         except OSError:
             continue
         return Path(path)
@@ -116,5 +117,6 @@ def _temporary() -> Path | None:
         return None
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """Return a text without the user and password of the addresses in it."""
     return re.sub(r"://[^/\s@'\"]*@", "://…@", text)
