@@ -7,6 +7,7 @@ from typing import Any, cast, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline_lib.config import Overrides, load_config
+from pipeline_lib.config.assignments import Assignment
 from pipeline_lib.errors import ConfigError, did_you_mean, examples
 
 # What a run from a server may not set; see `flows.parameters.refuse_strange_paths`.
@@ -64,10 +65,10 @@ def _of_config(values: Mapping[str, Any], root: Path) -> Iterator[tuple[str, str
         yield "config", f"there is no file {given}{near or f'; known: {examples(known)}'}"
         return
     assignments = cast("tuple[str, ...]", values.get("assignments", ()))
-    if strange := [text for text in assignments if text.strip().startswith(_REFUSED)]:
-        yield "assignments", f"{strange[0]!r}: `data` and `validation` are set in the config"
-        return
     try:
+        if strange := [t for t in assignments if Assignment.parse(t).parts[0].startswith(_REFUSED)]:
+            yield "assignments", f"{strange[0]!r}: `data` and `validation` are set in the config"
+            return
         load_config(
             path, cast("Overrides | None", values.get("overrides")), assignments=assignments
         )

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from pipeline_lib.config.assignments import Assignment
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
@@ -116,16 +117,13 @@ def _plain(node: object) -> object:
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> str:
-    key, equals, text = assignment.partition("=")
-    key = key.strip()
-    if not equals or not key or not all(key.split(".")):
-        rule = "write KEY=VALUE, as in training.epochs=50"
-        raise ConfigError([ConfigProblem("--set", assignment, rule)])
+    parsed = Assignment.parse(assignment)
+    key, text = parsed.key, parsed.text
     try:
         value: object = _plain(YAML(typ="rt").load(text))  # pyright: ignore[reportUnknownMemberType]
     except (YAMLError, ValueError):
         raise ConfigError([ConfigProblem("--set", key, f"{text!r} is not valid YAML")]) from None
-    _put(tree, key.split("."), value)
+    _put(tree, parsed.path_in(tree), value)
     return key
 
 
