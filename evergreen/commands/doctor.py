@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evergreen.environment import prepare_prefect
+from evergreen.environment import prepare_prefect, require_own_home
 from evergreen.failures import describe
 from evergreen.tables import print_json
 from pipeline_lib.errors import EvergreenError
-from pipeline_lib.storage import evergreen_home, writable_folder
 
 _DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
@@ -88,7 +87,7 @@ def _packages() -> Finding:
 
 
 def _state() -> Finding:
-    return Finding("ok", "state", f"{writable_folder(evergreen_home())} can be written")
+    return Finding("ok", "state", f"{require_own_home()} can be written")
 
 
 def _device() -> Finding:
