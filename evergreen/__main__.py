@@ -1,10 +1,11 @@
 """The command `evergreen`."""
 
-import os
 import sys
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
+from evergreen.environment import prepare_user
+from evergreen.failures import describe, wants_traceback
 from evergreen.interruption import (
     Terminated,
     end_at_once,
@@ -12,6 +13,7 @@ from evergreen.interruption import (
     raise_when_terminated,
     stop_listening,
 )
+from evergreen.streams import lost_output, prepare_streams
 from pipeline_lib.errors import EvergreenError, ServerLostError
 
 app = App(
@@ -34,17 +36,24 @@ for _name, _help in {
 
 def main() -> None:
     """Run the command; a mistake gets one message and its exit code, never a traceback."""
+    prepare_streams()
     raise_when_terminated()
     try:
-        sys.exit(app() or 0)
+        prepare_user()
+        code = _code_of_command()
+        if why := lost_output():
+            print(f"error: the output cannot be written: {why}", file=sys.stderr)
+            code = code or 1
+        sys.exit(code)
+    except CycloptsError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
     except ServerLostError as error:
         print(f"error: {error}", file=sys.stderr)
         end_at_once(error.exit_code)
     except EvergreenError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `evergreen codes … | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as error:
         stop_listening()
         notes: list[str] = getattr(error, "__notes__", [])
@@ -52,6 +61,18 @@ def main() -> None:
         if isinstance(error, Terminated) and error.server_lost:
             end_at_once(error.exit_code)
         sys.exit(exit_code(error))
+    except Exception as error:
+        if wants_traceback():
+            raise
+        print(f"error: {describe(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _code_of_command() -> int:
+    try:
+        return int(app(exit_on_error=False, print_error=False) or 0)
+    except SystemExit as end:  # cyclopts ends the process by itself from version 4 on
+        return end.code if isinstance(end.code, int) else 0
 
 
 if __name__ == "__main__":

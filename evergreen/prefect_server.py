@@ -6,18 +6,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
+from evergreen.environment import DEFAULT_API_URL
+from evergreen.failures import without_password
 from evergreen.interruption import (
     at_the_end_of,
     children_outlive_the_terminal,
     end_with_this_process,
 )
-from pipeline_lib.errors import ServerError
+from pipeline_lib.errors import ServerError, first_line
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
     from prefect.settings.models.client import ClientSettings
 
 POOL = "evergreen"
+_PAGE = 200
+_EXPORT = "export PREFECT_API_URL="
+_UNRESOLVED = ("Name or service not known", "nodename nor servname", "name resolution")
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class DeploymentFacts:
 
 def server_url() -> str | None:
     """Return PREFECT_API_URL, or None if there is none."""
-    return os.environ.get("PREFECT_API_URL") or None
+    return os.environ.get("PREFECT_API_URL", "").strip() or None
 
 
 def require_server() -> str:
@@ -43,11 +51,11 @@ def require_server() -> str:
     url = server_url()
     if url is None:
         raise ServerError(
-            "no Prefect server is named. Start one with `prefect server start`, then set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api"
+            "no Prefect server is named. Start one with `prefect server start`, then "
+            f"`{_EXPORT}{DEFAULT_API_URL}`"
         )
     asyncio.run(_hello(url))
-    return url
+    return without_password(url)
 
 
 def start_own_server() -> None:
@@ -87,23 +95,59 @@ def require_own_server() -> None:
 
 
 async def _hello(url: str) -> None:
+    """Ask the server for its health, and for what only a client that it lets in may see."""
+    from httpx import HTTPError
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
 
     async with get_client() as client:
         if problem := await client.api_healthcheck():
-            reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            raise ServerError(
-                f"no Prefect server answers at {url} ({reason}). "
-                "Start it with `prefect server start`, or correct PREFECT_API_URL."
-            )
+            raise ServerError(_why_not(url, problem))
         try:
             await client.read_work_pools(limit=1)
-        except PrefectHTTPStatusError as error:
-            raise ServerError(
-                f"the Prefect server at {url} refuses ({error.response.status_code}); "
-                "check PREFECT_API_AUTH_STRING"
-            ) from None
+        except (PrefectHTTPStatusError, HTTPError, ValueError) as error:
+            raise ServerError(_why_not(url, error)) from None
+
+
+def _why_not(url: str, problem: Exception) -> str:
+    """Say why the server cannot be used, and the command that mends it."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    shown, parts = without_password(url), urlsplit(url)
+    status = problem.response.status_code if isinstance(problem, PrefectHTTPStatusError) else 0
+    reason = first_line(problem)
+    if status in (401, 403):
+        given = "PREFECT_API_AUTH_STRING" in os.environ or "PREFECT_API_KEY" in os.environ
+        why = "refuses these credentials" if given else "wants credentials"
+        return (
+            f"the Prefect server at {shown} {why} ({status}): export "
+            "PREFECT_API_AUTH_STRING=USER:PASSWORD, as the server has it"
+        )
+    if status and "/api" not in parts.path:
+        whole = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/api", query=""))
+        return (
+            f"{shown} is not the address of Prefect's API ({status}), which ends in /api: "
+            f"{_EXPORT}{without_password(whole)}"
+        )
+    if status:
+        return (
+            f"what answers at {shown} is no Prefect server, or it is in trouble ({status}); "
+            f"correct the address, as in {_EXPORT}{DEFAULT_API_URL}"
+        )
+    if any(text in reason for text in _UNRESOLVED):
+        return (
+            f"the host {parts.hostname} of PREFECT_API_URL={shown} is not known here ({reason}); "
+            f"correct it, as in {_EXPORT}{DEFAULT_API_URL}"
+        )
+    if parts.scheme == "https" and "SSL" in reason:
+        plain = without_password(urlunsplit(parts._replace(scheme="http")))
+        return (
+            f"no Prefect server answers at {shown} ({reason}). If it speaks http: {_EXPORT}{plain}"
+        )
+    return (
+        f"no Prefect server answers at {shown} ({without_password(reason)}). "
+        f"Start it with `prefect server start`, or correct the address: {_EXPORT}{DEFAULT_API_URL}"
+    )
 
 
 async def ensure_pool() -> bool:
@@ -120,17 +164,42 @@ async def ensure_pool() -> bool:
     return True
 
 
-async def workers_online() -> int:
-    """Return how many workers of the pool have sent a sign of life lately."""
+@dataclass(frozen=True)
+class PoolFacts:
+    """The work pool: is it there, does it give out runs, and to how many workers."""
+
+    is_there: bool
+    is_paused: bool = False
+    n_online: int = 0
+
+
+async def pool_facts() -> PoolFacts:
+    """Return what the server says of the work pool; online is who sent a sign of life lately."""
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
     async with get_client() as client:
         try:
+            pool = await client.read_work_pool(POOL)
             workers = await client.read_workers_for_work_pool(POOL)
         except ObjectNotFound:
-            return 0
-    return sum(1 for worker in workers if str(worker.status).upper().endswith("ONLINE"))
+            return PoolFacts(is_there=False)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
+            return PoolFacts(is_there=False)
+    online = [worker for worker in workers if str(worker.status).upper().endswith("ONLINE")]
+    return PoolFacts(is_there=True, is_paused=bool(pool.is_paused), n_online=len(online))
+
+
+async def all_deployments(client: "PrefectClient") -> "list[DeploymentResponse]":
+    """Return every deployment on the server, which gives 200 at a time."""
+    found: list[DeploymentResponse] = []
+    while page := await client.read_deployments(limit=_PAGE, offset=len(found)):
+        found += page
+        if len(page) < _PAGE:
+            break
+    return found
 
 
 async def deployments() -> list[DeploymentFacts]:
@@ -151,7 +220,7 @@ async def deployments() -> list[DeploymentFacts]:
     )
     facts: list[DeploymentFacts] = []
     async with get_client() as client:
-        for found in await client.read_deployments():
+        for found in await all_deployments(client):
             if found.work_pool_name != POOL:
                 continue
             runs = await client.read_flow_runs(

@@ -1,6 +1,10 @@
-"""Plain tables for a terminal."""
+"""What commands print: tables for a terminal, JSON for programs."""
 
-from collections.abc import Sequence
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -9,6 +13,20 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     for row in cells:
         print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+def print_json(value: object) -> None:
+    """Print valid JSON, whatever the encoding of the output; a number that is none is null."""
+    is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in cast("Sequence[object]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shown(cell: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from pipeline_lib.config.assignments import Assignment
 from pipeline_lib.errors import UsageError
 from pipeline_lib.storage import project_root
 
@@ -48,7 +49,7 @@ def refuse_strange_paths(config: str, assignments: tuple[str, ...]) -> None:
         raise UsageError(f"the config {config!r} lies outside the project")
     # `data` names files and databases, rules of `validation` name functions to import.
     refused = ("data", "validation")
-    if strange := [text for text in assignments if text.strip().startswith(refused)]:
+    if strange := [t for t in assignments if Assignment.parse(t).parts[0].startswith(refused)]:
         raise UsageError(
             f"{strange[0][:80]!r}: `data` and `validation` are set in the config, not in a form"
         )

@@ -28,8 +28,11 @@ examples whatever the size of the data. The data stands in attributes too.
 
 import difflib
 import math
+import os
+import pwd
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 MAX_EXAMPLES = 5
@@ -51,18 +54,63 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def refusal(error: OSError, path: Path | None = None) -> str:
+    """Return `cannot use <path>: Permission denied`, with the owner where that is somebody else.
+
+    Args:
+        error: of the system.
+        path: what refuses, if the error does not name it.
+    """
+    named = path or (Path(os.fsdecode(error.filename)) if error.filename is not None else None)
+    reason = error.strerror or first_line(error)
+    if named is None:
+        return reason
+    return f"cannot use {named}: {reason}{owned_by_another(named, error)}"
+
+
+def owned_by_another(path: Path, error: OSError) -> str:
+    """Return `; it belongs to ann, and this is bob`, or nothing where permission is not the reason.
+
+    Of a path that cannot be made the nearest folder above counts.
+    """
+    if not isinstance(error, PermissionError):
+        return ""
+    for place in (path, *path.parents):
+        try:
+            owner = place.stat().st_uid
+        except OSError:
+            continue
+        if owner == os.geteuid():
+            return ""
+        it = "it" if place == path else str(place)
+        return f"; {it} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
+    return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean X?"` for the nearest known name, or an empty string.
 
     Blanks around a name and its case do not count as distance: a column called `" income"` is
     the nearest one to `"income"`.
     """
+    match = nearest_name(name, known)
+    if match is None:
+        return ""
+    return f"; did you mean {match!r}?" if match != match.strip() else f"; did you mean {match}?"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the nearest of the known names, blanks and case aside, if one is near at all."""
     by_folded = {candidate.strip().casefold(): candidate for candidate in reversed(list(known))}
     near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1, cutoff=0.6)
-    if not near:
-        return ""
-    match = by_folded[near[0]]
-    return f"; did you mean {match!r}?" if match != match.strip() else f"; did you mean {match}?"
+    return by_folded[near[0]] if near else None
 
 
 def unknown_dataset(name: str, known: Sequence[str]) -> str:

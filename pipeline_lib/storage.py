@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from pipeline_lib.errors import StorageError, UsageError
+from pipeline_lib.errors import StorageError, UsageError, owned_by_another, refusal
 
 MANIFEST = "manifest.json"
 NAME_PATTERN = r"[a-z][a-z0-9_\-]{0,62}"
@@ -126,7 +126,7 @@ def writable_folder(folder: Path) -> Path:
             pass
     except OSError as error:
         raise StorageError(
-            f"cannot write to {folder}: {error.strerror}. "
+            f"cannot write to {folder}: {error.strerror}{owned_by_another(folder, error)}. "
             "Make it writable, or set EVERGREEN_HOME to a folder that is."
         ) from error
     return folder
@@ -253,7 +253,11 @@ def lock(path: Path, *, on_wait: Callable[[], None]) -> Generator[None]:
         on_wait: called once if somebody else has it.
     """
     writable_folder(path.parent)
-    with path.open("w") as file:
+    try:
+        opened = path.open("w")
+    except OSError as error:
+        raise StorageError(refusal(error, path)) from error
+    with opened as file:
         waiting = False
         while True:
             try:

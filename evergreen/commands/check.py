@@ -1,12 +1,13 @@
 """`evergreen check`: a config, and its table against it, without training."""
 
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from evergreen.config_argument import find_config
+from evergreen.tables import print_json
 from pipeline_lib.config import load_config
 
 
@@ -23,11 +24,12 @@ def check(
     """Check a config, and that its table keeps the contract in it.
 
     Args:
-        config: the dataset's YAML file.
+        config: the dataset's YAML file, or the name of one in configs/.
         set_: a value to check with; may be given several times.
         run_date: the night's date, as 2026-11-24; today (UTC) without it.
         json_: print the facts as JSON.
     """
+    config = find_config(config)
     settings = load_config(config, assignments=set_)
     from pipeline_lib.data.checked import contract_checker
     from pipeline_lib.data.nights import read_nights
@@ -58,7 +60,7 @@ def check(
         "primary": settings.primary,
     }
     if json_:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return 0
     print(f"{config}: fine")
     print(f"  {stream.source}: {report.n_used:,} rows keep the contract")

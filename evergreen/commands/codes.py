@@ -1,12 +1,12 @@
 """`evergreen codes`: which code is which category."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from evergreen.tables import print_table
+from evergreen.config_argument import dataset_name
+from evergreen.tables import print_json, print_table
 
 
 def codes(
@@ -18,15 +18,15 @@ def codes(
     """Show which code is which category.
 
     Args:
-        name: the dataset.
+        name: the dataset, or its config.
         column: one of its category columns; all of them without it.
         json_: print the codes as JSON.
     """
     from pipeline_lib.encoding.codebook import codes_of_dataset
 
-    found = codes_of_dataset(name, column)
+    found = codes_of_dataset(dataset_name(name), column)
     if json_:
-        print(json.dumps([asdict(code) for code in found], indent=2, ensure_ascii=False))
+        print_json([asdict(code) for code in found])
         return 0
     print_table(
         ("column", "code", "category", "train rows", "first seen", "last seen", "state"),

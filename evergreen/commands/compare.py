@@ -1,13 +1,14 @@
 """`evergreen compare`: the latest runs of a dataset beside each other."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from evergreen.tables import print_table
+from evergreen.config_argument import dataset_name
+from evergreen.environment import require_own_home
+from evergreen.tables import print_json, print_table
 from pipeline_lib.config import METRICS
 
 if TYPE_CHECKING:
@@ -23,15 +24,17 @@ def compare(
     """Compare the latest runs of a dataset: what they set differently, and what came of it.
 
     Args:
-        name: the dataset.
+        name: the dataset, or its config.
         limit: how many runs, newest first.
         json_: print all parameters and metrics as JSON.
     """
     from pipeline_lib.tracking.views import compare_runs, comparison_url
 
+    require_own_home()
+    name = dataset_name(name)
     rows = compare_runs(name, limit=limit)
     if json_:
-        print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        print_json([asdict(row) for row in rows])
         return 0
     metrics = [key for key in _metric_keys(rows) if key.startswith("test/")]
     differing = [key for key in _shared_params(rows) if len({r.params[key] for r in rows}) > 1]

@@ -4,39 +4,40 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from evergreen.environment import prepare_prefect
+from evergreen.failures import keep, without_password
 from pipeline_lib.errors import ServerError, UsageError
 from pipeline_lib.storage import project_root
 
 _SCHEDULER_S = 60.0
+_MAX_SHOWN = 500
 
 
 def deploy() -> int:
     """Put the deployments of prefect.yaml on the Prefect server that PREFECT_API_URL names.
 
-    Doing it again changes nothing. It succeeds only when the server has really planned the runs
-    of each schedule.
+    Doing it again changes nothing. Deployments that an earlier deploy of this project made and
+    that prefect.yaml no longer has are taken away; others stay. It succeeds only when the server
+    has really planned the runs of each schedule.
     """
-    prepare_prefect()
-    from evergreen.prefect_server import POOL, ensure_pool, require_server, wait_for_schedules
-
-    url, root = require_server(), project_root()
+    root = project_root()
     if not (root / "prefect.yaml").is_file():
         raise UsageError(f"{root} holds no prefect.yaml; go to the project's folder")
+    prepare_prefect()
+    from evergreen.deployments_file import read_deployments
+    from evergreen.prefect_server import POOL, ensure_pool, require_server, wait_for_schedules
+    from evergreen.project_deployments import adopt, end_schedules
+
+    deployments = read_deployments(root / "prefect.yaml", pool=POOL)
+    url = require_server()
     created = asyncio.run(ensure_pool())
     print(f"work pool {POOL}: {'created' if created else 'there'} at {url}")
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(
-        command,
-        cwd=root,
-        env={**os.environ, "EVERGREEN_PROJECT": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ServerError(f"`prefect deploy` failed:\n{(done.stderr or done.stdout).strip()}")
+    ended = asyncio.run(end_schedules(root, deployments))
+    _deploy_all(root)
+    for line in (*ended, *asyncio.run(adopt(root, deployments))):
+        print(f"  {line}")
     facts = asyncio.run(wait_for_schedules(_SCHEDULER_S))
     for fact in facts:
         when = f"next run {fact.next_run:%Y-%m-%d %H:%M %Z}" if fact.next_run else "no schedule"
@@ -48,3 +49,28 @@ def deploy() -> int:
         )
     print(f"start a worker: prefect worker start --pool {POOL}")
     return 0
+
+
+def _deploy_all(root: Path) -> None:
+    """Let Prefect read the file; what it refuses is told by its last line.
+
+    Raises:
+        ServerError: it refuses; the whole of what it printed is in a file.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=root,
+        env={**os.environ, "EVERGREEN_PROJECT": str(root), "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    printed = without_password(f"{done.stdout}\n{done.stderr}")
+    said = [line.strip(" │╭╰─") for line in (done.stderr or done.stdout).splitlines()]
+    last = next((line for line in reversed(said) if line), "it said nothing")
+    place = keep(printed)
+    whole = f". All that it printed is in {place}" if place else ""
+    raise ServerError(f"`prefect deploy` failed: {without_password(last)[:_MAX_SHOWN]}{whole}")

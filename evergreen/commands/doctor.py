@@ -1,7 +1,6 @@
 """`evergreen doctor`: is everything in order on this machine, and if not, what to do."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,9 +9,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evergreen.environment import prepare_prefect
+from evergreen.environment import prepare_prefect, require_own_home
+from evergreen.failures import describe
+from evergreen.tables import print_json
 from pipeline_lib.errors import EvergreenError
-from pipeline_lib.storage import evergreen_home, writable_folder
 
 _DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
@@ -47,8 +47,10 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = Fa
             findings.append(look())
         except EvergreenError as error:
             findings.append(Finding("FAIL", subject, str(error)))
+        except Exception as error:  # noqa: BLE001 - the other findings shall be seen too
+            findings.append(Finding("FAIL", subject, describe(error)))
     if json_:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             print(f"{finding.health:<5} {finding.subject:<9} {finding.text}")
@@ -85,7 +87,7 @@ def _packages() -> Finding:
 
 
 def _state() -> Finding:
-    return Finding("ok", "state", f"{writable_folder(evergreen_home())} can be written")
+    return Finding("ok", "state", f"{require_own_home()} can be written")
 
 
 def _device() -> Finding:
@@ -105,21 +107,28 @@ def _mlflow() -> Finding:
 
 def _prefect() -> Finding:
     prepare_prefect()
-    from evergreen.prefect_server import deployments, require_server, server_url, workers_online
+    from evergreen.prefect_server import POOL, deployments, pool_facts, require_server, server_url
 
     if server_url() is None:
         text = "no server is named (PREFECT_API_URL): runs start one of their own for a moment"
         return Finding("note", "prefect", text)
     url = require_server()
-    facts = asyncio.run(deployments())
-    n_workers = asyncio.run(workers_online())
+    facts, pool = asyncio.run(deployments()), asyncio.run(pool_facts())
+    if not pool.is_there or not facts:
+        what = "no deployment" if pool.is_there else f"no work pool {POOL}"
+        text = f"{url} has {what}; put the nights there: evergreen deploy"
+        return Finding("note", "prefect", text)
+    if pool.is_paused:
+        text = f"{url}: the work pool is paused and starts no runs: prefect work-pool resume {POOL}"
+        return Finding("FAIL", "prefect", text)
     idle = [fact.name for fact in facts if fact.has_schedule and fact.next_run is None]
     if idle:
         text = f"{url} plans no runs of {', '.join(idle)}: its scheduler is broken or stopped"
         return Finding("FAIL", "prefect", text)
-    text = f"{url}: {_counted(len(facts), 'deployment')}, {_counted(n_workers, 'worker')} online"
-    if facts and not n_workers:
-        text += "; start one: prefect worker start --pool evergreen"
+    online = _counted(pool.n_online, "worker")
+    text = f"{url}: {_counted(len(facts), 'deployment')}, {online} online"
+    if not pool.n_online:
+        text += f"; start one: prefect worker start --pool {POOL}"
         return Finding("note", "prefect", text)
     return Finding("ok", "prefect", text)
 

@@ -1,6 +1,5 @@
 """`evergreen new`: a config for a table that has none, with the evidence for each line."""
 
-import json
 import os
 import re
 import unicodedata
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from evergreen.tables import print_table
+from evergreen.tables import print_json, print_table
 from pipeline_lib.config import PipelineConfig, Source, load_config
 from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.storage import NAME_PATTERN, Json, project_root
@@ -62,7 +61,7 @@ def new(
     proposal = propose(rows, guessed.source, target, name=name, notes=guessed.notes)
     config, said = _written(out, config_text(proposal))
     if json_:
-        print(json.dumps(_facts(proposal, config, out, said), indent=2, ensure_ascii=False))
+        print_json(_facts(proposal, config, out, said))
     else:
         _tell(proposal, out, said)
     return 0

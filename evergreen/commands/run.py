@@ -1,6 +1,5 @@
 """`evergreen run`: the retrain flow in this process, told in a few lines."""
 
-import json
 import logging
 import os
 import shlex
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 from cyclopts import Parameter
 
+from evergreen.config_argument import find_config
 from evergreen.environment import prepare_prefect
 from evergreen.interruption import Terminated
+from evergreen.tables import print_json
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import EvergreenError, ServerError, ServerLostError
 from pipeline_lib.storage import project_of
@@ -43,7 +44,7 @@ def run(
     """Retrain a dataset now, and promote the model if it is not worse.
 
     Args:
-        config: the dataset's YAML file.
+        config: the dataset's YAML file, or the name of one in configs/.
         set_: a value that this run sets differently; may be given several times.
         force: train even if rows and config are those of the last decision.
         promote: promote the model although the run would be an experiment, or there is no champion
@@ -52,6 +53,7 @@ def run(
         run_date: the night's date, as 2026-11-24; today (UTC) without it.
         json_: print the outcome as JSON, and nothing else.
     """
+    config = find_config(config)
     load_config(config, assignments=set_)  # a typo is told before anything heavy starts
     prepare_prefect(project_of(config))
     if not json_:
@@ -78,7 +80,7 @@ def run(
             )
     outcome = cast("Outcome", state.result())
     if json_:
-        print(json.dumps(asdict(outcome), indent=2, ensure_ascii=False))
+        print_json(asdict(outcome))
     else:
         _tell(outcome, config, set_)
     return 0

@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from pipeline_lib.config.assignments import Assignment
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
@@ -114,16 +115,13 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> str:
-    key, equals, text = assignment.partition("=")
-    key = key.strip()
-    if not equals or not key or not all(key.split(".")):
-        rule = "write KEY=VALUE, as in training.epochs=50"
-        raise ConfigError([ConfigProblem("--set", assignment, rule)])
+    parsed = Assignment.parse(assignment)
+    key, text = parsed.key, parsed.text
     try:
         value = read_yaml_text(text).tree
     except YamlTextError:
         raise ConfigError([ConfigProblem("--set", key, f"{text!r} is not valid YAML")]) from None
-    _put(tree, key.split("."), value)
+    _put(tree, parsed.path_in(tree), value)
     return key
 
 

@@ -10,29 +10,36 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import contract_checker
 from pipeline_lib.data.prepared import split_columns, typed_to_split
 from pipeline_lib.data.splits import assign_splits
+from pipeline_lib.data.tabular import Rows, as_table
 from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
+from pipeline_lib.errors import UsageError
 from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.serving import FittedModel
 
 _logger = logging.getLogger(__name__)
 
 
-def fit(
-    config: PipelineConfig, table: pa.Table, *, champion: FittedModel | None = None
-) -> FittedModel:
+def fit(config: PipelineConfig, rows: Rows, *, champion: FittedModel | None = None) -> FittedModel:
     """Train a model on a table: check, split, encode, learn; the test rows stay untouched.
 
     Args:
         config: as `load_config` gives it; its `data.source` is not read.
-        table: raw rows with features and target.
+        rows: raw, with features and target: a pandas DataFrame, a pyarrow Table, a list of dicts,
+            or a dict of columns.
         champion: gives the first weights where they fit, as `training.start_from: champion` has
             it; without one they are fresh, whatever `start_from` says.
 
     Raises:
+        UsageError: `config` or `rows` have another form.
         DataError: the rows break the contract.
         TrainingError: the loss is not finite, or there are too few rows.
         DeviceError: the device asked for is not there.
     """
+    settings: object = config
+    if not isinstance(settings, PipelineConfig):
+        kind = type(settings).__name__
+        raise UsageError(f"`config` is of type {kind}; make one with load_config(PATH)")
+    table = as_table(rows, source="the table")
     checker = contract_checker(config, source="the table")
     checker.check(table)
     report = checker.finish(lambda: [table])

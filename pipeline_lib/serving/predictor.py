@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.config import Column, DatetimeColumn, ModelSettings, NumberColumn, Task
 from pipeline_lib.data.contract import conform, require_columns
+from pipeline_lib.data.tabular import Rows, tabular
 from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.encoding import (
     ClassTarget,
@@ -41,7 +42,6 @@ _READABLE = (1, MODEL_VERSION)
 # What `model.json` of a version known here raises if other code wrote it, with other settings.
 _FOREIGN = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 _MAX_TOLD = 200
-Rows = pd.DataFrame | pa.Table
 
 
 class ExtraColumnsWarning(UserWarning):
@@ -95,25 +95,29 @@ class FittedModel:
         """Predict raw rows.
 
         Args:
-            rows: a pandas DataFrame or a pyarrow Table with the feature columns; others are
-                reported by an `ExtraColumnsWarning` and ignored.
+            rows: a pandas DataFrame, a pyarrow Table, a list of dicts, a dict of columns or a dict
+                of single values (one row), with the feature columns; others are reported by an
+                `ExtraColumnsWarning` and ignored. No rows give no predictions.
 
         Returns:
             One row per row, with the frame's index: `prediction`, `probability_<class>` (not for
             a regression), and `unseen`, the number of values that training never saw.
 
         Raises:
+            UsageError: `rows` has another form.
             MissingColumnError: a feature column is not there.
             ContractError: values that are not what their column is declared to hold.
             UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
         """
-        frame = self.predictions(rows).to_frame()
-        if isinstance(rows, pd.DataFrame):
-            frame.index = rows.index
+        table = tabular(rows, columns=list(self.encoder.columns))
+        frame = self.predictions(table).to_frame()
+        if isinstance(table, pd.DataFrame):
+            frame.index = table.index
         return frame
 
     def predictions(self, rows: Rows) -> Predictions:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
+        rows = tabular(rows, columns=list(self.encoder.columns))
         table = conform(
             _as_table(rows, self.encoder.columns),
             self.encoder.columns,
@@ -142,7 +146,7 @@ class FittedModel:
             save_file(plain, scratch / "model.safetensors")
             write_json(scratch / "model.json", self._spec())
 
-    def _report_extra(self, rows: Rows) -> None:
+    def _report_extra(self, rows: pd.DataFrame | pa.Table) -> None:
         names = rows.columns.astype(str) if isinstance(rows, pd.DataFrame) else rows.column_names
         known = {*self.encoder.columns, self.target.column}
         if extra := [name for name in names if name not in known]:
@@ -237,7 +241,7 @@ def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedMod
     )
 
 
-def _as_table(rows: Rows, columns: Mapping[str, Column]) -> pa.Table:
+def _as_table(rows: pd.DataFrame | pa.Table, columns: Mapping[str, Column]) -> pa.Table:
     """Return the feature columns as Arrow; a column of mixed Python values is read by value."""
     if isinstance(rows, pa.Table):
         return rows

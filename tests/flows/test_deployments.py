@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 BIN = Path(sys.executable).parent
 PROJECT = Path(__file__).resolve().parents[2]
@@ -41,11 +41,11 @@ class Servers:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment in the project."""
         return subprocess.run(
             [str(BIN / command[0]), *command[1:]],
-            cwd=PROJECT,
+            cwd=cwd,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -216,16 +216,40 @@ def test_a_form_value_out_of_bounds_is_refused_by_the_server(servers: Servers) -
     assert refused.value.code in (409, 422)
 
 
-def test_prefect_yaml_holds_no_key_that_prefect_would_ignore() -> None:
-    known = {
-        "name", "description", "entrypoint", "parameters", "schedules", "tags", "work_pool",
-        "concurrency_limit",
-    }  # fmt: skip
-    document = YAML(typ="safe").load((PROJECT / "prefect.yaml").read_text())
+def test_deploy_takes_away_what_it_made_and_leaves_what_a_person_made(
+    servers: Servers, tmp_path: Path
+) -> None:
+    (tmp_path / "flows").symlink_to(PROJECT / "flows")
+    shutil.copytree(PROJECT / "configs", tmp_path / "configs")
+    text = (PROJECT / "prefect.yaml").read_text().replace("on-demand", "at-will")
+    first = text.replace("nightly-car_evaluation", "before")
+    (tmp_path / "prefect.yaml").write_text(first)
+    assert servers.run("evergreen", "deploy", cwd=tmp_path).returncode == 0
+    made = {d["name"]: d for d in servers.post("/deployments/filter", {})}["before"]
+    same = ("flow_id", "entrypoint", "pull_steps", "work_pool_name", "tags", "parameters")
+    servers.post("/deployments/", {"name": "mine", **{key: made[key] for key in same}})
+    second = text.replace("nightly-car_evaluation", "after").replace("slug: nightly", "slug: late")
 
-    assert set(document) == {"name", "pull", "definitions", "deployments"}
-    for deployment in document["deployments"]:
-        assert set(deployment) <= known
+    (tmp_path / "prefect.yaml").write_text(first.replace("slug: nightly", "slug: early"))
+    other_slug = servers.run("evergreen", "deploy", cwd=tmp_path)
+    slugs = {
+        d["name"]: [s["slug"] for s in d["schedules"]]
+        for d in servers.post("/deployments/filter", {})
+    }
+    (tmp_path / "prefect.yaml").write_text(second)
+    renamed = servers.run("evergreen", "deploy", cwd=tmp_path)
+
+    names = {d["name"] for d in servers.post("/deployments/filter", {})}
+    assert other_slug.returncode == 0, other_slug.stderr
+    assert "before: schedule 'nightly' taken away" in other_slug.stdout
+    assert slugs["before"] == ["early"]
+    assert renamed.returncode == 0, renamed.stderr
+    assert "retrain/before: taken away, for prefect.yaml has it no more" in renamed.stdout
+    assert "retrain/mine: stays" in renamed.stdout
+    assert names == {"nightly-car_evaluation", "on-demand", "after", "at-will", "mine"}
+    for d in servers.post("/deployments/filter", {}):  # the other tests count them
+        if d["name"] in ("after", "at-will", "mine"):
+            servers.run("prefect", "deployment", "delete", f"retrain/{d['name']}")
 
 
 def _deployed(servers: Servers) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pipeline_lib.errors import UsageError
     [
         "data.source.path=/etc/passwd",
         " data={}",
+        '"data".source.path=/etc/passwd',
+        " 'validation' .rules=[]",
         "validation.rules=[{kind: function, name: x, function: 'os:system'}]",
         "validation={}",
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -17,7 +18,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import typed_to_split
 from pipeline_lib.encoding import EncodedSplit, Encoder, write_split
 from pipeline_lib.encoding.tensors import SplitFile
-from pipeline_lib.errors import ContractError, NonFiniteLossError
+from pipeline_lib.errors import ContractError, NonFiniteLossError, UsageError
 from pipeline_lib.fitting import TrainingSession, split_rows, start_on_rows
 from pipeline_lib.training.records import Progress
 from pipeline_lib.training.rows import TensorSplit
@@ -366,3 +367,36 @@ def test_a_training_word_too_rare_for_a_code_does_not_stop_the_fit(
 
     codes = encoder.encode_categories(train.set_column(0, "color", pa.array(colors)))
     assert codes[0, 0] == 0
+
+
+def test_every_form_of_the_same_rows_gives_the_same_model_and_predictions(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config, table = table_config(), toy_table(200)
+    forms = (table, table.to_pandas(), table.to_pylist(), table.to_pydict())
+
+    models = [fit(config, rows) for rows in forms]
+
+    assert len({model.encoder.fingerprint() for model in models}) == 1
+    expected = models[0].predict(table.drop_columns("label"))
+    for rows in forms:
+        assert models[0].predict(rows).equals(expected)
+    first = {name: values[0] for name, values in table.to_pydict().items()}
+    pd.testing.assert_frame_equal(models[0].predict(first), expected.head(1), rtol=1e-5)
+
+
+def test_no_rows_give_no_predictions(table_config: MakeConfig, toy_table: MakeTable) -> None:
+    table = toy_table(200)
+    model = fit(table_config(), table)
+
+    expected = list(model.predict(table).columns)
+
+    for rows in ([], {"color": [], "size": []}, table.slice(0, 0)):
+        predicted = model.predict(rows)
+        assert len(predicted) == 0
+        assert list(predicted.columns) == expected
+
+
+def test_the_path_of_a_config_is_refused_with_how_to_load_it(toy_table: MakeTable) -> None:
+    with pytest.raises(UsageError, match=r"load_config\(PATH\)"):
+        fit("configs/toy.yaml", toy_table(200))  # pyright: ignore[reportArgumentType]

@@ -194,3 +194,51 @@ def test_assignments_of_a_kind_and_its_values_may_come_in_any_order() -> None:
     ]
 
     assert configs[0] == configs[1]
+
+
+DOTTED = TEXT.replace(
+    "columns:", "columns:\n  hours.per.week: {kind: category}\n  hours: {kind: number}"
+)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "columns.hours.per.week.kind=number",
+        'columns."hours.per.week".kind=number',
+        "columns.'hours.per.week'.kind=number",
+        ' columns . "hours.per.week" . kind =number',
+        "columns.hours.per.week={kind: number}",
+    ],
+)
+def test_a_column_with_a_dot_in_its_name_can_be_set(tmp_path: Path, assignment: str) -> None:
+    path = write(tmp_path, DOTTED)
+
+    config = load_config(path, assignments=[assignment])
+
+    assert config.columns["hours.per.week"].kind == "number"
+    assert config.columns["hours"].kind == "number"
+
+
+def test_a_new_column_with_a_dot_or_an_equals_sign_stands_in_quotes(tmp_path: Path) -> None:
+    names = ("a.b", "a=b", "it's")
+
+    config = load_config(
+        write(tmp_path, TEXT), assignments=[f'columns."{name}".kind=number' for name in names]
+    )
+
+    assert all(config.columns[name].kind == "number" for name in names)
+
+
+def test_a_mistyped_name_with_dots_is_told_with_the_nearest_and_the_quotes(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, DOTTED, "columns.houres.per.week.kind=number")
+
+    assert len(problems) == 1
+    assert "there is no such column; did you mean hours.per.week?" in str(problems[0])
+    assert 'stands in quotes: columns."houres.per.week"' in str(problems[0])
+
+
+def test_a_problem_of_a_column_with_dots_is_told_as_an_assignments(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, DOTTED, "columns.hours.per.week.knid=number")
+
+    assert str(problems[0]).startswith("--set: columns.hours.per.week.knid: unknown key; did you")

@@ -1,0 +1,71 @@
+"""Which config a person means: a file, or the name of a dataset whose config lies in `configs/`."""
+
+import os
+from pathlib import Path
+
+from pipeline_lib.config import load_config
+from pipeline_lib.errors import ConfigError, ConfigProblem, examples, nearest_name
+from pipeline_lib.storage import project_root
+
+_ENDS = (".yaml", ".yml")
+_DEPLOYMENTS = "prefect.yaml"
+_MAX_SHOWN = 200
+
+
+def find_config(given: Path) -> Path:
+    """Return the config's file: the path itself, or `configs/<name>.yaml` of the project.
+
+    Args:
+        given: what was typed: a path, or a name with or without its ending.
+
+    Raises:
+        ConfigError: it is neither; the message names the nearest config there is.
+    """
+    try:
+        if given.exists() and not given.is_dir():
+            return given
+        places = [given.parent]
+        if given.name == str(given):
+            places.append(project_root() / "configs")
+        for place in places if given.name else []:
+            for name in (given.name, *(f"{given.name}{end}" for end in _ENDS)):
+                if name != _DEPLOYMENTS and (place / name).is_file():
+                    return _shortest(place / name)
+        rule = _not_there(given, places)
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+    raise ConfigError([ConfigProblem(str(given)[:_MAX_SHOWN], "", rule)])
+
+
+def dataset_name(given: str) -> str:
+    """Return the name of a dataset, also where its config is given instead.
+
+    Raises:
+        ConfigError: a config is given, and it is not there or is wrong.
+    """
+    return load_config(find_config(Path(given))).name if given.endswith(_ENDS) else given
+
+
+def _not_there(given: Path, places: list[Path]) -> str:
+    if given.is_dir():
+        within = [str(_shortest(path)) for path in _configs_in(given)]
+        return f"is a folder; name a config{f', as {examples(within)}' if within else ''}"
+    known = [path for place in (*places, project_root() / "configs") for path in _configs_in(place)]
+    by_name = {spelling: _shortest(path) for path in known for spelling in (path.stem, path.name)}
+    if near := nearest_name(given.name, by_name):
+        return f"there is no such file; did you mean {by_name[near]}?"
+    if names := sorted({str(_shortest(path)) for path in known}):
+        return f"there is no such file; known: {examples(names)}"
+    return "there is no such file; write a config with `evergreen new TABLE --target COLUMN`"
+
+
+def _configs_in(folder: Path) -> list[Path]:
+    try:
+        found = [path for path in folder.iterdir() if path.suffix in _ENDS and path.is_file()]
+    except OSError:
+        return []
+    return sorted(path for path in found if path.name != _DEPLOYMENTS)
+
+
+def _shortest(path: Path) -> Path:
+    return min(path.resolve(), Path(os.path.relpath(path)), key=lambda p: len(str(p)))
