@@ -5,12 +5,17 @@ import os
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pyarrow.csv as pa_csv
 import pytest
 
+from pipeline_lib.config import load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
+from pipeline_lib.data.drift_report import NightRecord
+from pipeline_lib.data.nights import Night, remember_night
+from pipeline_lib.data.snapshot import Snapshot
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIG = PROJECT / "configs" / "car_evaluation.yaml"
@@ -132,6 +137,43 @@ def test_broken_rows_exit_3_with_column_count_and_examples(tmp_path: Path) -> No
 
     assert code == 3
     assert "column 'safety': 576 rows hold 'high'; allowed are 'low', 'med'" in err
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if allowed[1] in text)
+    assert f"add them to `columns.safety.allowed` (cars.yaml:{line})" in err
+
+
+def test_a_label_that_is_no_class_is_told_with_the_line_to_change(tmp_path: Path) -> None:
+    path = write_config(tmp_path, a=("classes: [unacc, acc, good, vgood]", "classes: [unacc, acc]"))
+
+    code, _, err = evergreen("check", str(path))
+
+    lines = path.read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if "classes:" in text)
+    assert code == 3
+    assert f"add them to `data.classes` (cars.yaml:{line})" in err
+
+
+def test_check_stops_at_a_table_that_was_loaded_twice(tmp_path: Path) -> None:
+    source = '{kind: csv, path: "{YYYY}-{MM}-{DD}.csv", window_days: 2}'
+    path = write_config(tmp_path, a=("{kind: builtin, table: car_evaluation}", source))
+    for day in ("2026-05-02", "2026-05-03"):
+        pa_csv.write_csv(car_evaluation(), tmp_path / f"{day}.csv")
+
+    code, _, err = evergreen("check", str(path), "--run-date", "2026-05-03")
+
+    assert code == 3
+    assert "these rows are 2 copies of the same 1,728" in err
+
+
+def test_check_holds_the_rows_against_the_nights_before(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    name = load_config(path).name
+    record = NightRecord(date(2026, 5, 1), 4000, "", {}, ())
+    remember_night(name, Snapshot(tmp_path, "d", 4000, "old.csv"), Night(record, None))
+
+    code, _, err = evergreen("check", str(path), "--run-date", "2026-05-03")
+
+    assert code == 3
+    assert "1,728 rows, 57% fewer than the 4,000 rows of 2026-05-01 (old.csv)" in err
 
 
 def test_a_target_with_a_blank_before_its_name_is_found(tmp_path: Path) -> None:

@@ -194,3 +194,17 @@ def test_a_real_table_gets_a_config_that_check_is_content_with(
 
     assert code == 0, err
     assert evergreen("check", out, cwd=tmp_path)[0] == 0
+
+
+def test_a_table_that_was_loaded_twice_gets_a_config_and_is_told(project: Path) -> None:
+    rows = [f"{n * n % 997 / 7:.4f},{n % 2}" for n in range(300)]
+    (project / "twice.csv").write_text("\n".join(["x,late", *rows, *rows]) + "\n")
+
+    code, out, err = evergreen("new", "twice.csv", "--target", "late", cwd=project)
+
+    assert code == 0, err
+    assert "these rows are 2 copies of the same 300" in out
+    assert "`validation.duplicates` stops the night" in out
+    code, _, err = evergreen("check", "configs/twice.yaml", cwd=project)
+    assert code == 3
+    assert "these rows are 2 copies of the same 300" in err
