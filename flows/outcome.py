@@ -70,7 +70,7 @@ def record_of(
         source=snapshot.source,
         n_rows={str(name): n for name, n in rows.n_rows.items()},
         changes=encoded.changes,
-        notes=[*validated.notes(), *rows.warnings],
+        notes=[*validated.notes(), *rows.warnings, *trained.notes, *verdict.decision.notes],
         drift=watched.rows,
         drift_of_new=watched.arrivals,
         training=trained.facts,

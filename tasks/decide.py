@@ -38,11 +38,18 @@ def decide(
     elif found is not None and found.model is not None:
         test_rows = rows.batches("test", TEST_BATCH_ROWS)
         champion = replace(
-            score_champion(config, found.model, found.version, test_rows),
+            score_champion(
+                config, found.model, found.version, test_rows, challenger=result.predictions
+            ),
             saw_other_split=found.split_rule != rows.rule,
         )
     decision = decide_promotion(
-        config.primary, result, champion=champion, floor=config.promotion.floor
+        config.primary,
+        result,
+        champion=champion,
+        floor=config.promotion.floor,
+        min_test_rows=config.promotion.min_test_rows,
+        max_standard_error=config.promotion.max_standard_error,
     )
     if champion is not None and champion.scores is not None:
         theirs, ours = champion.scores, result.scores
@@ -50,5 +57,8 @@ def decide(
         both = {name: gain(name, ours[name], theirs[name]) for name in ours if name in theirs}
         tracked.log_metrics({f"delta/{name}": value for name, value in both.items()})
     tracked.set_tags({"decision": decision.outcome, "decision.reason": decision.reason})
-    get_run_logger().info("decide    %s: %s", decision.outcome, decision.reason)
+    logger = get_run_logger()
+    for note in decision.notes:
+        logger.warning("decide    %s", note)
+    logger.info("decide    %s: %s", decision.outcome, decision.reason)
     return Verdict(decision, champion)

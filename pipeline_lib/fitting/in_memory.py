@@ -1,5 +1,6 @@
 """A table that lies in memory, from its raw rows to a fitted model."""
 
+import logging
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ from pipeline_lib.data.splits import assign_splits
 from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
 from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.serving import FittedModel
+
+_logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -35,6 +38,8 @@ def fit(
     session = start_on_rows(config, typed_to_split(kept, config), champion=champion)
     for _ in session.epochs():
         pass
+    for note in session.notes_after():
+        _logger.warning(note)
     return session.fitted()
 
 

@@ -6,18 +6,21 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch of a member did; both count from 1; `primary` is the validation metric."""
+    """What one epoch of a member did; both count from 1.
+
+    `primary` is the validation metric, None if it is undefined on the validation rows.
+    """
 
     epoch: int
     train_loss: float
     val_loss: float
-    primary: float
+    primary: float | None
     learning_rate: float
     epoch_s: float
     is_best: bool
     member: int = 1
 
-    def to_json(self) -> Mapping[str, int | float | bool]:
+    def to_json(self) -> Mapping[str, int | float | bool | None]:
         """Return the fields by name."""
         return asdict(self)
 
