@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 # No probability is closer to 0 or 1, so that no loss is infinite; scikit-learn's bound.
 _EPSILON = float(np.finfo(np.float64).eps)
 # With more rows times classes the ranking metric is a sum of placements; see `_placements`.
-_MAX_RANKED = 10_000
+MAX_RANKED = 10_000
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def sums_of(metric: Metric, truth: Truth, answers: Answers) -> Sums:
         case "macro_f1":
             return _macro_f1(truth, answers)
         case "roc_auc":
-            is_small = truth.n_rows * len(answers.ranked) <= _MAX_RANKED
+            is_small = truth.n_rows * len(answers.ranked) <= MAX_RANKED
             return (_ranks if is_small else _placements)(truth, answers)
         case "rmse":
             squares = (answers.predicted - truth.y) ** 2

@@ -223,7 +223,8 @@ class TrainingSession:
 
     def notes_before(self) -> tuple[str, ...]:
         """Return what can be foreseen: that the primary metric will have no value."""
-        return (self._undefined(f"is not defined ({self.undefined})"),) if self.undefined else ()
+        why = f"is not defined on the validation rows: {self.undefined}"
+        return (self._undefined(why),) if self.undefined else ()
 
     def notes_after(self) -> tuple[str, ...]:
         """Return what was foreseen, or has come out: epochs whose primary metric has no value."""
@@ -231,14 +232,14 @@ class TrainingSession:
         missing = sum(record.primary is None for record in history)
         if self.undefined or not missing:
             return self.notes_before()
-        return (self._undefined(f"was not defined in {missing} of {len(history)} epochs"),)
+        return (self._undefined(f"had no finite value in {missing} of {len(history)} epochs"),)
 
     def _undefined(self, how: str) -> str:
         best = "the best epoch is the one with the lowest loss"
         if any(record.primary is not None for record in self.members.best):
             best = "none of these is the best epoch"
         of_interest = f"; {best}" if self.training.monitor == "primary" else ""
-        return f"{self.config.primary} {how} on the validation rows{of_interest}"
+        return f"{self.config.primary} {how}{of_interest}"
 
     def best_metrics(self) -> dict[str, float]:
         """Return the best epochs' figures and the throughput, named as MLflow shows them.

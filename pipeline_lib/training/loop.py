@@ -23,7 +23,7 @@ from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
 from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.optimizers import build_optimizers
-from pipeline_lib.training.records import EpochRecord, Progress
+from pipeline_lib.training.records import EpochRecord, Level, Progress, improves, level_of
 from pipeline_lib.training.rows import Rows, TensorSplit
 from pipeline_lib.training.schedulers import build_schedule
 from pipeline_lib.training.signals import StepGuard
@@ -34,11 +34,6 @@ _LOOK_EVERY = 64
 _PULSE_S = 0.25
 # Scaled inputs beyond this are named when a loss is not finite any more.
 _EXTREME = 100.0
-
-# How good an epoch is, lower is better: whether the monitored figure is undefined, and the figure,
-# turned so that lower is better; the loss where it is undefined. So an epoch with the figure is
-# better than any without, and among those without the loss decides.
-_Level = tuple[bool, float]
 
 
 class TrainingLoop:
@@ -100,11 +95,10 @@ class TrainingLoop:
         self._stepper = Stepper(model, loss, self._optimizers, training, train.device)
         decay = training.ema_decay
         self._average = averaged(model, decay) if decay is not None else None
-        monitors_loss = training.monitor == "loss"
-        self._sign = 1.0 if monitors_loss or primary in LOWER_IS_BETTER else -1.0
+        self._lower_is_better = primary in LOWER_IS_BETTER
         self._best: EpochRecord | None = None
         self._best_weights: dict[str, Tensor] = {}
-        self._progress: tuple[int, _Level] = (0, (True, math.inf))
+        self._progress: tuple[int, Level] = (0, (True, math.inf))
         self._guard = StepGuard()
         self.history: list[EpochRecord] = []
         self._at_step, self._seconds, self._last_rate = 0, 0.0, self._rate
@@ -237,10 +231,8 @@ class TrainingLoop:
             self._best = record
             self._keep(self._judged.state_dict())
         stopping, level = self._training.early_stopping, self._level(record)
-        if stopping is not None:
-            undefined, before = self._progress[1]
-            if level < (undefined, before - stopping.min_delta):
-                self._progress = (epoch, level)
+        if stopping and improves(level, self._progress[1], min_delta=stopping.min_delta):
+            self._progress = (epoch, level)
         self.history.append(record)
         self._at_step, self._seconds, self._n_looked = 0, 0.0, 0
         self._guard.end()
@@ -353,13 +345,9 @@ class TrainingLoop:
         for name, weight in weights.items():
             self._best_weights[name].copy_(weight)
 
-    def _level(self, record: EpochRecord) -> _Level:
-        """Return how good an epoch is; see `_Level`."""
-        if self._training.monitor == "loss":
-            return False, record.val_loss
-        if record.primary is None:
-            return True, record.val_loss
-        return False, self._sign * record.primary
+    def _level(self, record: EpochRecord) -> Level:
+        monitor = self._training.monitor
+        return level_of(record, monitor, lower_is_better=self._lower_is_better)
 
     @property
     def _judged(self) -> nn.Module:
