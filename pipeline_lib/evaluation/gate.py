@@ -202,10 +202,11 @@ def _verdict(metric: Metric, value: float, champion: ChampionScores) -> Check:
     name, theirs = f"champion v{champion.version}", champion.scores[metric]
     better = is_better(metric, value, theirs)
     word = "a tie with" if is_tie(value, theirs) else "better than" if better else "worse than"
-    error = "" if champion.difference is None else f" ± {champion.difference.standard_error:.4f}"
+    known = champion.difference
+    error = "" if known is None else f", standard error {known.standard_error:.4f}"
     seen = (
         f"{metric} {value:.4f} is {word} {name} with {theirs:.4f} on the same rows "
-        f"({gain(metric, value, theirs):+.4f}{error})"
+        f"({gain(metric, value, theirs):+.4f}){error}"
     )
     if champion.saw_other_split:
         seen += "; it learned by another split, so they may flatter it"
