@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline_lib.config import LOWER_IS_BETTER, METRICS, Metric
-from pipeline_lib.evaluation.sums import Answers, Floats, Sums, Truth, sums_of
+from pipeline_lib.evaluation.sums import Answers, Floats, Sums, Truth, chance_sums, sums_of
 
 Scores = dict[Metric, float]
 
@@ -111,10 +111,27 @@ def paired_difference(
         seed: of the resamples.
         n_resamples: how many there are.
     """
-    random, n_units = np.random.default_rng(seed), truth.n_rows
     pair = [sums_of(metric, truth, answers) for answers in (first, second)]
-    if truth.n_rows > 2 * N_UNITS and sum(len(sums.index) for sums in pair) > _MAX_ADDED:
-        n_units, unit = N_UNITS, random.permutation(truth.n_rows) % N_UNITS
+    return _difference(metric, pair, truth.n_rows, seed=seed, n_resamples=n_resamples)
+
+
+def difference_to_chance(
+    truth: Truth, answers: Answers, *, seed: int, n_resamples: int = RESAMPLES
+) -> Difference:
+    """Return how much better a model's macro_f1 is than that of its answers at random rows.
+
+    Arguments as in `paired_difference`.
+    """
+    pair = [sums_of("macro_f1", truth, answers), chance_sums(truth, answers)]
+    return _difference("macro_f1", pair, truth.n_rows, seed=seed, n_resamples=n_resamples)
+
+
+def _difference(
+    metric: Metric, pair: list[Sums], n_rows: int, *, seed: int, n_resamples: int
+) -> Difference:
+    random, n_units = np.random.default_rng(seed), n_rows
+    if n_rows > 2 * N_UNITS and sum(len(sums.index) for sums in pair) > _MAX_ADDED:
+        n_units, unit = N_UNITS, random.permutation(n_rows) % N_UNITS
         pair = [sums.in_units(unit, n_units) for sums in pair]
     whole = np.ones(n_units)
     ours, theirs = (float(sums.metric(sums.of(whole)[:, None])[0]) for sums in pair)

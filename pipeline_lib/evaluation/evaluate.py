@@ -25,6 +25,7 @@ from pipeline_lib.evaluation.comparison import (
     Difference,
     Scores,
     deciding_metric,
+    difference_to_chance,
     paired_difference,
 )
 from pipeline_lib.evaluation.gate import ChampionScores
@@ -92,6 +93,10 @@ def evaluate_model(
     notes: list[str] = []
     warnings: list[str] = []
     difference: Difference | None = None
+    seed = config.training.seed
+    chance = None
+    if deciding_metric(config.primary, scores) == "macro_f1":
+        chance = difference_to_chance(truth, ours, seed=seed)
     for baseline in config.evaluation.baselines:
         predicted = predict_baseline(
             baseline,
@@ -99,7 +104,7 @@ def evaluate_model(
             test,
             target=model.target,
             cardinalities=model.encoder.cardinalities,
-            seed=config.training.seed,
+            seed=seed,
             sample_rows=sample_rows,
         )
         theirs = answers_of(predicted, truth)
@@ -108,7 +113,6 @@ def evaluate_model(
             notes.append(note)
         metric = deciding_metric(config.primary, scores, found)
         if metric is not None and baseline == "constant":
-            seed = config.training.seed
             difference = paired_difference(metric, truth, ours, theirs, seed=seed)
         elif metric and (note := ahead_note(baseline, metric, scores[metric], found[metric])):
             warnings.append(note)
@@ -123,6 +127,7 @@ def evaluate_model(
         warnings=tuple(warnings),
         n_rows=truth.n_rows,
         against_constant=difference,
+        against_chance=chance,
     )
     return Evaluation(result, tables)
 

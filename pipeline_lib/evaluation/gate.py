@@ -160,11 +160,23 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
         f"bound of the difference {lower:+.4f}, needed > 0)"
     )
     checks = [Check("baseline", lower > 0, seen)]
+    if metric == "macro_f1":
+        checks.append(_chance(scores[metric], result.against_chance))
     if metric != second:
         ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
         seen = f"{second} {ours:.4f}, a constant prediction has {theirs:.4f}"
         checks.append(Check("baseline", is_better(second, ours, theirs), seen))
     return checks
+
+
+def _chance(value: float, known: Difference | None) -> Check:
+    if known is None:
+        return Check("chance", False, "it is not known what guesses would have")
+    seen = (
+        f"macro_f1 {value:.4f}, the same answers at random rows have {value - known.gain:.4f} "
+        f"(95 % bound of the difference {known.lower:+.4f}, needed > 0)"
+    )
+    return Check("chance", known.lower > 0, seen)
 
 
 def _incomparable(primary: Metric, champion: ChampionScores) -> Check:

@@ -25,7 +25,8 @@ class EvaluationResult:
     `classes` is empty for a regression. `scores` is empty if predictions are not finite. `notes`
     are what a person should know of the scores; `warnings` are those of them that ask for
     attention. `against_constant` tells how sure it is that the model beats the constant baseline:
-    by the primary metric, or by the one that takes its place where it is undefined.
+    by the primary metric, or by the one that takes its place where it is undefined;
+    `against_chance`, where that is macro_f1, that it beats its own answers at random rows.
     """
 
     scores: Scores
@@ -38,3 +39,4 @@ class EvaluationResult:
     warnings: tuple[str, ...] = ()
     n_rows: int = 0
     against_constant: Difference | None = None
+    against_chance: Difference | None = None

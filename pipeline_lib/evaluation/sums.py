@@ -138,6 +138,21 @@ def _r2(sums: Floats) -> Floats:
     return 1 - _shares(errors, np.where(spread > 1e-12 * squares, spread, 0.0))
 
 
+def chance_sums(truth: Truth, answers: Answers) -> Sums:
+    """Return the macro_f1 of a model's answers if they stood at rows at random.
+
+    A constant's macro_f1 is no measure of that: guesses have a higher one.
+    """
+    n_classes = len(truth.classes)
+
+    def metric(sums: Floats) -> Floats:
+        actual, _, said = sums.reshape(3, n_classes, -1)
+        hit = actual * said / np.maximum(actual.sum(axis=0), 1e-300)
+        return _mean_f1(actual, hit, said)
+
+    return replace(_macro_f1(truth, answers), metric=metric)
+
+
 def _macro_f1(truth: Truth, answers: Answers) -> Sums:
     n_classes, y = len(truth.classes), truth.y.astype(np.int64)
     predicted = answers.predicted.astype(np.int64)
@@ -146,12 +161,16 @@ def _macro_f1(truth: Truth, answers: Answers) -> Sums:
     row = np.concatenate([np.arange(len(y)), hits, known])
 
     def metric(sums: Floats) -> Floats:
-        actual, hit, said = sums.reshape(3, n_classes, -1)
-        held = actual > 0
-        f1 = np.where(held, 2 * hit / np.maximum(actual + said, 1e-300), 0.0)
-        return _shares(f1.sum(axis=0), held.sum(axis=0))
+        return _mean_f1(*sums.reshape(3, n_classes, -1))
 
     return Sums(index, row, np.ones(len(index)), 3 * n_classes, metric)
+
+
+def _mean_f1(actual: Floats, hit: Floats, said: Floats) -> Floats:
+    """Return the mean F1 of classes with a row; numbers of rows are ``(n_classes, n)``."""
+    held = actual > 0
+    f1 = np.where(held, 2 * hit / np.maximum(actual + said, 1e-300), 0.0)
+    return _shares(f1.sum(axis=0), held.sum(axis=0))
 
 
 def _ranks(truth: Truth, answers: Answers) -> Sums:

@@ -119,10 +119,13 @@ def register_version(
     is_new = version is None
     if version is None:
         version = _create_version(run, name, model_uri, all_tags)
-    # A kill may have come between; done again, these change nothing.
+    is_champion = CHAMPION in client.get_model_version(name, version.version).aliases
+    # A kill may have come between; done again, these change nothing. The champion against itself is
+    # a tie, which keeps it: how it came to its place stays.
     for key, value in all_tags.items():
-        client.set_model_version_tag(name, version.version, key, value)
-    if CHAMPION not in client.get_model_version(name, version.version).aliases:
+        if not (is_champion and key.startswith("decision")):
+            client.set_model_version_tag(name, version.version, key, value)
+    if not is_champion:
         client.set_registered_model_alias(name, CHALLENGER, version.version)
     return _version(name, version, is_new=is_new)
 

@@ -13,6 +13,7 @@ from pipeline_lib.evaluation.comparison import (
     Scores,
     better_or_equal,
     deciding_metric,
+    difference_to_chance,
     gain,
     is_better,
     is_tie,
@@ -155,6 +156,39 @@ def test_coin_flips_do_not_surely_beat_a_constant() -> None:
 
     # 5 % of nights by construction; more than 20 of 200 would be one in a thousand.
     assert surely <= stats.binom.ppf(0.999, n_nights, 0.05)
+
+
+def test_chance_is_what_the_same_answers_have_in_another_order() -> None:
+    truth, answers, _ = classified(3000, 3, seed=0)
+
+    known = difference_to_chance(truth, answers, seed=0)
+
+    random = np.random.default_rng(1)
+    shuffled = [
+        by_scikit_learn(
+            "macro_f1", truth, Answers(random.permutation(answers.predicted), answers.probs)
+        )
+        for _ in range(30)
+    ]
+    value = by_scikit_learn("macro_f1", truth, answers)
+    assert value - known.gain == pytest.approx(np.mean(shuffled), abs=0.005)
+    assert 0 < known.lower < known.gain
+
+
+def test_coin_flips_do_not_surely_beat_chance_though_they_beat_a_constant() -> None:
+    random = np.random.default_rng(0)
+    n_nights, constant, chance = 200, 0, 0
+    for _ in range(n_nights):
+        y, predicted = random.integers(0, 2, 300), random.integers(0, 2, 300)
+        guess = Answers(predicted, np.full((300, 2), 0.5), (1,))
+        one = Answers(np.zeros(300, np.int64), np.full((300, 2), 0.5), (1,))
+        truth = Truth(y, ("a", "b"))
+        pair = paired_difference("macro_f1", truth, guess, one, seed=0, n_resamples=200)
+        constant += pair.lower > 0
+        chance += difference_to_chance(truth, guess, seed=0, n_resamples=200).lower > 0
+
+    assert constant == n_nights
+    assert chance <= stats.binom.ppf(0.999, n_nights, 0.05)
 
 
 def test_a_lead_that_hangs_on_one_row_of_five_is_not_sure() -> None:

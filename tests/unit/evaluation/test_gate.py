@@ -30,6 +30,7 @@ def _decide(
     error: float = 0.01,
     n_rows: int = 200,
     finite: bool = True,
+    chance: float = 0.05,
     says_one_thing: bool = False,
 ) -> Decision:
     """Decide about a model; `losses` are its second metric and that of a constant."""
@@ -47,6 +48,7 @@ def _decide(
         baselines,
         n_rows=n_rows,
         against_constant=against,
+        against_chance=Difference("macro_f1", 0.1, 0.01, chance),
         finite=finite,
         constant=says_one_thing,
         classes=(),
@@ -166,6 +168,9 @@ def test_without_a_constant_baseline_nothing_is_promoted() -> None:
         ({"losses": (NAN, 0.7)}, "baseline"),
         ({"losses": (0.3, NAN)}, "baseline"),
         ({"error": NAN}, "baseline"),
+        ({"chance": 0.0}, "chance"),
+        ({"chance": -0.01}, "chance"),
+        ({"chance": NAN}, "chance"),
     ],
 )
 @pytest.mark.parametrize("champion", [None, 0.1])
@@ -221,7 +226,8 @@ def test_a_tie_says_so() -> None:
     decision = _decide(1.0, champion=1.0, n_rows=200)
 
     assert decision.reason == (
-        "macro_f1 1.0000 is a tie with champion v3 with 1.0000 on the same rows (+0.0000 ± 0.0100)"
+        "macro_f1 1.0000 is a tie with champion v3 with 1.0000 on the same rows (+0.0000), "
+        "standard error 0.0100"
     )
 
 
