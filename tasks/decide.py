@@ -34,5 +34,8 @@ def decide(
         tracked.log_metrics({f"champion/{name}": value for name, value in theirs.items()})
         both = {name: gain(name, ours[name], theirs[name]) for name in ours if name in theirs}
         tracked.log_metrics({f"delta/{name}": value for name, value in both.items()})
-    get_run_logger().info("decide    %s: %s", decision.outcome, decision.reason)
+    logger = get_run_logger()
+    for note in decision.notes:
+        logger.warning("decide    %s", note)
+    logger.info("decide    %s: %s", decision.outcome, decision.reason)
     return verdict

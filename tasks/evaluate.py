@@ -1,5 +1,7 @@
 """Measure the new model on the test rows, beside the baselines."""
 
+import logging
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
@@ -55,5 +57,6 @@ def evaluate(
     logger = get_run_logger()
     logger.info("evaluate  test: %s", scores)
     for note in result.notes:
-        logger.info("evaluate  %s", note)
+        level = logging.WARNING if note in result.warnings else logging.INFO
+        logger.log(level, "evaluate  %s", note)
     return result

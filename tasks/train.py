@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """Where the model lies, how the training went, and whose weights it began with, if any's."""
+    """Where the model lies, how the training went, and whose weights it began with, if any's.
+
+    `notes` are what a person should be warned of.
+    """
 
     model_folder: Path
     facts: dict[str, str]
     started_from: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @task(cache_policy=NO_CACHE)
@@ -77,7 +81,8 @@ def train(
     epochs.flush()  # if MLflow was away: the model is safe by now
     tracked.log_folder(folder / "tensorboard", "tensorboard")
     _tell_the_end(session, tracked)
-    return Trained(folder / "model", session.facts() | start.facts, start.version)
+    facts = session.facts() | start.facts
+    return Trained(folder / "model", facts, start.version, session.notes_after())
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,8 @@ def _tell_the_start(session: "TrainingSession", keeper: "Keeper", tracked: "Trac
     for note in keeper.notes:
         logger.warning("train     %s", note)
     logger.info("train     on %s, %s", session.device_name, session.plan)
+    for note in session.notes_before():
+        logger.warning("train     %s", note)
     if keeper.resumed_at:
         tracked.set_tags({"resumed_at": keeper.resumed_at})
         logger.info("train     resumes at %s", keeper.resumed_at)
@@ -158,3 +165,6 @@ def _tell_the_end(session: "TrainingSession", tracked: "TrackedRun") -> None:
     tracked.log_metrics(session.best_metrics())
     for best in session.members.best:
         get_run_logger().info("train     best %s", session.progress(best))
+    if not session.undefined:  # else it was said before
+        for note in session.notes_after():
+            get_run_logger().warning("train     %s", note)

@@ -72,15 +72,16 @@ network = build_model(
     d_out=target.d_out,
 )
 model = FittedModel("big", "binary", config.model, encoder, target, (network,))
-evaluate_model(
+result = evaluate_model(
     config,
     model,
     rows.batches("test", TEST_BATCH_ROWS),
     train=encoded.open("train"),
     test=encoded.open("test"),
     out=home / "predictions.parquet",
-)
-score_champion(config, model, "1", rows.batches("test", TEST_BATCH_ROWS))
+).result
+test_rows = rows.batches("test", TEST_BATCH_ROWS)
+score_champion(config, model, "1", test_rows, challenger=result.predictions)
 """
 
 _STREAM = """

@@ -55,6 +55,16 @@ class PromotionSettings(Settings):
     floor: float | None = Field(
         default=None, description="worst primary test metric that a champion may have"
     )
+    min_test_rows: int = Field(
+        default=50, ge=1, description="rows; a champion is not replaced on fewer test rows"
+    )
+    max_standard_error: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="largest standard error of the difference to the champion on which it is "
+        "replaced; of log_loss, rmse and mae a share of the champion's value",
+    )
 
 
 class TrackingSettings(Settings):

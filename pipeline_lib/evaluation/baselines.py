@@ -12,8 +12,10 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
+from pipeline_lib.config import Metric
 from pipeline_lib.encoding import EncodedSplit, NumberTarget, Target
 from pipeline_lib.encoding.tensors import SplitFile
+from pipeline_lib.evaluation.comparison import is_better
 from pipeline_lib.serving import Predictions
 
 Baseline = Literal["constant", "gradient_boosting"]
@@ -66,6 +68,18 @@ def baseline_note(baseline: Baseline, n_rows: int, *, sample_rows: int = SAMPLE_
     return f"{name} learned from {sample_rows:,} of {n_rows:,} training rows, drawn uniformly"
 
 
+def ahead_note(baseline: Baseline, metric: Metric, model: float, value: float) -> str | None:
+    """Return what has to be said if a baseline is better than the model.
+
+    >>> ahead_note("gradient_boosting", "rmse", 3.0, 2.0)
+    'gradient boosting is ahead of the new model: rmse 2.0000 against 3.0000'
+    """
+    if not is_better(metric, value, model):
+        return None
+    name = baseline.replace("_", " ")
+    return f"{name} is ahead of the new model: {metric} {value:.4f} against {model:.4f}"
+
+
 def sampled(file: SplitFile, n_rows: int, *, seed: int) -> EncodedSplit:
     """Return `n_rows` rows in their order, every choice equally likely; all if there are fewer."""
     if file.n_rows <= n_rows:
@@ -88,7 +102,7 @@ def _constant(train: SplitFile, n_rows: int, target: Target) -> npt.NDArray[np.f
     counts = np.zeros(len(target.classes), np.int64)
     for labels in train.labels():
         counts += np.bincount(labels.astype(np.int64), minlength=len(counts))
-    return np.tile(counts / train.n_rows, (n_rows, 1))
+    return np.broadcast_to(counts / train.n_rows, (n_rows, len(counts)))
 
 
 def _boosted(

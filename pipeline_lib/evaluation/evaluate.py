@@ -1,25 +1,43 @@
 """A model held against raw test rows, with baselines beside it."""
 
+import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract import conform, target_column
-from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, target_to_json
 from pipeline_lib.encoding.tensors import SplitFile
-from pipeline_lib.errors import EvergreenError
-from pipeline_lib.evaluation.baselines import SAMPLE_ROWS, baseline_note, predict_baseline
-from pipeline_lib.evaluation.comparison import Scores
+from pipeline_lib.errors import EvergreenError, examples
+from pipeline_lib.evaluation.baselines import (
+    SAMPLE_ROWS,
+    ahead_note,
+    baseline_note,
+    predict_baseline,
+)
+from pipeline_lib.evaluation.comparison import (
+    Difference,
+    Scores,
+    deciding_metric,
+    difference_to_chance,
+    paired_difference,
+)
 from pipeline_lib.evaluation.gate import ChampionScores
-from pipeline_lib.evaluation.metrics import all_finite, is_constant, score
+from pipeline_lib.evaluation.metrics import (
+    all_finite,
+    answers_of,
+    is_constant,
+    score_answers,
+    truth_of,
+)
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
+from pipeline_lib.evaluation.sums import Truth
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage import replacing
@@ -27,6 +45,8 @@ from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 
 # How many raw test rows tasks predict at once: whole passes of `EVAL_BATCH_ROWS`.
 TEST_BATCH_ROWS = 4 * EVAL_BATCH_ROWS
+# Where the file of the test predictions says what is predicted.
+_TARGET = b"evergreen.target"
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Score a model on raw test rows, and the baselines beside it.
 
-    Of the rows only true values and predictions are held together, one model's at a time.
+    Of the rows only true values and predictions are held together, those of the model and of one
+    baseline at a time.
 
     Args:
         config: task, target, baselines and seed.
@@ -63,11 +84,19 @@ def evaluate_model(
     with replacing(out) as scratch:
         actual, predictions = _predicted(config, model, test_rows, scratch)
     finite = all_finite(predictions)
+    truth = truth_of(actual, model.target)
     tables = class_tables(actual, predictions) if isinstance(model.target, ClassTarget) else None
-    scores = score(actual, predictions) if finite else {}
+    ours = answers_of(predictions, truth)
+    scores: Scores = score_answers(truth, ours) if finite else {}
     constant = is_constant(predictions)
-    del predictions
     baselines: dict[str, Scores] = {}
+    notes: list[str] = []
+    warnings: list[str] = []
+    difference: Difference | None = None
+    seed = config.training.seed
+    chance = None
+    if deciding_metric(config.primary, scores) == "macro_f1":
+        chance = difference_to_chance(truth, ours, seed=seed)
     for baseline in config.evaluation.baselines:
         predicted = predict_baseline(
             baseline,
@@ -75,14 +104,18 @@ def evaluate_model(
             test,
             target=model.target,
             cardinalities=model.encoder.cardinalities,
-            seed=config.training.seed,
+            seed=seed,
             sample_rows=sample_rows,
         )
-        baselines[baseline] = score(actual, predicted)
-    notes = (
-        baseline_note(baseline, train.n_rows, sample_rows=sample_rows)
-        for baseline in config.evaluation.baselines
-    )
+        theirs = answers_of(predicted, truth)
+        baselines[baseline] = found = score_answers(truth, theirs)
+        if note := baseline_note(baseline, train.n_rows, sample_rows=sample_rows):
+            notes.append(note)
+        metric = deciding_metric(config.primary, scores, found)
+        if metric is not None and baseline == "constant":
+            difference = paired_difference(metric, truth, ours, theirs, seed=seed)
+        elif metric and (note := ahead_note(baseline, metric, scores[metric], found[metric])):
+            warnings.append(note)
     result = EvaluationResult(
         scores,
         baselines,
@@ -90,18 +123,35 @@ def evaluate_model(
         constant=constant,
         classes=_class_rows(tables) if tables else (),
         predictions=out,
-        notes=tuple(note for note in notes if note is not None),
+        notes=(*warnings, *notes),
+        warnings=tuple(warnings),
+        n_rows=truth.n_rows,
+        against_constant=difference,
+        against_chance=chance,
     )
     return Evaluation(result, tables)
 
 
 def score_champion(
-    config: PipelineConfig, champion: FittedModel, version: str, test_rows: Iterable[pa.Table]
+    config: PipelineConfig,
+    champion: FittedModel,
+    version: str,
+    test_rows: Iterable[pa.Table],
+    *,
+    challenger: Path,
 ) -> ChampionScores:
-    """Score the champion on tonight's raw test rows, through its own encoder.
+    """Score the champion on tonight's raw test rows, and hold tonight's model against it.
 
-    A champion that cannot predict these rows, or predicts something else, gets no scores and a
-    problem instead.
+    The champion goes through its own encoder; a class of these rows that it does not know has
+    probability 0 in its answers. One that cannot predict these rows, predicts something else or
+    knows none of their classes gets no scores and a problem instead.
+
+    Args:
+        config: task, target, primary metric and seed.
+        champion: the model in use.
+        version: its number.
+        test_rows: as `evaluate_model` had them.
+        challenger: tonight's test predictions, as `evaluate_model` kept them.
     """
     actual: list[pa.ChunkedArray] = []
     parts: list[Predictions] = []
@@ -110,17 +160,33 @@ def score_champion(
         try:
             parts.append(_of_champion(config, champion, rows))
         except EvergreenError as error:
-            return _without_scores(version, error)
-    every = _chained(actual)
-    try:
-        scores = score(every, _on_classes(config, _joined(parts), every))
-    except EvergreenError as error:
-        return _without_scores(version, error)
-    return ChampionScores(version, scores)
+            return ChampionScores(version, None, " ".join(str(error).split()))
+    predictions = read_predictions(challenger)
+    truth = truth_of(_chained(actual), predictions.target)
+    if problem := _shared_classes_problem(champion, truth):
+        return ChampionScores(version, None, problem)
+    theirs = answers_of(_joined(parts), truth)
+    scores = score_answers(truth, theirs)
+    if not all_finite(predictions):
+        return ChampionScores(version, scores)
+    ours = answers_of(predictions, truth)
+    metric = deciding_metric(config.primary, score_answers(truth, ours), scores)
+    if metric is None:
+        return ChampionScores(version, scores)
+    seed = config.training.seed
+    difference = paired_difference(metric, truth, ours, theirs, seed=seed)
+    return ChampionScores(version, scores, difference=difference)
 
 
-def _without_scores(version: str, error: EvergreenError) -> ChampionScores:
-    return ChampionScores(version, None, " ".join(str(error).split()))
+def _shared_classes_problem(champion: FittedModel, truth: Truth) -> str:
+    """Return why answers in other words say nothing of these rows; nothing if some are shared."""
+    target = champion.target
+    if not isinstance(target, ClassTarget) or set(target.classes) & set(truth.classes):
+        return ""
+    return (
+        f"it knows the classes {examples(target.classes)} of {target.column!r}, "
+        f"tonight's test rows hold {examples(truth.classes)}"
+    )
 
 
 def _of_champion(config: PipelineConfig, champion: FittedModel, rows: pa.Table) -> Predictions:
@@ -141,6 +207,7 @@ def _predicted(
     """Return true values and predictions of all rows; the file gets both, batch by batch."""
     actual: list[pa.ChunkedArray] = []
     parts: list[Predictions] = []
+    target = json.dumps(target_to_json(model.target))
     with ExitStack() as stack:
         writer = None
         for rows in test_rows:
@@ -148,9 +215,22 @@ def _predicted(
             parts.append(model.predictions(_known_columns(model, rows)))
             said = pa.Table.from_pandas(parts[-1].to_frame(), preserve_index=False)
             table = said.add_column(0, "actual", actual[-1])
+            table = table.replace_schema_metadata({**table.schema.metadata, _TARGET: target})
             writer = writer or stack.enter_context(pq.ParquetWriter(out, table.schema))
             writer.write_table(table)
     return _chained(actual), _joined(parts)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read the test predictions that `evaluate_model` kept."""
+    metadata = pq.read_schema(path).metadata
+    target = target_from_json(json.loads(metadata[_TARGET]))
+    names = ["prediction"]
+    if isinstance(target, ClassTarget):
+        names = [f"probability_{name}" for name in target.classes]
+    columns = [pq.read_table(path, columns=[name])[name].to_numpy() for name in (*names, "unseen")]
+    values = columns[0] if isinstance(target, NumberTarget) else np.stack(columns[:-1], axis=1)
+    return Predictions(target, values, columns[-1])
 
 
 def _chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -174,25 +254,6 @@ def _actual(config: PipelineConfig, rows: pa.Table) -> pa.ChunkedArray:
 def _known_columns(model: FittedModel, rows: pa.Table) -> pa.Table:
     """Return the columns that a model asks for, as far as they are there."""
     return rows.select([name for name in rows.column_names if name in model.encoder.columns])
-
-
-def _on_classes(
-    config: PipelineConfig, predictions: Predictions, actual: pa.ChunkedArray
-) -> Predictions:
-    """Add classes that the champion does not know, at probability 0, so that they cost it."""
-    target = predictions.target
-    if not isinstance(target, ClassTarget):
-        return predictions
-    tonight = config.data.classes or tuple(sorted(actual.unique().to_pylist()))
-    new = [name for name in tonight if name not in target.classes]
-    if not new:
-        return predictions
-    zeros: npt.NDArray[np.float64] = np.zeros((len(actual), len(new)))
-    return Predictions(
-        ClassTarget(target.column, (*target.classes, *new)),
-        np.concatenate([predictions.values, zeros], axis=1),
-        predictions.unseen,
-    )
 
 
 def _class_rows(tables: ClassTables) -> tuple[ClassRow, ...]:

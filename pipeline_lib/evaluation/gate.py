@@ -1,18 +1,31 @@
 """The decision between challenger and champion. It fails closed: what cannot be shown is a no.
 
-A challenger must be sane, reach the floor and beat the constant baseline; then, against a
-champion on the same rows, its primary metric must not be worse.
+A challenger must be sane, reach the floor and surely beat the constant baseline; then, against a
+champion on the same rows, its primary metric must be better, on rows enough to tell. Where a
+model has no primary metric on these rows, log loss decides, or RMSE. This is the evidence alone.
 """
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric
-from pipeline_lib.evaluation.comparison import Scores, better_or_equal, gain
+from pipeline_lib.evaluation.comparison import (
+    Difference,
+    Scores,
+    better_or_equal,
+    deciding_metric,
+    gain,
+    is_better,
+    is_tie,
+    second_metric,
+)
 from pipeline_lib.evaluation.results import EvaluationResult
 
 Outcome = Literal["promoted", "kept", "rejected"]
+
+# Metrics of rates: a standard error counts as it is. That of the others is a share of the value.
+_RATES: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "roc_auc", "r2"})
 
 
 @dataclass(frozen=True)
@@ -29,13 +42,15 @@ class ChampionScores:
     """How the champion does on tonight's test rows.
 
     `problem` says why it could not be told; `saw_other_split` that it learned by another rule of
-    splitting, so that some of these rows may have been its training rows.
+    splitting, so that some of these rows may have been its training rows. `difference` is how much
+    better the challenger is on the same rows, by the metric that decides.
     """
 
     version: str
     scores: Scores | None
     problem: str = ""
     saw_other_split: bool = False
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -43,12 +58,15 @@ class Decision:
     """What was decided.
 
     `promoted`: the challenger becomes champion; `kept`: the champion stays; `rejected`: the
-    challenger is not fit, champion or not.
+    challenger is not fit, champion or not. `notes` are what a person should be warned of.
+    `is_comparable` is False if there is a champion that cannot be held against the challenger.
     """
 
     outcome: Outcome
     reason: str
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    is_comparable: bool = True
 
 
 def decide_promotion(
@@ -57,6 +75,8 @@ def decide_promotion(
     *,
     champion: ChampionScores | None,
     floor: float | None,
+    min_test_rows: int,
+    max_standard_error: float,
 ) -> Decision:
     """Decide about a challenger.
 
@@ -65,62 +85,145 @@ def decide_promotion(
         result: what the challenger has shown on tonight's test rows.
         champion: the champion's scores on the same rows; None if there is no champion.
         floor: the worst primary metric that may be promoted.
+        min_test_rows: fewer do not replace a champion.
+        max_standard_error: of the difference to the champion; a larger one does not replace it.
+            For log_loss, rmse and mae a share of the champion's value.
     """
     finite, varies = result.finite, not result.constant
     checks = [
         Check("finite", finite, "all predictions are finite" if finite else "NaN or infinite"),
         Check("varies", varies, "rows differ" if varies else "the same is said of every row"),
+        *_floor(primary, result.scores, floor),
+        *_baseline(primary, result),
     ]
-    value = result.scores.get(primary)
-    if value is None:
-        checks.append(Check("measured", False, f"{primary} is not defined on these test rows"))
-    else:
-        checks += _floors(primary, value, result.baselines, floor)
+    constant = result.baselines.get("constant", {})
+    metric = deciding_metric(primary, result.scores, constant)
     if failed := [check for check in checks if not check.passed]:
         reason = "; ".join(f"{check.name}: {check.seen}" for check in failed)
-        return Decision("rejected", reason, tuple(checks))
-    assert value is not None
+        return Decision("rejected", reason, tuple(checks), _substitute(primary, metric))
+    assert metric is not None
     if champion is None:
-        return Decision(
-            "promoted", f"first model that is good enough: {primary} {value:.4f}", tuple(checks)
-        )
-    against = _against(primary, value, champion)
-    outcome: Outcome = "promoted" if against.passed else "kept"
-    return Decision(outcome, against.seen, (*checks, against))
+        notes = _substitute(primary, metric)
+        if result.n_rows < min_test_rows:
+            notes += (f"{_rows(result.n_rows)} tell little of this first model",)
+        value = result.scores[metric]
+        reason = f"first model that is good enough: {metric} {value:.4f}"
+        return Decision("promoted", reason, tuple(checks), notes)
+    metric = deciding_metric(primary, result.scores, champion.scores or {})
+    if metric is None:
+        against = _incomparable(primary, champion)
+        every = (*checks, against)
+        return Decision("kept", against.seen, every, (against.seen,), is_comparable=False)
+    verdict = _verdict(metric, result.scores[metric], champion)
+    sizes = [
+        _enough_rows(result.n_rows, min_test_rows),
+        _precise_enough(metric, champion, max_standard_error),
+    ]
+    too_small = tuple(check.seen for check in sizes if not check.passed)
+    outcome: Outcome = "promoted" if verdict.passed and not too_small else "kept"
+    reason = "; ".join([*too_small, verdict.seen])
+    notes = (*_substitute(primary, metric), *too_small)
+    return Decision(outcome, reason, (*checks, *sizes, verdict), notes)
 
 
-def _floors(
-    primary: Metric, value: float, baselines: Mapping[str, Scores], floor: float | None
-) -> list[Check]:
-    checks: list[Check] = []
+def _substitute(primary: Metric, metric: Metric | None) -> tuple[str, ...]:
+    """Return the sentence that another metric than the primary one has decided, if so."""
+    if metric in (primary, None):
+        return ()
+    return (f"{primary} is not defined on these test rows, so {metric} decides",)
+
+
+def _floor(primary: Metric, scores: Scores, floor: float | None) -> list[Check]:
+    if floor is None:
+        return []
     sign = "≤" if primary in LOWER_IS_BETTER else "≥"
-    if floor is not None:
-        reached = better_or_equal(primary, value, floor)
-        seen = f"{primary} {value:.4f}, needed {sign} {floor:g}"
-        checks.append(Check("floor", reached, seen))
-    constant = baselines.get("constant", {}).get(primary)
-    if constant is not None:
-        beaten = gain(primary, value, constant) > 0
-        seen = f"{primary} {value:.4f}, a constant prediction has {constant:.4f}"
-        checks.append(Check("baseline", beaten, seen))
-    else:
-        checks.append(Check("baseline", False, "no constant baseline to compare with"))
+    value = scores.get(primary, math.nan)
+    said = "is not defined on these test rows" if math.isnan(value) else f"{value:.4f}"
+    seen = f"{primary} {said}, needed {sign} {floor:g}"
+    return [Check("floor", better_or_equal(primary, value, floor), seen)]
+
+
+def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
+    """Return whether the model surely beats a constant, and whether its loss does too."""
+    constant, scores = result.baselines.get("constant"), result.scores
+    if constant is None:
+        return [Check("baseline", False, "no constant baseline to compare with")]
+    metric, second = deciding_metric(primary, scores, constant), second_metric(primary)
+    if metric is None:
+        either = primary if primary == second else f"neither {primary} nor {second}"
+        verb = "is not" if primary == second else "is"
+        return [Check("measured", False, f"{either} {verb} defined on these test rows")]
+    known = result.against_constant
+    lower = known.lower if known is not None and known.metric == metric else math.nan
+    seen = (
+        f"{metric} {scores[metric]:.4f}, a constant prediction has {constant[metric]:.4f} (95 % "
+        f"bound of the difference {lower:+.4f}, needed > 0)"
+    )
+    checks = [Check("baseline", lower > 0, seen)]
+    if metric == "macro_f1":
+        checks.append(_chance(scores[metric], result.against_chance))
+    if metric != second:
+        ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
+        seen = f"{second} {ours:.4f}, a constant prediction has {theirs:.4f}"
+        checks.append(Check("baseline", is_better(second, ours, theirs), seen))
     return checks
 
 
-def _against(primary: Metric, value: float, champion: ChampionScores) -> Check:
-    name = f"champion v{champion.version}"
-    theirs = None if champion.scores is None else champion.scores.get(primary)
-    if theirs is None:
-        why = champion.problem or f"{primary} is not defined on these test rows"
-        by_hand = "to replace it all the same, give the new version its alias in MLflow"
-        return Check("champion", False, f"{name} cannot be compared: {why}; {by_hand}")
-    delta = gain(primary, value, theirs)
-    verdict = "not worse" if delta >= 0 else "worse"
+def _chance(value: float, known: Difference | None) -> Check:
+    if known is None:
+        return Check("chance", False, "it is not known what guesses would have")
     seen = (
-        f"{primary} {value:.4f} is {verdict} than {name} with {theirs:.4f} on the same rows "
-        f"({delta:+.4f})"
+        f"macro_f1 {value:.4f}, the same answers at random rows have {value - known.gain:.4f} "
+        f"(95 % bound of the difference {known.lower:+.4f}, needed > 0)"
+    )
+    return Check("chance", known.lower > 0, seen)
+
+
+def _incomparable(primary: Metric, champion: ChampionScores) -> Check:
+    why = champion.problem or f"{primary} is not defined on these test rows"
+    seen = (
+        f"champion v{champion.version} cannot be compared: {why}; `--promote`, or the alias "
+        "`champion` in MLflow, replaces it all the same"
+    )
+    return Check("champion", False, seen)
+
+
+def _enough_rows(n_rows: int, least: int) -> Check:
+    enough, seen = n_rows >= least, _rows(n_rows)
+    if not enough:
+        seen += f" are too few to replace a champion (promotion.min_test_rows: {least})"
+    return Check("test rows", enough, seen)
+
+
+def _precise_enough(metric: Metric, champion: ChampionScores, most: float) -> Check:
+    assert champion.scores is not None
+    known = champion.difference
+    error = known.standard_error if known is not None and known.metric == metric else math.nan
+    limit = most if metric in _RATES else most * abs(champion.scores[metric])
+    size = "is not known" if math.isnan(error) else f"is {error:.4f}"
+    seen = f"the standard error of the difference in {metric} {size}"
+    if not error <= limit:
+        seen += (
+            f", more than {limit:.4f}: too few test rows (promotion.max_standard_error: {most:g})"
+        )
+    return Check("precision", error <= limit, seen)
+
+
+def _verdict(metric: Metric, value: float, champion: ChampionScores) -> Check:
+    assert champion.scores is not None
+    name, theirs = f"champion v{champion.version}", champion.scores[metric]
+    better = is_better(metric, value, theirs)
+    word = "a tie with" if is_tie(value, theirs) else "better than" if better else "worse than"
+    known = champion.difference
+    error = "" if known is None else f", standard error {known.standard_error:.4f}"
+    seen = (
+        f"{metric} {value:.4f} is {word} {name} with {theirs:.4f} on the same rows "
+        f"({gain(metric, value, theirs):+.4f}){error}"
     )
     if champion.saw_other_split:
         seen += "; it learned by another split, so they may flatter it"
-    return Check("champion", better_or_equal(primary, value, theirs), seen)
+    return Check("champion", better, seen)
+
+
+def _rows(n_rows: int) -> str:
+    return f"{n_rows:,} test row" if n_rows == 1 else f"{n_rows:,} test rows"

@@ -1,5 +1,6 @@
 """Pictures of a training: loss curves and the confusion matrix. Figures, no global state."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,9 @@ def plot_losses(history: Sequence[EpochRecord], *, primary: str) -> Figure:
     left.plot(epochs, [r.val_loss for r in history], color=_VAL, label="val")
     left.set_yscale("log")
     left.set_title("loss")
-    right.plot(epochs, [r.primary for r in history], color=_VAL, label="val")
-    right.set_title(primary)
+    values = [math.nan if r.primary is None else r.primary for r in history]
+    right.plot(epochs, values, color=_VAL, label="val")
+    right.set_title(primary if any(map(math.isfinite, values)) else f"{primary}: undefined")
     for axis in (left, right):
         for epoch in best.values():
             axis.axvline(epoch, color=_BEST, linewidth=1, linestyle=":", label="best epoch")

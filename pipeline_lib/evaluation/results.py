@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.evaluation.comparison import Scores
+from pipeline_lib.evaluation.comparison import Difference, Scores
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,10 @@ class EvaluationResult:
 
     `predictions` is a parquet file with one row per test row: actual, then what the model said.
     `classes` is empty for a regression. `scores` is empty if predictions are not finite. `notes`
-    are what a person should know of the scores.
+    are what a person should know of the scores; `warnings` are those of them that ask for
+    attention. `against_constant` tells how sure it is that the model beats the constant baseline:
+    by the primary metric, or by the one that takes its place where it is undefined;
+    `against_chance`, where that is macro_f1, that it beats its own answers at random rows.
     """
 
     scores: Scores
@@ -33,3 +36,7 @@ class EvaluationResult:
     classes: tuple[ClassRow, ...]
     predictions: Path
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    n_rows: int = 0
+    against_constant: Difference | None = None
+    against_chance: Difference | None = None

@@ -77,9 +77,8 @@ def apply_standing(
         reason = f"an experiment ({standing.experiment}) is not registered: {decision.reason}"
         kept = _kept(decision, "experiment", seen)
         return replace(kept, reason=f"{reason}. {OVERRIDE}")
-    is_incomparable = champion is not None and champion.scores is None
     if decision.outcome == "kept":
-        if standing.promote and is_incomparable:
+        if standing.promote and not decision.is_comparable:
             seen = "a person asked for the promotion"
             checks = (*decision.checks, Check("by request", True, seen))
             return replace(

@@ -59,6 +59,9 @@ def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTabl
             "n_rows": n_rows,
         }
     )
-    text = sk.classification_report(y, predicted, target_names=target.classes, digits=3, **options)
+    held = np.unique(y)  # so that its macro average is the macro_f1 of the scores
+    names = [target.classes[number] for number in held]
+    options["labels"] = held
+    text = sk.classification_report(y, predicted, target_names=names, digits=3, **options)
     confusion = sk.confusion_matrix(y, predicted, labels=numbers)
     return ClassTables(target.classes, report, confusion, str(text))

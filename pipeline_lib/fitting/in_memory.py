@@ -49,6 +49,8 @@ def fit(config: PipelineConfig, rows: Rows, *, champion: FittedModel | None = No
     session = start_on_rows(config, kept, champion=champion, zones=report.zones)
     for _ in session.epochs():
         pass
+    for note in session.notes_after():
+        _logger.warning(note)
     return session.fitted()
 
 

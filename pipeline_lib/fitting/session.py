@@ -20,6 +20,7 @@ from pipeline_lib.training.devices import choose_device, describe_device, suitab
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.losses import class_weights
 from pipeline_lib.training.members import Members
+from pipeline_lib.training.metrics import why_undefined
 from pipeline_lib.training.records import EpochRecord, Progress
 from pipeline_lib.training.rows import (
     Rows,
@@ -79,6 +80,7 @@ class TrainingSession:
     device: torch.device
     carried: CarriedOver | None = None
     obstacle: str = ""
+    undefined: str = ""
 
     @classmethod
     def start(
@@ -149,7 +151,16 @@ class TrainingSession:
 
         members = Members(make, training.n_members)
         return cls(
-            config, encoder, target, train_rows, training, members, device, carried[0], why_not
+            config,
+            encoder,
+            target,
+            train_rows,
+            training,
+            members,
+            device,
+            carried[0],
+            why_not,
+            why_undefined(config.primary, val_rows, n_classes=len(classes)),
         )
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
@@ -207,8 +218,28 @@ class TrainingSession:
         return (
             f"{member}epoch {record.epoch}/{self.training.epochs}  "
             f"train loss {record.train_loss:.4f}  val loss {record.val_loss:.4f}  "
-            f"val {self.config.primary} {record.primary:.4f}"
+            f"val {self.config.primary} {_figure(record.primary)}"
         )
+
+    def notes_before(self) -> tuple[str, ...]:
+        """Return what can be foreseen: that the primary metric will have no value."""
+        why = f"is not defined on the validation rows: {self.undefined}"
+        return (self._undefined(why),) if self.undefined else ()
+
+    def notes_after(self) -> tuple[str, ...]:
+        """Return what was foreseen, or has come out: epochs whose primary metric has no value."""
+        history = self.members.history
+        missing = sum(record.primary is None for record in history)
+        if self.undefined or not missing:
+            return self.notes_before()
+        return (self._undefined(f"had no finite value in {missing} of {len(history)} epochs"),)
+
+    def _undefined(self, how: str) -> str:
+        best = "the best epoch is the one with the lowest loss"
+        if any(record.primary is not None for record in self.members.best):
+            best = "none of these is the best epoch"
+        of_interest = f"; {best}" if self.training.monitor == "primary" else ""
+        return f"{self.config.primary} {how}{of_interest}"
 
     def best_metrics(self) -> dict[str, float]:
         """Return the best epochs' figures and the throughput, named as MLflow shows them.
@@ -223,8 +254,9 @@ class TrainingSession:
             "best/val_loss": _mean([record.val_loss for record in best]),
             "rows_per_s": self.train.n_rows * len(history) / max(seconds, 1e-9),
         }
-        if self.config.primary != "log_loss":
-            figures[f"best/{self.config.primary}"] = _mean([record.primary for record in best])
+        values = [record.primary for record in best if record.primary is not None]
+        if self.config.primary != "log_loss" and len(values) == len(best):
+            figures[f"best/{self.config.primary}"] = _mean(values)
         return figures
 
     def facts(self) -> dict[str, str]:
@@ -233,7 +265,7 @@ class TrainingSession:
         seconds = sum(record.epoch_s for record in history)
         n_weights = sum(weight.numel() for weight in self.network.parameters())
         n_members, primary = len(best), self.config.primary
-        metric = figures["best/val_loss" if primary == "log_loss" else f"best/{primary}"]
+        metric = figures.get("best/val_loss" if primary == "log_loss" else f"best/{primary}")
         of_each = f" each of {n_members} members" if n_members > 1 else ""
         mean = f" (mean of {n_members} members)" if n_members > 1 else ""
         epochs = ", ".join(str(record.epoch) for record in best)
@@ -241,7 +273,7 @@ class TrainingSession:
             "model": f"{self.config.model.kind}, {n_weights:,} weights{of_each}",
             "device": self.device_name + (", rows streamed" if self.is_streamed else ""),
             "epochs": f"{len(history)} in {seconds:.1f} s, the best was {epochs}",
-            "validation": f"loss {figures['best/val_loss']:.4f}, {primary} {metric:.4f}{mean}",
+            "validation": f"loss {figures['best/val_loss']:.4f}, {primary} {_figure(metric)}{mean}",
         }
 
     def fitted(self) -> FittedModel:
@@ -257,6 +289,10 @@ class TrainingSession:
             self.target,
             self.networks,
         )
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _mean(values: list[float] | list[int]) -> float:

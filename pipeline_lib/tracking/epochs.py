@@ -120,4 +120,6 @@ class EpochLog:
         if self._primary == "log_loss":
             del values["val/log_loss"]  # the loss itself
         at = self._run.reference.start_ms + step
-        return [MlflowMetric(key, value, at, step) for key, value in values.items()]
+        return [
+            MlflowMetric(key, value, at, step) for key, value in values.items() if value is not None
+        ]

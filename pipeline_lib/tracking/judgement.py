@@ -58,14 +58,19 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
     if champion is not None and (finished := _finished(run, candidate, champion, sha256)):
         return finished
     scores = None if champion is None else _scores(candidate, champion)
-    result, config = candidate.result, candidate.config
+    config, promotion = candidate.config, candidate.config.promotion
     evidence = decide_promotion(
-        config.primary, result, champion=scores, floor=config.promotion.floor
+        config.primary,
+        candidate.result,
+        champion=scores,
+        floor=promotion.floor,
+        min_test_rows=promotion.min_test_rows,
+        max_standard_error=promotion.max_standard_error,
     )
     history = history_of(client, config, run_key=run.run_key, sha256=sha256)
     decision = apply_standing(evidence, candidate.standing, history, scores)
     pending = ""
-    if scores is not None and scores.scores is None and decision.outcome == "kept":
+    if scores is not None and not evidence.is_comparable and decision.outcome == "kept":
         pending = f"champion v{scores.version} could not be compared"
     return Verdict(decision, scores, champion.version if champion else "", pending)
 
@@ -97,7 +102,13 @@ def _scores(candidate: Candidate, champion: Champion) -> ChampionScores:
     if champion.model is None:
         return ChampionScores(champion.version, None, champion.problem)
     test_rows = candidate.rows.batches("test", TEST_BATCH_ROWS)
-    scores = score_champion(candidate.config, champion.model, champion.version, test_rows)
+    scores = score_champion(
+        candidate.config,
+        champion.model,
+        champion.version,
+        test_rows,
+        challenger=candidate.result.predictions,
+    )
     return replace(scores, saw_other_split=champion.split_rule != candidate.rows.rule)
 
 

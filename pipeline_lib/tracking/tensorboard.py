@@ -57,7 +57,11 @@ class TensorBoardLog:
             f"val/{self._primary}": record.primary,
             "learning_rate": record.learning_rate,
         }
-        values = [{"tag": tag, "simple_value": value} for tag, value in scalars.items()]
+        values = [
+            {"tag": tag, "simple_value": value}
+            for tag, value in scalars.items()
+            if value is not None
+        ]
         summary = summary_pb2.Summary(value=values)  # pyright: ignore[reportAttributeAccessIssue]
         self._write(step=self._n_records, summary=summary)
 

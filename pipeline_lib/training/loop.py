@@ -23,7 +23,7 @@ from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
 from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.optimizers import build_optimizers
-from pipeline_lib.training.records import EpochRecord, Progress
+from pipeline_lib.training.records import EpochRecord, Level, Progress, improves, level_of
 from pipeline_lib.training.rows import Rows, TensorSplit
 from pipeline_lib.training.schedulers import build_schedule
 from pipeline_lib.training.signals import StepGuard
@@ -74,8 +74,6 @@ class TrainingLoop:
                 f"{train.n_rows} rows to train and {val.n_rows} to validate on are too few; "
                 "2 and 1 are the least"
             )
-        if primary == "r2" and val.n_rows < 2:
-            raise TrainingError("r2 is not defined on 1 validation row; choose another primary")
         self.model, self._train, self._val = model, train, val
         self._training, self._names = training, numeric_names
         self._val_loss = build_loss(task, training.loss)
@@ -97,11 +95,10 @@ class TrainingLoop:
         self._stepper = Stepper(model, loss, self._optimizers, training, train.device)
         decay = training.ema_decay
         self._average = averaged(model, decay) if decay is not None else None
-        monitors_loss = training.monitor == "loss"
-        self._sign = 1.0 if monitors_loss or primary in LOWER_IS_BETTER else -1.0
+        self._lower_is_better = primary in LOWER_IS_BETTER
         self._best: EpochRecord | None = None
         self._best_weights: dict[str, Tensor] = {}
-        self._progress: tuple[int, float] = (0, math.inf)
+        self._progress: tuple[int, Level] = (0, (True, math.inf))
         self._guard = StepGuard()
         self.history: list[EpochRecord] = []
         self._at_step, self._seconds, self._last_rate = 0, 0.0, self._rate
@@ -170,7 +167,7 @@ class TrainingLoop:
             "schedules": [schedule.state_dict() for schedule in self._schedules],
             "best": dict(self._best.to_json()) if self._best else None,
             "best_weights": self._best_weights,
-            "progress": list(self._progress),
+            "progress": [self._progress[0], *self._progress[1]],
             "stepper": self._stepper.state(),
             "average": self._average.state_dict() if self._average else {},
         }
@@ -181,7 +178,8 @@ class TrainingLoop:
         self._best = EpochRecord(**state["best"]) if state["best"] else None
         device = self._train.device
         self._best_weights = {k: v.to(device) for k, v in state["best_weights"].items()}
-        self._progress = (state["progress"][0], state["progress"][1])
+        epoch, *level = state["progress"]
+        self._progress = (int(epoch), (bool(level[0]), float(level[1])))
         self._at_step = self._n_looked = int(state["step"])
         self._seconds, self._last_rate = float(state["seconds"]), float(state["last_rate"])
         self._losses[: self._at_step] = state["losses"].to(device)
@@ -233,7 +231,7 @@ class TrainingLoop:
             self._best = record
             self._keep(self._judged.state_dict())
         stopping, level = self._training.early_stopping, self._level(record)
-        if stopping is not None and level < self._progress[1] - stopping.min_delta:
+        if stopping and improves(level, self._progress[1], min_delta=stopping.min_delta):
             self._progress = (epoch, level)
         self.history.append(record)
         self._at_step, self._seconds, self._n_looked = 0, 0.0, 0
@@ -320,7 +318,7 @@ class TrainingLoop:
         )
 
     @torch.no_grad()
-    def _validate(self, epoch: int) -> tuple[float, float]:
+    def _validate(self, epoch: int) -> tuple[float, float | None]:
         """Return loss and primary metric on the validation rows."""
         judged = self._judged.eval()
         total = 0.0
@@ -347,10 +345,9 @@ class TrainingLoop:
         for name, weight in weights.items():
             self._best_weights[name].copy_(weight)
 
-    def _level(self, record: EpochRecord) -> float:
-        """Return the monitored figure, turned so that lower is better; NaN is the worst."""
-        value = record.val_loss if self._training.monitor == "loss" else record.primary
-        return math.inf if math.isnan(value) else self._sign * value
+    def _level(self, record: EpochRecord) -> Level:
+        monitor = self._training.monitor
+        return level_of(record, monitor, lower_is_better=self._lower_is_better)
 
     @property
     def _judged(self) -> nn.Module:

@@ -2,24 +2,53 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal
+
+# How good an epoch is, lower is better: whether the monitored figure is undefined, and the figure,
+# turned so that lower is better; the loss where it is undefined. So an epoch with the figure is
+# better than any without, and among those without the loss decides.
+Level = tuple[bool, float]
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch of a member did; both count from 1; `primary` is the validation metric."""
+    """What one epoch of a member did; both count from 1.
+
+    `primary` is the validation metric, None if it is undefined on the validation rows.
+    """
 
     epoch: int
     train_loss: float
     val_loss: float
-    primary: float
+    primary: float | None
     learning_rate: float
     epoch_s: float
     is_best: bool
     member: int = 1
 
-    def to_json(self) -> Mapping[str, int | float | bool]:
+    def to_json(self) -> Mapping[str, int | float | bool | None]:
         """Return the fields by name."""
         return asdict(self)
+
+
+def level_of(
+    record: EpochRecord, monitor: Literal["loss", "primary"], *, lower_is_better: bool
+) -> Level:
+    """Return how good an epoch is by what is monitored; `lower_is_better` is of the metric."""
+    if monitor == "loss":
+        return False, record.val_loss
+    if record.primary is None:
+        return True, record.val_loss
+    return False, record.primary if lower_is_better else -record.primary
+
+
+def improves(level: Level, before: Level, *, min_delta: float) -> bool:
+    """Tell whether an epoch is better than one before by more than `min_delta`.
+
+    >>> improves((False, -0.5), (True, 0.1), min_delta=0.2)  # the metric is defined at last
+    True
+    """
+    return level < (before[0], before[1] - min_delta)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,14 @@ def test_the_same_rows_config_and_code_give_the_same_metrics(story: Story) -> No
     assert {name: first[name] for name in names} == {name: forced[name] for name in names}
 
 
+def test_a_tie_keeps_the_champion(story: Story) -> None:
+    reason = story.states["forced"].result().reason
+
+    assert story.states["forced"].name == "Kept"
+    assert "is a tie with champion v1" in reason
+    assert reason.endswith("on the same rows (+0.0000), standard error 0.0000")
+
+
 def test_a_worse_model_is_kept_from_the_champions_place_and_says_by_how_much(story: Story) -> None:
     outcome = story.states["worse"].result()
 

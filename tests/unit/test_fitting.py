@@ -165,6 +165,49 @@ def test_a_session_says_how_it_went(table_config: MakeConfig, toy_table: MakeTab
     assert figures["rows_per_s"] > 0
 
 
+@pytest.mark.parametrize("monitor", ["loss", "primary"])
+def test_a_session_says_beforehand_that_the_primary_metric_will_have_no_value(
+    table_config: MakeConfig, toy_table: MakeTable, monitor: str
+) -> None:
+    config = table_config(
+        data={"task": "binary"},
+        evaluation={"primary": "roc_auc"},
+        training={"epochs": 4, "monitor": monitor},
+    )
+    rows = typed_to_split(toy_table(200, task="binary"), config)
+    val = split_rows(rows, config)[1]["size"].to_pylist()
+    labels = [
+        "no" if size in val else label
+        for size, label in zip(rows["size"].to_pylist(), rows["label"].to_pylist(), strict=True)
+    ]
+    position = rows.column_names.index("label")
+    session = start_on_rows(config, rows.set_column(position, "label", pa.array(labels)))
+
+    before = session.notes_before()
+    history = list(session.epochs())
+
+    note = "roc_auc is not defined on the validation rows: they hold 1 of 2 classes"
+    best = "; the best epoch is the one with the lowest loss" if monitor == "primary" else ""
+    assert before == session.notes_after() == (note + best,)
+    lowest = min(history, key=lambda record: record.val_loss)
+    assert session.members.best == (lowest,)
+    assert session.progress(history[0]).endswith("val roc_auc undefined")
+    assert session.facts()["validation"].endswith("roc_auc undefined")
+    assert "best/roc_auc" not in session.best_metrics()
+
+
+def test_a_session_whose_metric_is_defined_has_nothing_to_say_of_it(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(evaluation={"primary": "roc_auc"}, training={"epochs": 1})
+    session = start_on_rows(config, toy_table(200))
+
+    list(session.epochs())
+
+    assert session.notes_before() == session.notes_after() == ()
+    assert "best/roc_auc" in session.best_metrics()
+
+
 @pytest.mark.parametrize(
     ("training", "plan"),
     [

@@ -1,6 +1,6 @@
 """Fitted models with their splits, as an evaluation finds them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import EncodedSplit, write_split
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.evaluation.baselines import predict_baseline
-from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model
+from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model, score_champion
+from pipeline_lib.evaluation.gate import ChampionScores
 from pipeline_lib.fitting import split_rows
 from pipeline_lib.serving import FittedModel, Predictions
 
@@ -46,6 +47,21 @@ class Fitted(NamedTuple):
             test=self.test,
             out=out / "predictions.parquet",
             sample_rows=sample_rows,
+        )
+
+    def as_champion(
+        self, out: Path, champion: FittedModel | None = None, rows: Iterable[pa.Table] | None = None
+    ) -> ChampionScores:
+        """Hold the model, or another one, against itself as the champion's challenger."""
+        no_baselines = self.config.evaluation.model_copy(update={"baselines": ()})
+        config = self.config.model_copy(update={"evaluation": no_baselines})
+        result = self._replace(config=config).evaluate(out).result
+        return score_champion(
+            self.config,
+            champion or self.model,
+            "4",
+            [self.test_rows] if rows is None else rows,
+            challenger=result.predictions,
         )
 
     def batches(self, n_rows: int) -> list[pa.Table]:

@@ -2,20 +2,25 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from sklearn import metrics as sk
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.encoding import ClassTarget, EncodedSplit, write_split
+from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import MissingColumnError
-from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
+from pipeline_lib.evaluation.comparison import Difference
+from pipeline_lib.evaluation.evaluate import evaluate_model, read_predictions, score_champion
 from pipeline_lib.serving import FittedModel
-from tests.unit.evaluation.conftest import MakeFitted
+from tests.unit.evaluation.conftest import Fitted, MakeFitted
 
 MakeConfig = Callable[..., PipelineConfig]
 
@@ -26,6 +31,18 @@ def _broken(model: FittedModel) -> FittedModel:
     with torch.no_grad():
         network.get_parameter("head.weight").fill_(float("nan"))
     return dataclasses.replace(model, networks=(network,))
+
+
+def _renamed(make_fitted: MakeFitted, names: Mapping[str, str]) -> Fitted:
+    """Return the night of the same rows with other names of classes, and the model for it."""
+    fitted = make_fitted("multiclass")
+    rows, target = fitted.test_rows, fitted.model.target
+    assert isinstance(target, ClassTarget)
+    labels = [names.get(label, label) for label in rows["label"].to_pylist()]
+    classes = tuple(names.get(name, name) for name in target.classes)
+    model = dataclasses.replace(fitted.model, target=ClassTarget("label", classes))
+    rows = rows.set_column(2, "label", pa.array(labels))
+    return fitted._replace(model=model, test_rows=rows)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
@@ -118,18 +135,19 @@ def test_the_champion_is_scored_on_the_same_rows_through_its_own_encoder(
 ) -> None:
     fitted = make_fitted("multiclass")
 
-    champion = score_champion(fitted.config, fitted.model, "4", [fitted.test_rows])
+    champion = fitted.as_champion(tmp_path)
 
     assert champion.version == "4"
     assert champion.scores == fitted.evaluate(tmp_path).result.scores
+    assert champion.difference == Difference("macro_f1", 0.0, 0.0, 0.0)
 
 
 def test_a_champion_that_lacks_a_column_gets_the_reason_and_no_scores(
-    make_fitted: MakeFitted,
+    tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("multiclass")
 
-    champion = score_champion(fitted.config, fitted.model, "4", [fitted.test_rows.drop(["color"])])
+    champion = fitted.as_champion(tmp_path, rows=[fitted.test_rows.drop(["color"])])
 
     assert champion.scores is None
     assert "column 'color': is missing" in champion.problem
@@ -137,12 +155,12 @@ def test_a_champion_that_lacks_a_column_gets_the_reason_and_no_scores(
 
 
 def test_a_champion_that_predicts_something_else_gets_the_reason_and_no_scores(
-    make_fitted: MakeFitted, table_config: MakeConfig
+    tmp_path: Path, make_fitted: MakeFitted, table_config: MakeConfig
 ) -> None:
     fitted = make_fitted("multiclass")
     other = table_config(data={"task": "binary"})
 
-    champion = score_champion(other, fitted.model, "4", [fitted.test_rows])
+    champion = fitted._replace(config=other).as_champion(tmp_path)
 
     assert champion.scores is None
     assert "it predicts 'label' (multiclass), not 'label' (binary)" in champion.problem
@@ -150,11 +168,11 @@ def test_a_champion_that_predicts_something_else_gets_the_reason_and_no_scores(
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_a_champion_that_says_nan_gets_the_reason_and_no_scores(
-    make_fitted: MakeFitted, task: str
+    tmp_path: Path, make_fitted: MakeFitted, task: str
 ) -> None:
     fitted = make_fitted(task)
 
-    champion = score_champion(fitted.config, _broken(fitted.model), "4", [fitted.test_rows])
+    champion = fitted.as_champion(tmp_path, _broken(fitted.model))
 
     assert not champion.scores
     assert champion.problem
@@ -162,29 +180,146 @@ def test_a_champion_that_says_nan_gets_the_reason_and_no_scores(
 
 @pytest.mark.parametrize("batch_rows", [7, 1000])
 def test_a_class_that_the_champion_does_not_know_costs_it(
-    make_fitted: MakeFitted, batch_rows: int
+    tmp_path: Path, make_fitted: MakeFitted, batch_rows: int
 ) -> None:
-    fitted = make_fitted("multiclass")
-    rows = fitted.test_rows
-    labels = ["new" if label == "hot" else label for label in rows["label"].to_pylist()]
-    tonight = fitted._replace(test_rows=rows.set_column(2, "label", pa.array(labels)))
+    fitted, tonight = make_fitted("multiclass"), _renamed(make_fitted, {"hot": "new"})
+    labels = tonight.test_rows["label"].to_pylist()
 
-    champion = score_champion(fitted.config, fitted.model, "4", tonight.batches(batch_rows))
+    champion = tonight.as_champion(tmp_path, fitted.model, rows=tonight.batches(batch_rows))
 
     share = 1 - labels.count("new") / len(labels)
     assert champion.scores is not None
     assert champion.scores["accuracy"] <= share
     assert champion.scores["log_loss"] > 1
+    assert champion.difference is not None
+    assert champion.difference.gain > 0.1
+
+
+def test_a_champion_that_shares_no_class_with_the_rows_cannot_be_compared(
+    tmp_path: Path, make_fitted: MakeFitted
+) -> None:
+    fitted = make_fitted("multiclass")
+    tonight = _renamed(make_fitted, {"hot": "0", "large": "1", "small": "2"})
+
+    champion = tonight.as_champion(tmp_path, fitted.model)
+
+    assert champion.scores is None
+    assert champion.problem == (
+        "it knows the classes 'hot', 'large', 'small' of 'label', "
+        "tonight's test rows hold '0', '1', '2'"
+    )
+
+
+def test_a_champion_without_a_class_that_the_rows_lack_too_is_scored_on_the_same_classes(
+    tmp_path: Path, make_fitted: MakeFitted
+) -> None:
+    fitted = make_fitted("multiclass")
+    rows = fitted.test_rows.filter(pc.not_equal(fitted.test_rows["label"], "hot"))
+
+    champion = fitted._replace(test_rows=rows).as_champion(tmp_path)
+
+    predicted = fitted.model.predict(rows.drop(["label"]))["prediction"]
+    labels = rows["label"].to_pylist()
+    f1 = sk.f1_score(labels, predicted, labels=["large", "small"], average="macro")
+    assert champion.scores is not None
+    assert champion.scores["macro_f1"] == pytest.approx(f1)
+    assert "roc_auc" in champion.scores
+
+
+def test_a_model_that_says_nan_is_not_held_against_the_champion(
+    tmp_path: Path, make_fitted: MakeFitted
+) -> None:
+    fitted = make_fitted("multiclass")
+    result = fitted.evaluate(tmp_path, _broken(fitted.model)).result
+
+    champion = score_champion(
+        fitted.config, fitted.model, "4", [fitted.test_rows], challenger=result.predictions
+    )
+
+    assert champion.scores
+    assert champion.difference is None
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_kept_predictions_are_read_as_they_were_made(
+    tmp_path: Path, make_fitted: MakeFitted, task: str
+) -> None:
+    fitted = make_fitted(task)
+    result = fitted.evaluate(tmp_path, batch_rows=7).result
+
+    kept = read_predictions(result.predictions)
+
+    said = fitted.model.predictions(fitted.test_rows.drop(["label"]))
+    assert kept.target == fitted.model.target
+    np.testing.assert_allclose(kept.values, said.values, rtol=1e-5)
+    np.testing.assert_array_equal(kept.unseen, said.unseen)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_model_that_has_learned_surely_beats_a_constant(
+    tmp_path: Path, make_fitted: MakeFitted, task: str
+) -> None:
+    result = make_fitted(task).evaluate(tmp_path).result
+
+    known = result.against_constant
+    assert known is not None
+    assert known.metric == ("rmse" if task == "regression" else "macro_f1")
+    gain = result.scores[known.metric] - result.baselines["constant"][known.metric]
+    assert known.gain == pytest.approx(abs(gain))
+    assert 0 < known.lower < known.gain
+    assert known == make_fitted(task).evaluate(tmp_path).result.against_constant
+
+
+def test_rows_of_one_class_are_judged_by_log_loss_where_the_ranking_counts(
+    tmp_path: Path, make_fitted: MakeFitted, table_config: MakeConfig
+) -> None:
+    fitted = make_fitted("binary")
+    rows = fitted.test_rows.filter(pc.equal(fitted.test_rows["label"], "no"))
+    config = table_config(data={"task": "binary"}, evaluation={"primary": "roc_auc"})
+    split = EncodedSplit.of(rows, fitted.model.encoder, fitted.model.target)
+    write_split(tmp_path / "no.parquet", split, fitted.model.encoder, fitted.model.target)
+    test = SplitFile(tmp_path / "no.parquet", fitted.model.encoder)
+    tonight = fitted._replace(config=config, test_rows=rows, test=test)
+
+    result, champion = tonight.evaluate(tmp_path).result, tonight.as_champion(tmp_path)
+
+    assert "roc_auc" not in result.scores
+    assert result.against_constant is not None
+    assert result.against_constant.metric == "log_loss"
+    assert champion.difference is not None
+    assert champion.difference.metric == "log_loss"
+
+
+def test_a_baseline_that_is_ahead_of_the_model_is_said(
+    tmp_path: Path, make_fitted: MakeFitted
+) -> None:
+    fitted = make_fitted("multiclass")
+    network = copy.deepcopy(fitted.model.networks[0])
+    with torch.no_grad():
+        network.get_parameter("head.weight").zero_()
+    dull = dataclasses.replace(fitted.model, networks=(network,))
+
+    behind, ahead = fitted.evaluate(tmp_path, dull).result, fitted.evaluate(tmp_path).result
+
+    boosted = behind.baselines["gradient_boosting"]["macro_f1"]
+    said = (
+        f"gradient boosting is ahead of the new model: macro_f1 {boosted:.4f} "
+        f"against {behind.scores['macro_f1']:.4f}"
+    )
+    assert behind.warnings == (said,)
+    assert said in behind.notes
+    better = ahead.baselines["gradient_boosting"]["macro_f1"] > ahead.scores["macro_f1"]
+    assert bool(ahead.warnings) is better
 
 
 def test_a_champion_that_cannot_predict_the_last_batch_gets_the_reason_and_no_scores(
-    make_fitted: MakeFitted,
+    tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("multiclass")
     *first, last = fitted.batches(30)
     words = last.set_column(1, "size", pa.array(["tall"] * last.num_rows))
 
-    champion = score_champion(fitted.config, fitted.model, "4", [*first, words])
+    champion = fitted.as_champion(tmp_path, rows=[*first, words])
 
     assert champion.scores is None
     assert "tall" in champion.problem

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from pipeline_lib.encoding import ClassTarget, NumberTarget
-from pipeline_lib.evaluation.metrics import all_finite, is_constant, score
+from pipeline_lib.evaluation.metrics import (
+    all_finite,
+    answers_of,
+    is_constant,
+    score,
+    score_answers,
+    truth_of,
+)
 from pipeline_lib.serving import Predictions
 
 CLASSES = ("unacc", "acc", "good", "vgood")
@@ -69,13 +76,73 @@ def test_scores_of_two_classes_take_the_last_as_the_positive_one() -> None:
     assert scores["accuracy"] == pytest.approx(3 / 5)
 
 
-def test_the_ranking_metric_is_absent_when_a_class_has_no_row() -> None:
+def test_every_metric_is_over_the_classes_that_the_rows_hold() -> None:
     probs = _random_probs(30, 4, 0)
     labels = ["unacc", "acc", "good"] * 10
+    predicted = [CLASSES[i] for i in probs.argmax(axis=1)]
+    assert "vgood" in predicted
 
     scores = score(_column(labels), _classes(probs))
 
-    assert set(scores) == {"macro_f1", "accuracy", "log_loss"}
+    held = CLASSES[:3]
+    areas = [
+        sk.roc_auc_score([label == name for label in labels], probs[:, number])
+        for number, name in enumerate(held)
+    ]
+    assert scores == pytest.approx(
+        {
+            "macro_f1": sk.f1_score(labels, predicted, labels=held, average="macro"),
+            "accuracy": sk.accuracy_score(labels, predicted),
+            "log_loss": -np.mean(
+                [
+                    np.log(row[CLASSES.index(label)])
+                    for row, label in zip(probs, labels, strict=True)
+                ]
+            ),
+            "roc_auc": np.mean(areas),
+        }
+    )
+
+
+def test_answers_of_a_class_without_a_row_cost_a_model_those_rows_and_no_more() -> None:
+    labels = ["unacc"] * 50 + ["acc"] * 50
+    two, four = np.zeros((100, 2)), np.zeros((100, 4))
+    two[:, 0] = four[:, 0] = [0.9] * 50 + [0.2] * 50
+    two[:, 1] = four[:, 1] = 1 - two[:, 0]
+    four[-1] = [0.1, 0.2, 0.0, 0.7]
+
+    fewer, more = (
+        score(_column(labels), _classes(probs, CLASSES[: probs.shape[1]])) for probs in (two, four)
+    )
+
+    assert fewer["macro_f1"] == 1.0
+    # One of 100 rows is wrong, of a class whose 49 others are right.
+    assert more["macro_f1"] == pytest.approx((1 + 2 * 49 / 99) / 2)
+    assert more["accuracy"] == 0.99
+
+
+def test_a_model_that_does_not_know_a_class_of_the_rows_gives_it_probability_0() -> None:
+    labels = _column(["a", "b", "new", "a"])
+    truth = truth_of(labels, ClassTarget("label", ("new", "b", "a")))
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.6, 0.4]])
+
+    answers = answers_of(_classes(probs, ("a", "b")), truth)
+
+    scores = score_answers(truth, answers)
+    assert truth.classes == ("new", "b", "a")
+    np.testing.assert_array_equal(answers.probs[:, 0], 0)
+    assert scores["accuracy"] == 0.75
+    assert scores["macro_f1"] == pytest.approx((0 + 1 + 0.8) / 3)
+    assert scores["log_loss"] > 5
+
+
+@pytest.mark.parametrize("values", [[3.0], [4.0, 4.0, 4.0]])
+def test_rows_of_one_value_have_no_r2(values: list[float]) -> None:
+    assert set(score(_column(values), _numbers([5.0] * len(values)))) == {"rmse", "mae"}
+
+
+def test_a_score_is_a_finite_number_or_absent() -> None:
+    assert "rmse" not in score(_column([0.0, 1.0]), _numbers([1e300, 1e300]))
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])

@@ -21,6 +21,17 @@ def test_the_loss_plot_has_both_losses_the_metric_and_the_best_epoch() -> None:
     assert [list(line.get_xdata()) for line in left.lines][-1] == [2, 2]
 
 
+def test_a_metric_that_is_never_defined_leaves_its_plot_empty_and_says_so() -> None:
+    history = [EpochRecord(i, 1.0, 2.0, None, 0.1, 0.5, is_best=i == 1) for i in (1, 2)]
+
+    figure = plot_losses(history, primary="roc_auc")
+
+    figure.savefig(io.BytesIO())
+    right = figure.axes[1]
+    assert right.get_title() == "roc_auc: undefined"
+    assert np.isnan(np.asarray(right.lines[0].get_ydata(), float)).all()
+
+
 def test_epochs_of_several_members_follow_each_other_and_each_has_its_best() -> None:
     history = [
         EpochRecord(epoch, 1.0, 1.0, 0.5, 0.1, 0.5, is_best=epoch == 1, member=member)

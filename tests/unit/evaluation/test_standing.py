@@ -1,5 +1,7 @@
 """What a person, a date or a missing champion change about a decision, and what they never do."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision, Outcome
@@ -88,7 +90,7 @@ def test_a_rejected_model_stays_rejected_whoever_asks(promote: bool) -> None:
 
 
 def test_a_champion_that_cannot_be_compared_is_replaced_only_by_request() -> None:
-    kept = _decision("kept")
+    kept = replace(_decision("kept"), is_comparable=False)
 
     by_itself = apply_standing(kept, Standing(), History(), INCOMPARABLE)
     asked = apply_standing(kept, Standing(promote=True), History(), INCOMPARABLE)

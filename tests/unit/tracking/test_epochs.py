@@ -66,6 +66,18 @@ def test_every_epoch_is_a_point_of_every_curve(
     ]
 
 
+def test_an_epoch_without_the_metric_has_no_point_of_its_curve_and_null_in_the_file(
+    client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    run = _run(table_config(name="epochs_undefined"), snapshot)
+
+    with EpochLog(tmp_path / "epochs.jsonl", run, primary="macro_f1") as log:
+        log.append(EpochRecord(1, 1.0, 2.0, None, 0.1, 0.25, is_best=True))
+
+    assert set(client.get_run(run.run_id).data.metrics) == KEYS - {"val/macro_f1"}
+    assert next(iter(read_json_lines(tmp_path / "epochs.jsonl")))["primary"] is None
+
+
 def test_the_file_holds_every_epoch_as_it_happens(
     table_config: MakeConfig, snapshot: Snapshot, tmp_path: Path
 ) -> None:

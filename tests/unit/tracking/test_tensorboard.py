@@ -34,3 +34,13 @@ def test_tensorboard_reads_every_scalar_of_every_epoch_and_the_graph(tmp_path: P
     assert "EmbeddingMLP" in str(events.Graph())
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_metric_without_a_value_has_no_point_in_tensorboard(tmp_path: Path) -> None:
+    board = TensorBoardLog(tmp_path, primary="roc_auc")
+
+    board.append(EpochRecord(1, 1.0, 2.0, None, 0.1, 1.0, is_best=True))
+
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"train/loss", "val/loss", "learning_rate"}

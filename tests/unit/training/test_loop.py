@@ -17,6 +17,9 @@ from torch.nn import functional
 from pipeline_lib.config import METRICS, Metric, Task
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.training.batches import batch_bounds
+from pipeline_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.records import EpochRecord, improves, level_of
 from pipeline_lib.training.rows import TensorSplit
 from tests.unit.training.loops import toy_loop, toy_split
 
@@ -119,7 +122,8 @@ def test_monitoring_the_primary_metric_takes_its_best_epoch_and_the_first_of_equ
 
     records = list(loop.epochs())
 
-    values = [record.primary for record in records]
+    values = [record.primary for record in records if record.primary is not None]
+    assert len(values) == 12
     assert loop.best.primary == best_of(values)
     assert loop.best.epoch == values.index(best_of(values)) + 1
 
@@ -301,9 +305,9 @@ def test_splits_that_are_too_small_are_told(n_train: int, n_val: int) -> None:
 
 @pytest.mark.parametrize(
     ("task", "primary"),
-    [(task, metric) for task, known in METRICS.items() for metric in known if metric != "r2"],
+    [(task, metric) for task, known in METRICS.items() for metric in known],
 )
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("error")
 def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: Metric) -> None:
     loop = toy_loop(
         toy_split(20, task=task), toy_split(1, task=task), task=task, primary=primary, epochs=2
@@ -314,9 +318,80 @@ def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: M
     assert len(records) == 2
 
 
-def test_r2_asks_for_a_second_validation_row() -> None:
-    with pytest.raises(TrainingError, match="r2 is not defined on 1 validation row"):
-        toy_loop(toy_split(20, task="regression"), toy_split(1), task="regression", primary="r2")
+@pytest.mark.parametrize(("task", "primary"), [("binary", "roc_auc"), ("regression", "r2")])
+def test_where_the_monitored_metric_is_never_defined_the_lowest_loss_is_the_best_epoch(
+    task: Task, primary: Metric
+) -> None:
+    train, val = toy_split(60, task=task), toy_split(40, task=task, seed=1)
+    val.y.fill_(val.y[0])  # one class, one value
+    loop = toy_loop(
+        train,
+        val,
+        task=task,
+        primary=primary,
+        monitor="primary",
+        epochs=15,
+        early_stopping={"patience": 4},
+        scheduler={"kind": "plateau", "patience": 1},
+    )
+
+    records = list(loop.epochs())
+
+    losses = [record.val_loss for record in records]
+    assert [record.primary for record in records] == [None] * len(records)
+    assert loop.best.epoch == 1 + losses.index(min(losses))
+    assert records[-1].epoch == min(15, loop.best.epoch + 4)
+    assert _loss(loop.model, val, task) == pytest.approx(min(losses), rel=1e-5)
+
+
+def _record(primary: float | None, val_loss: float = 1.0) -> EpochRecord:
+    return EpochRecord(1, 1.0, val_loss, primary, 0.1, 0.1, is_best=False)
+
+
+@pytest.mark.parametrize("lower_is_better", [True, False])
+def test_an_epoch_without_the_monitored_metric_is_never_better_than_one_with_it(
+    lower_is_better: bool,
+) -> None:
+    records = [_record(0.0), _record(0.9), _record(-3.0), _record(None, 0.01), _record(None, 0.02)]
+
+    levels = [level_of(r, "primary", lower_is_better=lower_is_better) for r in records]
+
+    *defined, lower_loss, higher_loss = levels
+    assert max(defined) < lower_loss < higher_loss
+    assert (levels[0] < levels[1]) is lower_is_better
+    for level in defined:
+        assert improves(level, lower_loss, min_delta=0.5)
+        assert not improves(lower_loss, level, min_delta=0.0)
+
+
+def test_a_training_without_the_monitored_metric_resumes_where_it_was(tmp_path: Path) -> None:
+    train, val = toy_split(60, task="binary"), toy_split(40, task="binary", seed=1)
+    val.y.zero_()
+
+    def begun() -> TrainingLoop:
+        return toy_loop(
+            train,
+            val,
+            task="binary",
+            primary="roc_auc",
+            monitor="primary",
+            epochs=9,
+            early_stopping={"patience": 4},
+        )
+
+    whole, cut, resumed = begun(), begun(), begun()
+    through = list(whole.epochs())
+    for record in cut.epochs():
+        if record.epoch == 3:
+            break
+    save_checkpoint(tmp_path, "k", cut.state())
+    found = load_checkpoint(tmp_path, "k").state
+    assert found is not None
+    resumed.resume(found)
+    rest = list(resumed.epochs())
+
+    assert [r.val_loss for r in through[3:]] == [r.val_loss for r in rest]
+    assert resumed.best.epoch == whole.best.epoch
 
 
 def test_the_rate_of_a_record_is_the_one_that_its_steps_took() -> None:

@@ -7,10 +7,11 @@ from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
 from pipeline_lib.config import Metric
-from pipeline_lib.training.metrics import EpochMetric
+from pipeline_lib.training.metrics import EpochMetric, why_undefined
+from pipeline_lib.training.rows import TensorSplit
 
 
-def _in_batches(metric: EpochMetric, logits: torch.Tensor, y: torch.Tensor) -> float:
+def _in_batches(metric: EpochMetric, logits: torch.Tensor, y: torch.Tensor) -> float | None:
     for start in range(0, len(y), 7):
         metric.update(logits[start : start + 7], y[start : start + 7])
     return metric.compute(val_loss=0.25)
@@ -44,6 +45,88 @@ def test_a_classification_metric_over_batches_is_scikit_learns_over_all_rows(
     value = _in_batches(EpochMetric(metric, n_classes=n_classes), logits, y)
 
     assert value == pytest.approx(_expected(metric, n_classes, logits, y), abs=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_one_answer_of_a_class_without_a_row_costs_that_row_alone(n_classes: int) -> None:
+    y = torch.tensor([0, *range(n_classes - 1)] * 50)
+    predicted = y.clone()
+    predicted[-1] = n_classes - 1
+    logits = torch.nn.functional.one_hot(predicted, n_classes).float()
+    given = (logits[:, 1:] - 0.5) * 9 if n_classes == 2 else logits
+
+    value = _in_batches(EpochMetric("macro_f1", n_classes=n_classes), given, y)
+
+    held = list(range(n_classes - 1))
+    expected = sk.f1_score(y.numpy(), predicted.numpy(), labels=held, average="macro")
+    assert expected > 0.98
+    assert value == pytest.approx(expected)
+
+
+def test_the_ranking_metric_is_over_the_classes_that_have_a_row() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, 3, (60,), generator=generator)
+    logits = torch.randn(60, 4, generator=generator)
+
+    value = _in_batches(EpochMetric("roc_auc", n_classes=4), logits, y)
+
+    probs = softmax(logits.numpy(), 1)
+    areas = [sk.roc_auc_score(y.numpy() == number, probs[:, number]) for number in range(3)]
+    assert value == pytest.approx(np.mean(areas), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "n_classes", "y", "why"),
+    [
+        ("roc_auc", 2, [0] * 9, "they hold 1 of 2 classes"),
+        ("roc_auc", 4, [2] * 9, "they hold 1 of 4 classes"),
+        ("r2", 0, [0.5], "they are 1 row"),
+        ("r2", 0, [0.5] * 9, "all have the same value"),
+    ],
+)
+def test_a_metric_that_is_undefined_is_none_and_the_rows_tell_so_beforehand(
+    metric: Metric, n_classes: int, y: list[float], why: str
+) -> None:
+    width = n_classes if n_classes > 2 else 1
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.tensor(y) if n_classes == 0 else torch.tensor(y, dtype=torch.int64)
+    rows = TensorSplit(torch.zeros(len(y), 0), torch.zeros(len(y), 0), targets)
+    epoch = EpochMetric(metric, n_classes=n_classes)
+
+    values = [
+        _in_batches(epoch, torch.randn(len(y), width, generator=generator), targets)
+        for _ in range(2)
+    ]
+
+    assert values == [None, None]
+    assert why_undefined(metric, rows, n_classes=n_classes) == why
+
+
+@pytest.mark.parametrize(
+    ("metric", "n_classes", "y"),
+    [
+        ("roc_auc", 2, [0, 0, 1]),
+        ("roc_auc", 4, [0, 0, 1]),
+        ("r2", 0, [0.5, 0.5, 0.6]),
+        ("macro_f1", 2, [0, 0]),
+        ("accuracy", 2, [0]),
+        ("log_loss", 2, [0]),
+        ("rmse", 0, [0.5]),
+        ("mae", 0, [0.5]),
+    ],
+)
+def test_a_metric_that_is_defined_has_a_value_and_the_rows_tell_no_obstacle(
+    metric: Metric, n_classes: int, y: list[float]
+) -> None:
+    width = n_classes if n_classes > 2 else 1
+    targets = torch.tensor(y) if n_classes == 0 else torch.tensor(y, dtype=torch.int64)
+    rows = TensorSplit(torch.zeros(len(y), 0), torch.zeros(len(y), 0), targets)
+    logits = torch.arange(len(y) * width, dtype=torch.float32).reshape(len(y), width)
+
+    value = _in_batches(EpochMetric(metric, n_classes=n_classes), logits, targets)
+
+    assert value is not None
+    assert why_undefined(metric, rows, n_classes=n_classes) == ""
 
 
 def test_macro_f1_leaves_out_a_class_that_neither_labels_nor_predictions_hold() -> None:
