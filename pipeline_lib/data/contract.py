@@ -22,13 +22,15 @@ from pipeline_lib.config import (
     Severity,
     ValidationSettings,
 )
-from pipeline_lib.data.casts import ReadColumn, UnreadableColumnError, read_column
+from pipeline_lib.data.casts import ReadColumn, read_column
 from pipeline_lib.data.classes import ClassCounts
 from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
 from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
 from pipeline_lib.data.rules import compile_rules, example_rows
+from pipeline_lib.data.spelling import KnownWords
+from pipeline_lib.data.written import UnreadableColumnError, is_typed_text
 from pipeline_lib.errors import (
     ConfigError,
     ConfigProblem,
@@ -65,13 +67,20 @@ def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, s
         raise MissingColumnError(missing, present=present, source=source)
 
 
-def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> pa.Table:
+def conform(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    known: Mapping[str, KnownWords] | None = None,
+) -> pa.Table:
     """Return the declared columns, in their order, with their declared types.
 
     Args:
         table: rows as they came; other columns are left out.
         columns: the contract by column name.
         source: what messages call the table.
+        known: words whose spelling typed values take, by column; as those of a ledger.
 
     Returns:
         A table of the same length; categories of type string, numbers of type float64, booleans
@@ -82,7 +91,7 @@ def conform(table: pa.Table, columns: Mapping[str, Column], *, source: str) -> p
         ContractError: values that are not what their column is declared to hold.
     """
     require_columns(table, list(columns), source=source)
-    read = _read(table, columns, source=source)
+    read = _read(table, columns, source=source, known=known)
     findings = Findings(_order(columns))
     for name, column in read.items():
         for broken in column.broken:
@@ -365,7 +374,11 @@ class ContractChecker:
 
 
 def _read(
-    batch: pa.Table | pa.RecordBatch, columns: Mapping[str, Column], *, source: str
+    batch: pa.Table | pa.RecordBatch,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    known: Mapping[str, KnownWords] | None = None,
 ) -> dict[str, ReadColumn]:
     """Read columns that are there; whole columns that cannot be read are told at once."""
     read: dict[str, ReadColumn] = {}
@@ -374,7 +387,12 @@ def _read(
         values = batch[name]
         chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
         try:
-            read[name] = read_column(chunked, column)
+            read[name] = read_column(
+                chunked,
+                column,
+                known=(known or {}).get(name),
+                typed_text=is_typed_text(batch.schema.field(name)),
+            )
         except UnreadableColumnError as error:
             violations.append(Violation(name, "type", batch.num_rows, str(error)))
     if violations:

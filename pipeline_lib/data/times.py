@@ -22,7 +22,7 @@ _DAYS = (date.max - date.min).days + 1
 _CLOCK = r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?"
 _ISO = rf"^{_CLOCK}$"
 _ZONED_ISO = rf"^{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)$"
-_HAS_ZONE = r"[ T].*(Z|[+-]\d\d(:?\d\d)?)$"
+HAS_ZONE = r"[ T].*(Z|[+-]\d\d(:?\d\d)?)$"
 _FIELDS = {
     "Y": r"(\d{4})",
     "m": r"(\d\d)",
@@ -119,7 +119,7 @@ def _from_iso(text: pa.ChunkedArray) -> pa.ChunkedArray:
         return _naive(text.cast(_UTC_TIME))
     except pa.ArrowInvalid:
         text = pc.replace_substring_regex(text, pattern=r"(\.\d{6})\d{1,3}", replacement=r"\1")
-        zoned, nothing = pc.match_substring_regex(text, _HAS_ZONE), pa.scalar(None, text.type)
+        zoned, nothing = pc.match_substring_regex(text, HAS_ZONE), pa.scalar(None, text.type)
         local = cast_or_null(pc.if_else(zoned, nothing, text), _ISO, TIME)
         shifted = cast_or_null(pc.if_else(zoned, text, nothing), _ZONED_ISO, _UTC_TIME)
         return pc.coalesce(local, _naive(shifted))

@@ -23,6 +23,7 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.numeric import (
     FloatFitter,
@@ -144,6 +145,11 @@ class Encoder:
     def vocabularies(self) -> dict[str, Vocabulary]:
         """The columns that have a vocabulary."""
         return {n: v for n, v in self.code_inputs.items() if isinstance(v, Vocabulary)}
+
+    @property
+    def known(self) -> dict[str, KnownWords]:
+        """The words in whose spelling typed values are read, by column; see `data.contract`."""
+        return {name: vocabulary.known for name, vocabulary in self.vocabularies.items()}
 
     @property
     def cardinalities(self) -> tuple[int, ...]:

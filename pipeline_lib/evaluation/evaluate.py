@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract import conform, target_column
 from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.evaluation.baselines import SAMPLE_ROWS, baseline_note, predict_baseline
@@ -132,7 +133,11 @@ def _of_champion(config: PipelineConfig, champion: FittedModel, rows: pa.Table) 
     predictions = champion.predictions(_known_columns(champion, rows))
     if not all_finite(predictions):
         raise EvergreenError("its predictions are not finite")
-    return predictions
+    if not isinstance(predictions.target, ClassTarget):
+        return predictions
+    raw = rows.schema.field(config.data.target)
+    target = spelled_for(predictions.target, raw, config.data.classes)
+    return replace(predictions, target=target)
 
 
 def _predicted(
@@ -147,10 +152,18 @@ def _predicted(
             actual.append(_actual(config, rows))
             parts.append(model.predictions(_known_columns(model, rows)))
             said = pa.Table.from_pandas(parts[-1].to_frame(), preserve_index=False)
-            table = said.add_column(0, "actual", actual[-1])
+            table = said.add_column(0, "actual", _as_labels(actual[-1], parts[-1]))
             writer = writer or stack.enter_context(pq.ParquetWriter(out, table.schema))
             writer.write_table(table)
     return _chained(actual), _joined(parts)
+
+
+def _as_labels(actual: pa.ChunkedArray, predictions: Predictions) -> pa.ChunkedArray:
+    """Return true values in the type that predictions have."""
+    target = predictions.target
+    if not isinstance(target, ClassTarget):
+        return actual
+    return pa.chunked_array([pa.array(target.labels(target.encode(actual)))])
 
 
 def _chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:

@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.checked import contract_checker
 from pipeline_lib.data.prepared import split_columns, typed_to_split
 from pipeline_lib.data.splits import assign_splits
@@ -32,14 +35,19 @@ def fit(
     checker = contract_checker(config, source="the table")
     checker.check(table)
     kept = checker.finish(lambda: [table]).kept(table, 0)
-    session = start_on_rows(config, typed_to_split(kept, config), champion=champion)
+    rows = typed_to_split(kept, config)
+    session = start_on_rows(config, rows, champion=champion, raw=kept)
     for _ in session.epochs():
         pass
     return session.fitted()
 
 
 def start_on_rows(
-    config: PipelineConfig, rows: pa.Table, *, champion: FittedModel | None = None
+    config: PipelineConfig,
+    rows: pa.Table,
+    *,
+    champion: FittedModel | None = None,
+    raw: pa.Table | None = None,
 ) -> TrainingSession:
     """Split, encode and start a training; arguments as in `fit`, rows typed by the contract.
 
@@ -47,21 +55,34 @@ def start_on_rows(
         config: of the dataset.
         rows: features and target.
         champion: gives the first weights where they fit, and its categories keep their codes.
+        raw: the same rows as they came, which tell typed values from text; without them all
+            words count as text.
     """
-    train, val, _ = split_rows(rows, config)
+    column, known = config.data.target, champion.encoder.known if champion else {}
+    spelled = rows
+    if raw is not None and known:
+        # Whoever splits rows does not know the champion's spelling: they stay where they are.
+        features = read_columns(raw, config.columns, known=known)
+        for name in features.column_names:
+            spelled = spelled.set_column(rows.column_names.index(name), name, features[name])
+    train, val = (spelled.filter(pa.array(mask)) for mask in _masks(rows, config)[:2])
     today = datetime.now(UTC).date().isoformat()
     ledger = champion.encoder.vocabularies if champion else None
     encoder = Encoder.fit(
         train, config.columns, today=today, encoding=config.encoding, ledger=ledger
     )
-    column = config.data.target
-    target = fit_target(config.data, train[column], rows[column])
+    field = None if raw is None else raw.schema.field(column)
+    target = fit_target(config.data, train[column], rows[column], raw=field)
     splits = [EncodedSplit.of(part, encoder, target) for part in (train, val)]
     return TrainingSession.start(config, encoder, target, *splits, champion=champion)
 
 
 def split_rows(rows: pa.Table, config: PipelineConfig) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Return the typed rows of train, val and test."""
-    assigned = assign_splits(rows, split_columns(config), config.split, data=config.data)
-    train, val, test = (rows.filter(pa.array(assigned == number)) for number in range(3))
+    train, val, test = (rows.filter(pa.array(mask)) for mask in _masks(rows, config))
     return train, val, test
+
+
+def _masks(rows: pa.Table, config: PipelineConfig) -> list[npt.NDArray[np.bool_]]:
+    assigned = assign_splits(rows, split_columns(config), config.split, data=config.data)
+    return [assigned == number for number in range(3)]

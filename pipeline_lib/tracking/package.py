@@ -17,7 +17,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
-from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.encoding import ClassTarget, LabelType
 from pipeline_lib.errors import ModelError
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.storage import MANIFEST, digest_file
@@ -34,6 +34,12 @@ _REQUIREMENTS = (
     "safetensors",
     "torch",
 )
+_LABELS: dict[LabelType, DataType] = {
+    "text": DataType.string,
+    "integer": DataType.long,
+    "number": DataType.double,
+    "boolean": DataType.boolean,
+}
 _REPLAY_TIMEOUT_S = 300
 _TOLERANCE = 1e-6
 
@@ -90,10 +96,10 @@ def signature_of(model: FittedModel) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), name) for name in model.encoder.columns
     ]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.double if model.task == "regression" else DataType.string, "prediction")
-    ]
-    if isinstance(model.target, ClassTarget):
+    is_classes = isinstance(model.target, ClassTarget)
+    label = _LABELS[model.target.label_type] if is_classes else DataType.double
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(label, "prediction")]
+    if is_classes:
         outputs += [ColSpec(DataType.double, f"probability_{c}") for c in model.target.classes]
     outputs.append(ColSpec(DataType.integer, "unseen"))
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
@@ -149,7 +155,9 @@ def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> No
         raise ModelError(f"{model_uri}: the reloaded model answers with other columns or rows")
     for name in expected.columns:
         ours, theirs = expected[name].to_numpy(), actual[name].to_numpy()
-        if ours.dtype.kind == "f":
+        if ours.dtype.kind != theirs.dtype.kind:
+            same = False
+        elif ours.dtype.kind == "f":
             same = np.allclose(ours, theirs, rtol=_TOLERANCE, atol=_TOLERANCE)
         else:
             same = bool((ours == theirs).all())
