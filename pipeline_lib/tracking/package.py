@@ -96,11 +96,11 @@ def signature_of(model: FittedModel) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), name) for name in model.encoder.columns
     ]
-    is_classes = isinstance(model.target, ClassTarget)
-    label = _LABELS[model.target.label_type] if is_classes else DataType.double
+    target = model.target
+    label = _LABELS[target.label_type] if isinstance(target, ClassTarget) else DataType.double
     outputs: list[ColSpec | TensorSpec] = [ColSpec(label, "prediction")]
-    if is_classes:
-        outputs += [ColSpec(DataType.double, f"probability_{c}") for c in model.target.classes]
+    if isinstance(target, ClassTarget):
+        outputs += [ColSpec(DataType.double, f"probability_{c}") for c in target.classes]
     outputs.append(ColSpec(DataType.integer, "unseen"))
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
