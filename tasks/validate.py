@@ -40,9 +40,10 @@ def validate(config: PipelineConfig, snapshot: Snapshot, run_date: date) -> Vali
     from pipeline_lib.tracking.store import connect
 
     logger = get_run_logger()
-    known = {name: words.categories for name, words in read_ledger(config.name).items()}
-    watch = Watch(config, snapshot, known)
-    rows = check_snapshot(config, snapshot, on_batch=watch.see)
+    ledger = read_ledger(config.name)
+    known = {name: vocabulary.known for name, vocabulary in ledger.items()}
+    watch = Watch(config, snapshot, {name: each.words for name, each in known.items()})
+    rows = check_snapshot(config, snapshot, on_batch=watch.see, known=known)
     champion = champion_version(connect(), config.name)
     reference = champion.tags.get("data.digest") if champion else None
     watched = watch.finish(reference=reference, run_date=run_date)

@@ -28,8 +28,8 @@ class _Hash(Protocol):
 class ContentDigest:
     """One sha256 over names, types and every value, row order included.
 
-    Text that was written from typed values is another type than text. How rows are chunked, sliced or dictionary-encoded does not count; what stands behind a null
-    does not either.
+    Text that was written from typed values is another type than text. How rows are chunked, sliced
+    or dictionary-encoded does not count; what stands behind a null does not either.
 
     Args:
         schema: of all rows.

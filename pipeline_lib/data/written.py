@@ -82,6 +82,11 @@ def is_typed_text(field: pa.Field) -> bool:
     return (field.metadata or {}).items() >= TYPED_TEXT.items()
 
 
+def has_typed_values(field: pa.Field) -> bool:
+    """Tell whether a column holds typed values, as such or written as text."""
+    return is_typed_text(field) or not is_text(field.type)
+
+
 def plain_numbers(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return text that was written from typed values, whole numbers without a point."""
     plain = pc.replace_substring_regex(text, pattern=r"^(-?\d+)\.0+$", replacement=r"\1")

@@ -22,7 +22,7 @@ from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.data.snapshot import PartRows, Snapshot
 from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.splits import SplitName
-from pipeline_lib.data.written import is_text, is_typed_text
+from pipeline_lib.data.written import has_typed_values
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.ledger import LedgerChange, ledger_changes
 from pipeline_lib.encoding.numeric import Standardizer
@@ -253,8 +253,7 @@ def _spellings(snapshot: Snapshot, known: Mapping[str, KnownWords]) -> dict[str,
     """Return how typed values of the snapshot are spelled in the ledger, if not as always."""
     schema, found = snapshot.schema(), dict[str, Json]()
     for name, words in known.items():
-        field = schema.field(name)
-        if (is_typed_text(field) or not is_text(field.type)) and words.spellings:
+        if has_typed_values(schema.field(name)) and words.spellings:
             found[name] = dict(words.spellings)
     return found
 

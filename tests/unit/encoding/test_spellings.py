@@ -239,3 +239,34 @@ def test_a_champions_classes_are_written_as_tonights_typed_column_is(
     spelled = spelled_for(champion, pa.field("label", kind), declared)
 
     assert spelled.classes == classes
+
+
+def test_the_watch_over_drift_sees_typed_values_in_the_spelling_of_the_ledger(
+    table_config: MakeConfig,
+) -> None:
+    config = table_config()
+    known = _night(config, _rows(_text(["True", "False"]))).read_encoder().known
+    typed = _rows(pa.array([n % 2 == 0 for n in range(N_ROWS)]))
+    snapshot = take_snapshot(config.name, RowStream.of(typed, source="toy"))
+    seen: list[str] = []
+
+    check_snapshot(
+        config,
+        snapshot,
+        on_batch=lambda rows, _: seen.extend(rows["color"].to_pylist()),
+        known=known,
+    )
+
+    assert set(seen) == {"True", "False"}
+
+
+def test_a_predefined_split_takes_typed_values_for_its_words(table_config: MakeConfig) -> None:
+    words = {"train": ["1.0"], "val": ["2.0"], "test": ["3.0"]}
+    config = table_config(split={"kind": "predefined", "column": "part", **words})
+    parts = pa.array([1 + n % 3 for n in range(N_ROWS)])
+    table = _rows(_text(["red", "blue"])).append_column("part", parts)
+    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy"))
+
+    rows = split_checked(config, check_snapshot(config, snapshot))
+
+    assert rows.n_rows == {"train": 100, "val": 100, "test": 100}
