@@ -61,7 +61,7 @@ def test_kept_test_predictions_have_the_targets_own_type(
     )
 
     kept = pd.read_parquet(tmp_path / "kept.parquet")
-    assert kept[["actual", "prediction"]].dtypes.tolist() == ["int64", "int64"]
+    assert (kept["actual"].dtype, kept["prediction"].dtype) == ("int64", "int64")
     assert kept["actual"].tolist() == test["label"].to_pylist()
     right = (kept["prediction"] == kept["actual"]).mean()
     assert evaluation.result.scores["accuracy"] == pytest.approx(right)
