@@ -50,12 +50,13 @@ def validate(
 
     logger, client = get_run_logger(), connect()
     recovered = recover_ledger(client, config)
-    known = {name: words.categories for name, words in read_ledger(config.name).items()}
+    ledger = read_ledger(config.name)
+    known = {name: vocabulary.known for name, vocabulary in ledger.items()}
     champion = champion_version(client, config.name)
     reference = champion.tags.get("data.digest") if champion else None
     volume = volume_of(config, run_date=run_date, champion=reference)
-    watch = Watch(config, snapshot, known)
-    rows = check_snapshot(config, snapshot, on_batch=watch.see)
+    watch = Watch(config, snapshot, {name: each.words for name, each in known.items()})
+    rows = check_snapshot(config, snapshot, on_batch=watch.see, known=known)
     growth = volume.hold(rows.n_rows, source=snapshot.source)
     watched = watch.finish(
         reference=reference, run_date=run_date, is_volume_said=growth is not None

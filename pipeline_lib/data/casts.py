@@ -1,12 +1,13 @@
 """Values become what their column is declared to hold; what cannot be read is told row by row.
 
 Nothing is rounded on the way: a whole number beyond 2**53 is no float, and a category made of
-numbers goes through whole numbers only. Text, an integer and a float that mean one category
-become the same word.
+numbers goes through whole numbers only. Where a column holds words, text is itself and a typed
+value what `data.written` makes of it, in the spelling that known words have for it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
 import pyarrow as pa
@@ -21,18 +22,22 @@ from pipeline_lib.config import (
     NumberColumn,
 )
 from pipeline_lib.data.findings import BrokenRows, rows_where
-from pipeline_lib.data.times import TIME, cast_or_null, read_times, read_zoned_times
+from pipeline_lib.data.spelling import KnownWords
+from pipeline_lib.data.times import TIME, cast_or_null, read_zoned_times
+from pipeline_lib.data.written import (
+    DIGITS,
+    MAX_EXACT,
+    UnreadableColumnError,
+    is_typed_text,
+    plain_numbers,
+    without_zeros,
+    written,
+)
 from pipeline_lib.data.zones import Clocks
 
 _NO_CLOCKS = Clocks()
-_MAX_EXACT = 2**53
 _NUMBER = r"^[+-]?((?i:nan.*|inf.*)|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)$"
-_DIGITS = r"^[+-]?\d+$"
-_LAST_EXACT = rf"^[+-]?0*{_MAX_EXACT}$"
-
-
-class UnreadableColumnError(Exception):
-    """A whole column has a type that its kind cannot have; the text says which."""
+_LAST_EXACT = rf"^[+-]?0*{MAX_EXACT}$"
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,20 @@ def arrow_type(column: Column) -> pa.DataType:
     assert_never(column)
 
 
-def read_column(values: pa.ChunkedArray, column: Column) -> ReadColumn:
+def read_column(
+    values: pa.ChunkedArray,
+    column: Column,
+    *,
+    known: KnownWords | None = None,
+    typed_text: bool = False,
+) -> ReadColumn:
     """Give a column its declared type.
+
+    Args:
+        values: as they came.
+        column: what they have to look like.
+        known: words whose spelling typed values take, as those of a ledger; for columns of words.
+        typed_text: whether text was written from typed values, as that of a query is.
 
     Raises:
         UnreadableColumnError: no value of this Arrow type could ever be read.
@@ -75,7 +92,7 @@ def read_column(values: pa.ChunkedArray, column: Column) -> ReadColumn:
         return ReadColumn(values.cast(arrow_type(column)))
     match column:
         case CategoryColumn() | HashColumn():
-            return _read_words(values)
+            return _read_words(values, column, known, typed_text)
         case NumberColumn():
             return _read_numbers(values)
         case BooleanColumn():
@@ -87,50 +104,52 @@ def read_column(values: pa.ChunkedArray, column: Column) -> ReadColumn:
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return values without wrapping: extension, run-end, dictionary; text of one width."""
-    if isinstance(values.type, pa.BaseExtensionType):
+    if isinstance(values.type, pa.Bool8Type):
+        values = values.cast(pa.bool_())
+    if isinstance(values.type, pa.BaseExtensionType) and not isinstance(values.type, pa.UuidType):
         storage = [chunk.storage for chunk in values.chunks]
         values = pa.chunked_array(storage, values.type.storage_type)
     if pa.types.is_run_end_encoded(values.type):
         values = pc.run_end_decode(values)
     if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    wide = pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type)
-    return values.cast(pa.string()) if wide else values
+        # Arrow has no cast from a dictionary of string views, nor one to it.
+        kind = values.type.value_type
+        kind = pa.string() if _is_wide(kind) else kind
+        chunks = [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in values.chunks]
+        values = pa.chunked_array(chunks, kind)
+    return values.cast(pa.string()) if _is_wide(values.type) else values
 
 
-def _read_words(values: pa.ChunkedArray) -> ReadColumn:
-    kind = values.type
-    if pa.types.is_string(kind):
-        return ReadColumn(values)
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return ReadColumn(values.cast(pa.string()))
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _read_whole_numbers(values)
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        times, broken = read_times(values, None)
-        zone = "+00:00" if pa.types.is_timestamp(kind) and kind.tz is not None else ""
-        written = (
-            times.cast(pa.date32()).cast(pa.string()) if pa.types.is_date(kind) else _iso(times)
-        )
-        words = pc.binary_join_element_wise(written, zone, "") if zone else written
-        return ReadColumn(words, tuple(broken))
-    raise UnreadableColumnError(f"has the type {kind}, which no category can have")
+def _is_wide(kind: pa.DataType) -> bool:
+    return pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _read_whole_numbers(values: pa.ChunkedArray) -> ReadColumn:
-    """Return numbers as words: pandas turns a column of whole numbers with a gap into floats."""
-    if pa.types.is_decimal(values.type):
-        words = _without_zeros(values)
-        odd = pc.invert(pc.match_substring_regex(words, _DIGITS))
-    else:
-        numbers = _nan_as_null(values.cast(pa.float64()))
-        small = pc.less(pc.abs(numbers), float(_MAX_EXACT))
-        odd = pc.invert(pc.and_(pc.equal(pc.floor(numbers), numbers), small))
-        words = _null_where(odd, numbers).cast(pa.int64()).cast(pa.string())
-        values = numbers
-    before, after = "hold numbers that are not whole, such as ", "; a category is text or a whole "
-    broken = rows_where(odd, values, "type", before, f"{after}number")
-    return ReadColumn(_null_where(odd, words), tuple(broken))
+def _read_words(
+    values: pa.ChunkedArray,
+    column: CategoryColumn | HashColumn,
+    known: KnownWords | None,
+    typed_text: bool,
+) -> ReadColumn:
+    if not pa.types.is_string(values.type):
+        words, broken = written(values)
+        return ReadColumn(_spelled(words, column, known), tuple(broken))
+    return ReadColumn(_spelled(plain_numbers(values), column, known) if typed_text else values)
+
+
+def _spelled(
+    words: pa.ChunkedArray, column: CategoryColumn | HashColumn, known: KnownWords | None
+) -> pa.ChunkedArray:
+    """Return typed values in the spelling of known words, else in that of `allowed`."""
+    if known is not None:
+        words = known.spelled(words)
+    if isinstance(column, CategoryColumn) and column.allowed is not None:
+        words = _allowed(column.allowed).spelled(words)
+    return words
+
+
+@lru_cache(maxsize=64)
+def _allowed(words: tuple[str, ...]) -> KnownWords:
+    return KnownWords(pa.array(words, pa.string()))
 
 
 def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
@@ -145,13 +164,13 @@ def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
         numbers = values.cast(pa.float64(), safe=False)
         beyond = None
         if kind.bit_width == 64:
-            beyond = pc.greater(values, pa.scalar(_MAX_EXACT, kind))
+            beyond = pc.greater(values, pa.scalar(MAX_EXACT, kind))
             if pa.types.is_signed_integer(kind):
-                beyond = pc.or_(beyond, pc.less(values, pa.scalar(-_MAX_EXACT, kind)))
+                beyond = pc.or_(beyond, pc.less(values, pa.scalar(-MAX_EXACT, kind)))
         return _finite(numbers, beyond, values, [])
     if pa.types.is_decimal(kind):
         numbers = values.cast(pa.float64(), safe=False)
-        return _finite(numbers, _beyond_exact(numbers, _without_zeros(values)), values, [])
+        return _finite(numbers, _beyond_exact(numbers, without_zeros(values)), values, [])
     if pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return _finite(values.cast(pa.float64()), None, values, [])
     raise UnreadableColumnError(f"has the type {kind}, which is no number")
@@ -159,11 +178,11 @@ def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
 
 def _beyond_exact(numbers: pa.ChunkedArray, written: pa.ChunkedArray) -> "pa.ChunkedArray | None":
     """Return where a whole number, as it is written, lies beyond what a float can tell apart."""
-    large = pc.greater_equal(pc.abs(numbers), float(_MAX_EXACT))
+    large = pc.greater_equal(pc.abs(numbers), float(MAX_EXACT))
     if not pc.any(large).as_py():
         return None
     text = pc.if_else(large, written, pa.scalar(None, pa.string()))
-    whole = pc.match_substring_regex(text, _DIGITS)
+    whole = pc.match_substring_regex(text, DIGITS)
     return pc.and_(whole, pc.invert(pc.match_substring_regex(text, _LAST_EXACT)))
 
 
@@ -231,19 +250,6 @@ def _read_datetimes(values: pa.ChunkedArray, column: DatetimeColumn) -> ReadColu
     raise UnreadableColumnError(f"has the type {kind}, which is no date or time")
 
 
-def _without_zeros(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write decimals, whole ones without a point."""
-    text = decimals.cast(pa.string())
-    return pc.replace_substring_regex(text, pattern=r"\.0*$", replacement="")
-
-
-def _iso(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write times as Python's `isoformat` does."""
-    return pc.replace_substring_regex(
-        times.cast(pa.string()), pattern=r"^(\S+) (\S+?)(\.000000)?$", replacement=r"\1T\2"
-    )
-
-
 def _nan_as_null(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
     return _null_where(pc.is_nan(numbers), numbers)
 
@@ -252,7 +258,12 @@ def _null_where(mask: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArr
     return pc.if_else(pc.fill_null(mask, False), pa.scalar(None, values.type), values)
 
 
-def read_columns(rows: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+def read_columns(
+    rows: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    known: Mapping[str, KnownWords] | None = None,
+) -> pa.Table:
     """Return columns with their declared types; null where a value cannot be read.
 
     Words of a dictionary stay in it, so that each is read once.
@@ -260,15 +271,31 @@ def read_columns(rows: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
     Args:
         rows: as they came, quarantined ones too; every column is there.
         columns: the contract by column name.
+        known: words whose spelling typed values take, by column.
     """
-    return pa.table(
-        {
-            name: rows[name]
-            if _is_dictionary_of_words(rows[name], column)
-            else read_column(rows[name], column).values
-            for name, column in columns.items()
-        }
-    )
+    read: dict[str, pa.ChunkedArray] = {}
+    for name, column in columns.items():
+        values, of_column = rows[name], (known or {}).get(name)
+        typed_text = is_typed_text(rows.schema.field(name))
+        if not _is_dictionary_of_words(values, column):
+            read[name] = read_column(values, column, known=of_column, typed_text=typed_text).values
+        elif typed_text:
+            read[name] = _each_word(values, column, of_column)
+        else:
+            read[name] = values
+    return pa.table(read)
+
+
+def _each_word(
+    values: pa.ChunkedArray, column: Column, known: KnownWords | None
+) -> pa.ChunkedArray:
+    """Return a dictionary whose words are read; some may be equal then."""
+    chunks: list[pa.Array] = []
+    for chunk in values.chunks:
+        words = pa.chunked_array([chunk.dictionary])
+        read = read_column(words, column, known=known, typed_text=True).values.combine_chunks()
+        chunks.append(pa.DictionaryArray.from_arrays(chunk.indices, read))
+    return pa.chunked_array(chunks, values.type)
 
 
 def _is_dictionary_of_words(values: pa.ChunkedArray, column: Column) -> bool:

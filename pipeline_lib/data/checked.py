@@ -1,6 +1,6 @@
 """A snapshot held against its contract: bad rows put aside, the rest free to be trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,8 @@ from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.contract import ContractChecker, declared_columns
 from pipeline_lib.data.quarantine import ContractReport
 from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.spelling import KnownWords
+from pipeline_lib.data.written import has_typed_values
 from pipeline_lib.errors import StorageError
 from pipeline_lib.storage import (
     code_digest,
@@ -80,6 +82,7 @@ def check_snapshot(
     snapshot: Snapshot,
     *,
     on_batch: OnBatch | None = None,
+    known: Mapping[str, KnownWords] | None = None,
 ) -> CheckedRows:
     """Hold a snapshot against the contract, and put bad rows into quarantine.
 
@@ -88,12 +91,14 @@ def check_snapshot(
         snapshot: the night's rows.
         on_batch: shown each batch, typed, less the rows that are put aside, and where the others
             stand in the snapshot.
+        known: words by feature; `on_batch` sees typed values in their spelling.
 
     Raises:
         DataError: see `data.contract.ContractChecker.finish`.
         StorageError: the quarantine cannot be written.
     """
     checker, first_row = contract_checker(config, source=snapshot.source), 0
+    known = {name: words for name, words in (known or {}).items() if name in config.columns}
     # Which rows repeat a key is known at the end only: then they are shown in a second pass.
     # So it is of rows that one copy of the table has no use for.
     by_key, by_copy = config.validation.unique_key, config.validation.duplicates
@@ -103,18 +108,31 @@ def check_snapshot(
         if on_batch is not None and not is_late:
             kept = np.flatnonzero(~checked.quarantined)
             is_whole = len(kept) == batch.num_rows
-            on_batch(checked.typed if is_whole else checked.typed.take(kept), kept + first_row)
+            typed = _spelled(checked.typed, batch, config, known)
+            on_batch(typed if is_whole else typed.take(kept), kept + first_row)
         first_row += batch.num_rows
     report = checker.finish(snapshot.batches)
     if on_batch is not None and is_late:
         columns, first_row = declared_columns(config.columns, config.data), 0
         for batch in snapshot.batches():
             kept = np.flatnonzero(~report.mask(first_row, batch.num_rows))
-            on_batch(read_columns(batch.take(kept), columns), kept + first_row)
+            on_batch(read_columns(batch.take(kept), columns, known=known), kept + first_row)
             first_row += batch.num_rows
     if not report.n_quarantined:
         return CheckedRows(snapshot, report)
     return CheckedRows(snapshot, report, _put_aside(config, snapshot, report))
+
+
+def _spelled(
+    typed: pa.Table, raw: pa.Table, config: PipelineConfig, known: Mapping[str, KnownWords]
+) -> pa.Table:
+    """Return a typed batch whose typed values have the spelling of known words."""
+    for name, words in known.items():
+        if has_typed_values(raw.schema.field(name)) and words.spellings:
+            one = {name: config.columns[name]}
+            spelled = read_columns(raw, one, known=known)[name]
+            typed = typed.set_column(typed.column_names.index(name), name, spelled)
+    return typed
 
 
 def _put_aside(config: PipelineConfig, snapshot: Snapshot, report: ContractReport) -> Path:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.written import written
+
 Floats = npt.NDArray[np.float64]
 
 MAX_EXACT = 2**53
@@ -124,8 +126,8 @@ class ColumnFacts:
     def words(self) -> pa.Array:
         """The different values as the words that a category would have."""
         values = self.counted[0]
-        if pa.types.is_floating(values.type) and self.is_whole:
-            values = values.cast(pa.int64())
+        if not self.is_text and self.is_whole:
+            values = written(pa.chunked_array([values]))[0].combine_chunks()
         return values if pa.types.is_string(values.type) else values.cast(pa.string())
 
     @cached_property

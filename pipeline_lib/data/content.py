@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.written import is_typed_text
 from pipeline_lib.storage import Json, digest_json
 
 _BLOCK_ROWS = 65_536
@@ -27,8 +28,8 @@ class _Hash(Protocol):
 class ContentDigest:
     """One sha256 over names, types and every value, row order included.
 
-    How rows are chunked, sliced or dictionary-encoded does not count; what stands behind a null
-    does not either.
+    Text that was written from typed values is another type than text. How rows are chunked, sliced
+    or dictionary-encoded does not count; what stands behind a null does not either.
 
     Args:
         schema: of all rows.
@@ -72,7 +73,7 @@ class ContentDigest:
 
     def _digest(self, hashes: "list[_Hash]", n_rows: int) -> str:
         columns: list[Json] = [
-            {"name": field.name, "type": str(plain_type(field.type)), "digest": hash_.hexdigest()}
+            {"name": field.name, "type": _type_of(field), "digest": hash_.hexdigest()}
             for field, hash_ in zip(self._schema, hashes, strict=True)
         ]
         return digest_json({"n_rows": n_rows, "columns": columns})
@@ -91,6 +92,11 @@ def plain_type(arrow_type: pa.DataType) -> pa.DataType:
         arrow_type = arrow_type.value_type
     texts = (pa.types.is_large_string, pa.types.is_string_view)
     return pa.string() if any(test(arrow_type) for test in texts) else arrow_type
+
+
+def _type_of(field: pa.Field) -> str:
+    kind = str(plain_type(field.type))
+    return f"{kind} of typed values" if is_typed_text(field) else kind
 
 
 def _feed(hashes: "list[_Hash]", block: pa.Table) -> None:

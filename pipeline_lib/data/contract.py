@@ -22,7 +22,7 @@ from pipeline_lib.config import (
     Severity,
     ValidationSettings,
 )
-from pipeline_lib.data.casts import ReadColumn, UnreadableColumnError, read_column
+from pipeline_lib.data.casts import ReadColumn, read_column
 from pipeline_lib.data.classes import ClassCounts
 from pipeline_lib.data.column_clocks import ColumnClocks, times_without_zone
 from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
@@ -31,6 +31,8 @@ from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
 from pipeline_lib.data.repeats import Repeats, RowCounts
 from pipeline_lib.data.rules import compile_rules, example_rows
+from pipeline_lib.data.spelling import KnownWords
+from pipeline_lib.data.written import UnreadableColumnError, is_typed_text
 from pipeline_lib.errors import (
     ConfigError,
     ConfigProblem,
@@ -73,6 +75,7 @@ def conform(
     *,
     source: str,
     zones: Mapping[str, str] | None = None,
+    known: Mapping[str, KnownWords] | None = None,
 ) -> pa.Table:
     """Return the declared columns, in their order, with their declared types.
 
@@ -81,6 +84,7 @@ def conform(
         columns: the contract by column name.
         source: what messages call the table.
         zones: the time zones of columns in which times need one.
+        known: words whose spelling typed values take, by column; as those of a ledger.
 
     Returns:
         A table of the same length; categories of type string, numbers of type float64, booleans
@@ -91,7 +95,7 @@ def conform(
         ContractError: values that are not what their column is declared to hold.
     """
     require_columns(table, list(columns), source=source)
-    read = _read(table, columns, source=source)
+    read = _read(table, columns, source=source, known=known)
     findings = Findings(_order(columns))
     for name, column in read.items():
         for broken in column.broken:
@@ -449,7 +453,11 @@ class ContractChecker:
 
 
 def _read(
-    batch: pa.Table | pa.RecordBatch, columns: Mapping[str, Column], *, source: str
+    batch: pa.Table | pa.RecordBatch,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    known: Mapping[str, KnownWords] | None = None,
 ) -> dict[str, ReadColumn]:
     """Read columns that are there; whole columns that cannot be read are told at once."""
     read: dict[str, ReadColumn] = {}
@@ -458,7 +466,12 @@ def _read(
         values = batch[name]
         chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
         try:
-            read[name] = read_column(chunked, column)
+            read[name] = read_column(
+                chunked,
+                column,
+                known=(known or {}).get(name),
+                typed_text=is_typed_text(batch.schema.field(name)),
+            )
         except UnreadableColumnError as error:
             violations.append(Violation(name, "type", batch.num_rows, str(error)))
     if violations:

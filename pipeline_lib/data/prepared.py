@@ -20,6 +20,7 @@ from pipeline_lib.config import (
     GroupSplit,
     HashSplit,
     PipelineConfig,
+    PredefinedSplit,
     StratifiedSplit,
     TimeSplit,
 )
@@ -29,6 +30,7 @@ from pipeline_lib.data.contract import conform, declared_columns, typed_rows
 from pipeline_lib.data.leakage import shared_rows
 from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.splits import SPLITS, UNUSED, SplitAssigner, SplitName
 from pipeline_lib.storage import (
     Json,
@@ -192,12 +194,22 @@ def typed_to_split(rows: pa.Table, config: PipelineConfig) -> pa.Table:
         ContractError: a column that only the split goes by holds what is no word.
     """
     columns = declared_columns(config.columns, config.data)
-    typed = read_columns(rows, columns)
+    known = _known_words(config)
+    typed = read_columns(rows, columns, known=known)
     extra = {name: CategoryColumn() for name in split_source_columns(config) if name not in columns}
-    words = conform(rows, extra, source="the column that `split` names")
+    words = conform(rows, extra, source="the column that `split` names", known=known)
     for name in extra:
         typed = typed.append_column(name, words[name])
     return typed
+
+
+def _known_words(config: PipelineConfig) -> dict[str, KnownWords]:
+    """Return the words that a predefined split knows: its column may hold booleans or numbers."""
+    split = config.split
+    if not isinstance(split, PredefinedSplit):
+        return {}
+    words = pa.array([*split.train, *split.val, *split.test], pa.string())
+    return {split.column: KnownWords(words)}
 
 
 def _goes_by_features(config: PipelineConfig) -> bool:

@@ -61,6 +61,10 @@ class Snapshot:
         """The rows, as Parquet in row groups of at most 131,072 that end with their part."""
         return self.folder / "rows.parquet"
 
+    def schema(self) -> pa.Schema:
+        """Return the columns as they came."""
+        return pq.read_schema(self.rows_file)
+
     def read(self) -> pa.Table:
         """Return all rows."""
         return pq.read_table(self.rows_file)

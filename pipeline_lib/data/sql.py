@@ -9,22 +9,22 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-from uuid import UUID
 
 import pyarrow as pa
 
 from pipeline_lib.config import SqlQuery
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.stream import Part, RowStream
+from pipeline_lib.data.written import TYPED_TEXT, text_of
 from pipeline_lib.errors import (
     SourceError,
     SourceNotFoundError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult, Engine, TextClause
 
 _BATCH_ROWS = 10_000
+_FIRST_ROWS = 100
 _CONNECT_TIMEOUT_S = 10
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*(\w*)", re.DOTALL)
@@ -47,7 +48,7 @@ _READING = {"SELECT", "WITH", "VALUES"}
 
 
 def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
-    """Open a query: connect, learn its columns, and read no rows yet.
+    """Open a query: connect, learn its columns from a few rows, and read no others yet.
 
     Each reading of the stream runs the query anew, in a transaction that can only read.
 
@@ -59,7 +60,8 @@ def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
 
     Returns:
         A stream of one part; every column is of type string. Numbers are written in decimal,
-        truth as true and false, times in ISO 8601 and, where they know their zone, in UTC.
+        truth as true and false, times in ISO 8601 and, where they know their zone, in UTC. The
+        field of a column whose first values are no text says so, see `written.is_typed_text`.
 
     Raises:
         SourceNotFoundError: there is no such SQLite file.
@@ -70,8 +72,10 @@ def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
     query = _Query(source, root, run_date)
     with query.result() as result:
         names = _column_names(result)
+        first_rows = result.fetchmany(_FIRST_ROWS)
     check_names(names, query.name)
-    schema = pa.schema([(name, pa.string()) for name in names])
+    columns = [[row[position] for row in first_rows] for position in range(len(names))]
+    schema = pa.schema([_field(*column) for column in zip(names, columns, strict=True)])
     return RowStream(query.name, schema, (Part(query.name, "", partial(query.batches, schema)),))
 
 
@@ -81,25 +85,24 @@ def query_name(source: SqlQuery) -> str:
 
 
 def as_text(value: object, column: str) -> str | None:
-    """Return the canonical text of a value from a database.
+    """Return a value from a database as text; a float or decimal keeps its point.
 
-    >>> [as_text(v, "x") for v in (True, 2, 0.5, Decimal("1E+2"), float("nan"), date(2026, 5, 1))]
-    ['true', '2', '0.5', '100', None, '2026-05-01']
+    >>> [as_text(v, "x") for v in (True, 2, 2.0, Decimal("1E+2"), float("nan"), date(2026, 5, 1))]
+    ['true', '2', '2.0', '100', None, '2026-05-01']
 
     Raises:
         SourceError: it has a type that is no text, number, truth or time; naming the column.
     """
-    convert = _CONVERT.get(type(value))
-    if convert is None:
-        convert = next((c for known, c in _CONVERT.items() if isinstance(value, known)), None)
-    if convert is None:
-        what = (
-            "bytes" if isinstance(value, bytes | bytearray | memoryview) else type(value).__name__
-        )
+    if (with_point := _WITH_POINT.get(type(value))) is not None:
+        return with_point(value)
+    try:
+        return text_of(value)
+    except TypeError as error:
+        is_bytes = isinstance(value, bytes | bytearray | memoryview)
         raise SourceError(
-            f"column {column!r} holds {what}, which has no one text; cast it in the query"
-        )
-    return convert(value)
+            f"column {column!r} holds {'bytes' if is_bytes else error}, which has no one text; "
+            "cast it in the query"
+        ) from None
 
 
 def _float_text(value: float) -> str | None:
@@ -112,36 +115,14 @@ def _decimal_text(value: Decimal) -> str | None:
     return repr(float(value)) if value.is_infinite() else format(value, "f")
 
 
-def _datetime_text(value: datetime) -> str:
-    # In which zone a server shows an instant is a setting of the night; UTC is not.
-    return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+_WITH_POINT: dict[type, Callable[..., str | None]] = {float: _float_text, Decimal: _decimal_text}
 
 
-def _nothing(_: None) -> None:
-    return None
-
-
-def _bool_text(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _int_text(value: int) -> str:
-    return format(value, "d")
-
-
-# bool before int and datetime before date: the first one that fits a subclass is taken.
-_CONVERT: dict[type, Callable[..., str | None]] = {
-    type(None): _nothing,
-    str: str,
-    bool: _bool_text,
-    int: _int_text,
-    float: _float_text,
-    Decimal: _decimal_text,
-    datetime: _datetime_text,
-    date: date.isoformat,
-    time: time.isoformat,
-    UUID: str,
-}
+def _field(name: str, values: Iterable[object]) -> pa.Field:
+    """Return a column of text, marked where the database has types for its first values."""
+    held = [value for value in values if value is not None]
+    is_typed = bool(held) and not any(isinstance(value, str) for value in held)
+    return pa.field(name, pa.string(), metadata=TYPED_TEXT if is_typed else None)
 
 
 @dataclass(frozen=True)

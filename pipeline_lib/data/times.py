@@ -29,7 +29,7 @@ _ISO = rf"^{_CLOCK}$"
 _ZONED_ISO = rf"^{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)$"
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 _MAX_OFFSET = len("+00:00")
-_HAS_ZONE = rf"[ T].*{_OFFSET}"
+HAS_ZONE = rf"[ T].*{_OFFSET}"
 _FIELDS = {
     "Y": r"(\d{4})",
     "m": r"(\d\d)",
@@ -224,7 +224,7 @@ def _from_iso(text: pa.ChunkedArray) -> _Written:
         return _Written(nothing, _naive(text.cast(_UTC_TIME)), _zones_of(text))
     except pa.ArrowInvalid:
         text = pc.replace_substring_regex(text, pattern=r"(\.\d{6})\d{1,3}", replacement=r"\1")
-        zoned, null = pc.match_substring_regex(text, _HAS_ZONE), pa.scalar(None, text.type)
+        zoned, null = pc.match_substring_regex(text, HAS_ZONE), pa.scalar(None, text.type)
         local = cast_or_null(pc.if_else(zoned, null, text), _ISO, TIME)
         shifted = cast_or_null(pc.if_else(zoned, text, null), _ZONED_ISO, _UTC_TIME)
         return _Written(local, _naive(shifted), _zones_of(text.filter(pc.is_valid(shifted))))

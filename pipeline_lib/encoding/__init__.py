@@ -1,6 +1,7 @@
 """Words and numbers become codes and floats here, and codes become words again."""
 
 from pipeline_lib.encoding.encoder import Encoder
+from pipeline_lib.encoding.labels import Labels, LabelType
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.encoding.target import (
     ClassTarget,
@@ -20,6 +21,8 @@ __all__ = [
     "ClassTarget",
     "EncodedSplit",
     "Encoder",
+    "LabelType",
+    "Labels",
     "NumberTarget",
     "Standardizer",
     "Target",

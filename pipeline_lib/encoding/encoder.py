@@ -23,6 +23,7 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.encoding.datetimes import DatetimeInput
 from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.numeric import (
@@ -158,6 +159,11 @@ class Encoder:
             for name, inputs in times.items()
             if inputs.zone is not None and settings[name].time_zone is None
         }
+
+    @property
+    def known(self) -> dict[str, KnownWords]:
+        """The words in whose spelling typed values are read, by column; see `data.contract`."""
+        return {name: vocabulary.known for name, vocabulary in self.vocabularies.items()}
 
     @property
     def cardinalities(self) -> tuple[int, ...]:

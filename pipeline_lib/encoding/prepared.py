@@ -17,12 +17,14 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from pipeline_lib.config import CategoryColumn, Column, PipelineConfig
+from pipeline_lib.config import CategoryColumn, Column, CsvFile, PipelineConfig
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.contract import target_column
 from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.data.snapshot import PartRows, Snapshot
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.splits import SplitName
+from pipeline_lib.data.written import has_typed_values
 from pipeline_lib.encoding.encoder import CountedWords, Encoder
 from pipeline_lib.encoding.ledger import LedgerChange, ledger_changes
 from pipeline_lib.encoding.numeric import Standardizer
@@ -156,10 +158,11 @@ def encode_splits(
             write_ledger(config.name, {**ledger, **again.seen})
         return again.data
     columns = {**config.columns, config.data.target: target_column(config.data)}
-    with _segments(config, rows.snapshot, columns) as segments:
+    known = {name: ledger[name].known for name in config.columns if name in ledger}
+    with _segments(config, rows.snapshot, columns, known) as segments:
         numbered = NumberedRows(segments, columns, rows.assignment(), rows.zones)
         counted = numbered.count()
-        target = _target(config, counted)
+        target = _target(config, counted, rows.snapshot)
         encoder = Encoder.of_counts(
             config.columns,
             counted.train,
@@ -282,30 +285,41 @@ def _changes_since(
     return tuple(change for change in changes if change)
 
 
-def _target(config: PipelineConfig, counted: Counted) -> Target:
+def _target(config: PipelineConfig, counted: Counted, snapshot: Snapshot) -> Target:
     column = config.data.target
     if config.data.task == "regression":
         scale = counted.fitters[column].finish()
         assert isinstance(scale, Standardizer)
         return NumberTarget(column, scale.mean, scale.deviation)
-    return class_target(config.data, counted.train[column].held(), counted.used[column].held())
+    return class_target(
+        config.data,
+        counted.train[column].held(),
+        counted.used[column].held(),
+        raw=snapshot.schema().field(column),
+        is_untyped=isinstance(config.data.source, CsvFile),
+    )
 
 
 @contextmanager
 def _segments(
-    config: PipelineConfig, snapshot: Snapshot, columns: Mapping[str, Column]
+    config: PipelineConfig,
+    snapshot: Snapshot,
+    columns: Mapping[str, Column],
+    known: Mapping[str, KnownWords],
 ) -> Generator[list[Segment]]:
     """Give the numbered rows of a snapshot; those of big parts are kept for the next night."""
     dataset, segments, kept = dataset_folder(config.name), list[Segment](), set[str]()
+    spellings = _spellings(snapshot, known)
     with staged(dataset, "numbered") as stage:
         for number, run in enumerate(_runs(snapshot)):
-            batches = _typed_batches(snapshot, columns, (run.first_row, run.stop))
+            batches = _typed_batches(snapshot, columns, known, (run.first_row, run.stop))
             if not run.fingerprint:
                 folder = stage.folder / str(number)
                 folder.mkdir()
                 segments.append(write_segment(folder, batches, columns))
                 continue
             key = [run.name, run.fingerprint, snapshot.reading, _settings(config), code_digest()]
+            key += [spellings] if spellings else []
             folder = dataset / "segments" / digest_json(key)[:16]
             kept.add(folder.name)
             if believed(folder) is None:
@@ -331,9 +345,21 @@ def _runs(snapshot: Snapshot) -> Iterator[PartRows]:
         yield PartRows("", "", start, snapshot.n_rows - start)
 
 
+def _spellings(snapshot: Snapshot, known: Mapping[str, KnownWords]) -> dict[str, Json]:
+    """Return how typed values of the snapshot are spelled in the ledger, if not as always."""
+    schema, found = snapshot.schema(), dict[str, Json]()
+    for name, words in known.items():
+        if has_typed_values(schema.field(name)) and words.spellings:
+            found[name] = dict(words.spellings)
+    return found
+
+
 def _typed_batches(
-    snapshot: Snapshot, columns: Mapping[str, Column], rows: tuple[int, int]
+    snapshot: Snapshot,
+    columns: Mapping[str, Column],
+    known: Mapping[str, KnownWords],
+    rows: tuple[int, int],
 ) -> Iterator[pa.Table]:
     words = [name for name, column in columns.items() if isinstance(column, CategoryColumn)]
     for batch in snapshot.batches(rows=rows, dictionaries=words):
-        yield read_columns(batch, columns)
+        yield read_columns(batch, columns, known=known)

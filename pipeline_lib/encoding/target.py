@@ -1,8 +1,8 @@
 """The target as the loss wants it, and back: class numbers, or a standardized number."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import DataSettings
+from pipeline_lib.data.spelling import KnownWords, meaning
+from pipeline_lib.data.written import is_typed_text
+from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.errors import ContractError, Violation, examples
 from pipeline_lib.storage import Json
@@ -17,10 +20,20 @@ from pipeline_lib.storage import Json
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """A class per row; numbers are positions in `classes`, of two the last is the positive."""
+    """A class per row; numbers are positions in `classes`, of two the last is the positive.
+
+    `classes` are text whatever the target's type; `label_type` is what predictions come back as.
+    """
 
     column: str
     classes: tuple[str, ...]
+    label_type: LabelType = "text"
+
+    def labels(self, numbers: npt.NDArray[np.integer]) -> Labels:
+        """Return the label of each class number in the target's own type, same shape."""
+        values = label_values(self.classes, self.label_type)
+        assert values is not None, f"the classes are no {self.label_type}"
+        return values[numbers]
 
     @property
     def d_out(self) -> int:
@@ -71,13 +84,22 @@ class NumberTarget:
 Target = ClassTarget | NumberTarget
 
 
-def fit_target(data: DataSettings, train: pa.ChunkedArray, every: pa.ChunkedArray) -> Target:
+def fit_target(
+    data: DataSettings,
+    train: pa.ChunkedArray,
+    every: pa.ChunkedArray,
+    *,
+    raw: pa.Field | None = None,
+    is_untyped: bool = False,
+) -> Target:
     """Learn how the target is encoded.
 
     Args:
         data: task, target and, where declared, classes.
         train: the target's training rows.
         every: the target in all splits.
+        raw: the column as it came; labels are text without it.
+        is_untyped: whether it came as text without a type of its own, as from a CSV.
 
     Raises:
         ContractError: a class has rows, but none to train on.
@@ -85,10 +107,19 @@ def fit_target(data: DataSettings, train: pa.ChunkedArray, every: pa.ChunkedArra
     if data.task == "regression":
         scale = Standardizer.fit(data.target, train, nullable=False)
         return NumberTarget(data.target, scale.mean, scale.deviation)
-    return class_target(data, train.unique().to_pylist(), every.unique().to_pylist())
+    return class_target(
+        data, train.unique().to_pylist(), every.unique().to_pylist(), raw=raw, is_untyped=is_untyped
+    )
 
 
-def class_target(data: DataSettings, train: Iterable[str], every: Iterable[str]) -> ClassTarget:
+def class_target(
+    data: DataSettings,
+    train: Iterable[str],
+    every: Iterable[str],
+    *,
+    raw: pa.Field | None = None,
+    is_untyped: bool = False,
+) -> ClassTarget:
     """Return the target of a classification; arguments and errors as in `fit_target`."""
     present = set(every)
     if untrained := sorted(present - set(train)):
@@ -97,18 +128,68 @@ def class_target(data: DataSettings, train: Iterable[str], every: Iterable[str])
             "Gather more rows of them, or choose another `split.seed`"
         )
         raise ContractError([Violation(data.target, "classes", 0, message)])
-    return ClassTarget(data.target, data.classes or tuple(sorted(present)))
+    classes = data.classes or tuple(sorted(present))
+    if raw is None:
+        return ClassTarget(data.target, classes)
+    is_untyped = is_untyped or is_typed_text(raw)  # what a database has typed is read back as it
+    return ClassTarget(
+        data.target, classes, label_type_of(classes, raw.type, is_untyped=is_untyped)
+    )
+
+
+def spelled_for(target: ClassTarget, raw: pa.Field, declared: Iterable[str] | None) -> ClassTarget:
+    """Return a target with its classes written as those of a typed column are.
+
+    A champion trained from a CSV has the classes `True` and `False`; in tonight's column of
+    booleans they are `true` and `false`, or what `data.classes` has for them.
+
+    Args:
+        target: of the champion.
+        raw: tonight's target column as it came; text is itself, and changes nothing.
+        declared: `data.classes` of tonight.
+    """
+    label_type = label_type_of(target.classes, raw.type, is_untyped=is_typed_text(raw))
+    if label_type == "text":
+        return target
+    names = [
+        meant if meant is not None and meant not in target.classes else name
+        for name, meant in zip(target.classes, _meanings(target.classes), strict=True)
+    ]
+    known = KnownWords(pa.array(declared or (), pa.string()))
+    spelled = known.spelled(pa.chunked_array([pa.array(names, pa.string())]))
+    return replace(target, classes=tuple(spelled.to_pylist()))
+
+
+def classes_as(before: ClassTarget, after: ClassTarget) -> tuple[str, ...]:
+    """Return the classes of one target, each in the spelling of another that means the same."""
+    if before.label_type != after.label_type or before.label_type == "text":
+        return before.classes
+    names = dict(zip(_meanings(after.classes), after.classes, strict=True))
+    return tuple(
+        name if name in after.classes else names.get(meant, name)
+        for name, meant in zip(before.classes, _meanings(before.classes), strict=True)
+    )
+
+
+def _meanings(names: Iterable[str]) -> list[str | None]:
+    return meaning(pa.array(names, pa.string())).to_pylist()
 
 
 def target_to_json(target: Target) -> dict[str, Json]:
     """Return what `target_from_json` reads."""
     if isinstance(target, ClassTarget):
-        return {"column": target.column, "classes": list(target.classes)}
+        classes: list[Json] = [*target.classes]
+        return {"column": target.column, "classes": classes, "label_type": target.label_type}
     return {"column": target.column, "mean": target.mean, "deviation": target.deviation}
 
 
 def target_from_json(spec: Mapping[str, Any]) -> Target:
     """Return the target that `target_to_json` described."""
     if "classes" in spec:
-        return ClassTarget(str(spec["column"]), tuple(str(name) for name in spec["classes"]))
+        classes = tuple(str(name) for name in spec["classes"])
+        # Before there was a type of labels they were text.
+        label_type = cast("LabelType", spec.get("label_type", "text"))
+        if label_values(classes, label_type) is None:
+            raise ValueError(f"the classes are no labels of type {label_type!r}")
+        return ClassTarget(str(spec["column"]), classes, label_type)
     return NumberTarget(str(spec["column"]), float(spec["mean"]), float(spec["deviation"]))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.encoding.words import count_words
 from pipeline_lib.errors import UnknownCategoryError
 
@@ -99,6 +100,11 @@ class Vocabulary:
     @cached_property
     def _code_of(self) -> dict[str, int]:
         return dict(zip(self.categories.to_pylist(), self.codes.tolist(), strict=True))
+
+    @cached_property
+    def known(self) -> KnownWords:
+        """The categories, in whose spelling typed values are read."""
+        return KnownWords(self.categories)
 
     def fit(
         self,

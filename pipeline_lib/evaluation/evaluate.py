@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract import conform, target_column
 from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, target_to_json
+from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import EvergreenError, examples
 from pipeline_lib.evaluation.baselines import (
@@ -198,7 +199,11 @@ def _of_champion(config: PipelineConfig, champion: FittedModel, rows: pa.Table) 
     predictions = champion.predictions(_known_columns(champion, rows))
     if not all_finite(predictions):
         raise EvergreenError("its predictions are not finite")
-    return predictions
+    if not isinstance(predictions.target, ClassTarget):
+        return predictions
+    raw = rows.schema.field(config.data.target)
+    target = spelled_for(predictions.target, raw, config.data.classes)
+    return replace(predictions, target=target)
 
 
 def _predicted(
@@ -214,7 +219,7 @@ def _predicted(
             actual.append(_actual(config, rows))
             parts.append(model.predictions(_known_columns(model, rows)))
             said = pa.Table.from_pandas(parts[-1].to_frame(), preserve_index=False)
-            table = said.add_column(0, "actual", actual[-1])
+            table = said.add_column(0, "actual", _as_labels(actual[-1], parts[-1]))
             table = table.replace_schema_metadata({**table.schema.metadata, _TARGET: target})
             writer = writer or stack.enter_context(pq.ParquetWriter(out, table.schema))
             writer.write_table(table)
@@ -231,6 +236,14 @@ def read_predictions(path: Path) -> Predictions:
     columns = [pq.read_table(path, columns=[name])[name].to_numpy() for name in (*names, "unseen")]
     values = columns[0] if isinstance(target, NumberTarget) else np.stack(columns[:-1], axis=1)
     return Predictions(target, values, columns[-1])
+
+
+def _as_labels(actual: pa.ChunkedArray, predictions: Predictions) -> pa.ChunkedArray:
+    """Return true values in the type that predictions have."""
+    target = predictions.target
+    if not isinstance(target, ClassTarget):
+        return actual
+    return pa.chunked_array([pa.array(target.labels(target.encode(actual)))])
 
 
 def _chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:

@@ -4,9 +4,12 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.checked import contract_checker
 from pipeline_lib.data.prepared import split_columns, typed_to_split
 from pipeline_lib.data.splits import assign_splits
@@ -45,8 +48,9 @@ def fit(config: PipelineConfig, rows: Rows, *, champion: FittedModel | None = No
     report = checker.finish(lambda: [table])
     for note in report.zone_notes:
         _logger.warning(note)
-    kept = typed_to_split(report.kept(table, 0), config)
-    session = start_on_rows(config, kept, champion=champion, zones=report.zones)
+    kept = report.kept(table, 0)
+    typed = typed_to_split(kept, config)
+    session = start_on_rows(config, typed, champion=champion, zones=report.zones, raw=kept)
     for _ in session.epochs():
         pass
     for note in session.notes_after():
@@ -60,6 +64,7 @@ def start_on_rows(
     *,
     champion: FittedModel | None = None,
     zones: Mapping[str, str] | None = None,
+    raw: pa.Table | None = None,
 ) -> TrainingSession:
     """Split, encode and start a training; arguments as in `fit`, rows typed by the contract.
 
@@ -68,8 +73,17 @@ def start_on_rows(
         rows: features and target.
         champion: gives the first weights where they fit, and its categories keep their codes.
         zones: the time zones of columns of times that have one.
+        raw: the same rows as they came, which tell typed values from text; without them all
+            words count as text.
     """
-    train, val, _ = split_rows(rows, config, zones)
+    column, known = config.data.target, champion.encoder.known if champion else {}
+    spelled = rows
+    if raw is not None and known:
+        # Whoever splits rows does not know the champion's spelling: they stay where they are.
+        features = read_columns(raw, config.columns, known=known)
+        for name in features.column_names:
+            spelled = spelled.set_column(rows.column_names.index(name), name, features[name])
+    train, val = (spelled.filter(pa.array(mask)) for mask in _masks(rows, config, zones)[:2])
     today = datetime.now(UTC).date().isoformat()
     ledger = champion.encoder.vocabularies if champion else None
     encoder = Encoder.fit(
@@ -80,8 +94,8 @@ def start_on_rows(
         ledger=ledger,
         zones=zones,
     )
-    column = config.data.target
-    target = fit_target(config.data, train[column], rows[column])
+    field = None if raw is None else raw.schema.field(column)
+    target = fit_target(config.data, train[column], rows[column], raw=field)
     splits = [EncodedSplit.of(part, encoder, target) for part in (train, val)]
     return TrainingSession.start(config, encoder, target, *splits, champion=champion)
 
@@ -90,8 +104,14 @@ def split_rows(
     rows: pa.Table, config: PipelineConfig, zones: Mapping[str, str] | None = None
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Return the typed rows of train, val and test; `zones` as in `start_on_rows`."""
+    train, val, test = (rows.filter(pa.array(mask)) for mask in _masks(rows, config, zones))
+    return train, val, test
+
+
+def _masks(
+    rows: pa.Table, config: PipelineConfig, zones: Mapping[str, str] | None
+) -> list[npt.NDArray[np.bool_]]:
     zone = (zones or {}).get(config.data.time or "")
     by = split_columns(config)
     assigned = assign_splits(rows, by, config.split, data=config.data, zone=zone)
-    train, val, test = (rows.filter(pa.array(assigned == number)) for number in range(3))
-    return train, val, test
+    return [assigned == number for number in range(3)]

@@ -15,6 +15,7 @@ from torch import nn
 
 from pipeline_lib.config import Column
 from pipeline_lib.encoding import ClassTarget, Encoder, Target, Vocabulary
+from pipeline_lib.encoding.target import classes_as
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN
 from pipeline_lib.errors import examples
 from pipeline_lib.models.embedding_mlp import EmbeddingMLP, embedding_width
@@ -172,10 +173,11 @@ def _carry_head(theirs: nn.Linear, ours: nn.Linear, before: Target, after: Targe
     """Carry the last layer over, row by row where classes have a row each; return how many."""
     rows: list[tuple[int, int]] = []
     if isinstance(before, ClassTarget) and isinstance(after, ClassTarget):
-        if before.classes == after.classes:
+        classes = classes_as(before, after)
+        if classes == after.classes:
             rows = [(number, number) for number in range(after.d_out)]
         elif before.d_out > 1 and after.d_out > 1:
-            known = {name: number for number, name in enumerate(before.classes)}
+            known = {name: number for number, name in enumerate(classes)}
             rows = [(n, known[name]) for n, name in enumerate(after.classes) if name in known]
     elif type(before) is type(after):
         rows = [(0, 0)]

@@ -8,6 +8,8 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,17 +17,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline_lib.config import Column, DatetimeColumn, ModelSettings, NumberColumn, Task
 from pipeline_lib.data.contract import conform, require_columns
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.tabular import Rows, tabular
+from pipeline_lib.data.written import text_of
 from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.encoding import (
     ClassTarget,
     Encoder,
+    Labels,
     NumberTarget,
     Target,
     target_from_json,
@@ -61,11 +67,10 @@ class Predictions:
     values: npt.NDArray[np.float64]
     unseen: npt.NDArray[np.int32]
 
-    def labels(self) -> npt.NDArray[np.object_]:
-        """Return the most probable class of each row, of type str."""
+    def labels(self) -> Labels:
+        """Return the most probable class of each row, in the type the target had in training."""
         assert isinstance(self.target, ClassTarget)
-        words = np.array(self.target.classes, dtype=object)
-        return words[self.values.argmax(axis=1)]
+        return self.target.labels(self.values.argmax(axis=1))
 
     def to_frame(self) -> pd.DataFrame:
         """Return `prediction`, `probability_<class>` for each class, and `unseen`."""
@@ -100,8 +105,9 @@ class FittedModel:
                 `ExtraColumnsWarning` and ignored. No rows give no predictions.
 
         Returns:
-            One row per row, with the frame's index: `prediction`, `probability_<class>` (not for
-            a regression), and `unseen`, the number of values that training never saw.
+            One row per row, with the frame's index: `prediction`, a label in the type that the
+            target had in training (int64, float64, bool or text); `probability_<class>`, not for
+            a regression; and `unseen`, the number of values that training never saw.
 
         Raises:
             UsageError: `rows` has another form.
@@ -117,12 +123,13 @@ class FittedModel:
 
     def predictions(self, rows: Rows) -> Predictions:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
-        rows = tabular(rows, columns=list(self.encoder.columns))
+        rows, known = tabular(rows, columns=list(self.encoder.columns)), self.encoder.known
         table = conform(
-            _as_table(rows, self.encoder.columns),
+            _as_table(rows, self.encoder.columns, known),
             self.encoder.columns,
             source="the rows",
             zones=self.encoder.zones,
+            known=known,
         )
         self._report_extra(rows)
         x_cat = self.encoder.encode_categories(table)
@@ -241,7 +248,9 @@ def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedMod
     )
 
 
-def _as_table(rows: pd.DataFrame | pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+def _as_table(
+    rows: pd.DataFrame | pa.Table, columns: Mapping[str, Column], known: Mapping[str, KnownWords]
+) -> pa.Table:
     """Return the feature columns as Arrow; a column of mixed Python values is read by value."""
     if isinstance(rows, pa.Table):
         return rows
@@ -255,32 +264,46 @@ def _as_table(rows: pd.DataFrame | pa.Table, columns: Mapping[str, Column]) -> p
         if isinstance(values, pd.DataFrame):
             message = "stands twice in the rows"
             raise ContractError([Violation(name, "unique", len(rows), message)], source="the rows")
-        try:
-            is_time = isinstance(columns[name], DatetimeColumn) and values.dtype == object
-            zoned = array_of_times(values.tolist()) if is_time else None
-            arrays.append(pa.Array.from_pandas(values) if zoned is None else zoned)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            arrays.append(_mixed(name, values, columns[name]))
+        arrays.append(_array(name, values, columns[name], known.get(name)))
     return pa.table(arrays, names=present)
 
 
-def _mixed(name: str, values: pd.Series, column: Column) -> pa.Array:
-    words: list[str | None] = []
+def _array(name: str, values: pd.Series, column: Column, known: KnownWords | None) -> pa.Array:
+    try:
+        is_time = isinstance(column, DatetimeColumn) and values.dtype == object
+        zoned = array_of_times(values.tolist()) if is_time else None
+        array = pa.Array.from_pandas(values) if zoned is None else zoned
+    except (pa.ArrowException, OverflowError):
+        return _mixed(name, values, column, known)
+    if pa.types.is_date(array.type) and any(isinstance(v, datetime) for v in values):
+        return _mixed(name, values, column, known)  # of times among dates Arrow drops the clock
+    return array
+
+
+def _mixed(name: str, values: pd.Series, column: Column, known: KnownWords | None) -> pa.Array:
+    """Return values of several types as text; typed ones in the spelling of known words."""
+    text: list[str | None] = []
+    typed: list[str | None] = []
     odd: list[object] = []
     for value in cast("list[object]", values.tolist()):
-        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-            words.append(None)
-        elif isinstance(value, bool | np.bool_):
-            words.append(str(value).lower())
-        elif isinstance(value, str | int | np.integer):
-            words.append(str(value))
-        elif isinstance(value, float | np.floating) and value.is_integer():
-            words.append(str(int(value)))
-        elif isinstance(value, float | np.floating) and isinstance(column, NumberColumn):
-            words.append(str(float(value)))
-        else:
-            odd.append(value)
+        is_text, word = isinstance(value, str), None
+        if value is not None and value is not pd.NA and value is not pd.NaT:
+            try:
+                word = text_of(value)
+                if _is_broken_number(value, word) and not isinstance(column, NumberColumn):
+                    odd.append(value)
+            except TypeError:
+                odd.append(value)
+        text.append(word if is_text else None)
+        typed.append(None if is_text else word)
     if odd:
         message = f"{len(odd)} rows hold {examples(odd)}, which is neither text nor a whole number"
         raise ContractError([Violation(name, "type", len(odd), message)], source="the rows")
-    return pa.array(words, pa.string())
+    written = pa.chunked_array([pa.array(typed, pa.string())])
+    spelled = written if known is None else known.spelled(written)
+    return pc.coalesce(pa.array(text, pa.string()), spelled.combine_chunks())
+
+
+def _is_broken_number(value: object, word: str | None) -> bool:
+    is_broken = isinstance(value, float | np.floating | Decimal)
+    return is_broken and word is not None and not word.removeprefix("-").isdecimal()

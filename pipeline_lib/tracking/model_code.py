@@ -11,7 +11,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class EvergreenModel(PythonModel):
-    """Raw rows in; `prediction`, `probability_<class>` and `unseen` out."""
+    """Raw rows in; `prediction` in the target's own type, `probability_<class>`, `unseen` out."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load network, encoder and target from the package."""

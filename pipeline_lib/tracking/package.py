@@ -14,7 +14,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
-from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.encoding import ClassTarget, LabelType
 from pipeline_lib.errors import ModelError
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.tracking.runs import TrackedRun
@@ -31,6 +31,12 @@ _REQUIREMENTS = (
     "safetensors",
     "torch",
 )
+_LABELS: dict[LabelType, DataType] = {
+    "text": DataType.string,
+    "integer": DataType.long,
+    "number": DataType.double,
+    "boolean": DataType.boolean,
+}
 _REPLAY_TIMEOUT_S = 300
 _TOLERANCE = 1e-6
 
@@ -77,11 +83,11 @@ def signature_of(model: FittedModel) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), name) for name in model.encoder.columns
     ]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.double if model.task == "regression" else DataType.string, "prediction")
-    ]
-    if isinstance(model.target, ClassTarget):
-        outputs += [ColSpec(DataType.double, f"probability_{c}") for c in model.target.classes]
+    target = model.target
+    label = _LABELS[target.label_type] if isinstance(target, ClassTarget) else DataType.double
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(label, "prediction")]
+    if isinstance(target, ClassTarget):
+        outputs += [ColSpec(DataType.double, f"probability_{c}") for c in target.classes]
     outputs.append(ColSpec(DataType.integer, "unseen"))
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
@@ -131,7 +137,9 @@ def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> No
         raise ModelError(f"{model_uri}: the reloaded model answers with other columns or rows")
     for name in expected.columns:
         ours, theirs = expected[name].to_numpy(), actual[name].to_numpy()
-        if ours.dtype.kind == "f":
+        if ours.dtype.kind != theirs.dtype.kind:
+            same = False
+        elif ours.dtype.kind == "f":
             same = np.allclose(ours, theirs, rtol=_TOLERANCE, atol=_TOLERANCE)
         else:
             same = bool((ours == theirs).all())

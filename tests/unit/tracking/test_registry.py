@@ -9,16 +9,20 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
+from pipeline_lib import fit
+from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ModelError, ServerError
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.storage import MANIFEST, digest_file
 from pipeline_lib.tracking.package import (
+    package_model,
     signature_of,
     verify_package,
 )
@@ -30,6 +34,7 @@ from pipeline_lib.tracking.registry import (
     read_champion_to_start_from,
     register_version,
 )
+from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.versions import (
     CHALLENGER,
     CHAMPION,
@@ -38,7 +43,7 @@ from pipeline_lib.tracking.versions import (
     champion_version,
     package_digest,
 )
-from tests.unit.tracking.conftest import Registered
+from tests.unit.tracking.conftest import MakeConfig, Registered
 
 ROWS = pd.DataFrame({"color": ["red", "amber", None], "size": [10.0, 20.0, 30.0]})
 
@@ -318,3 +323,41 @@ def test_the_signature_names_every_input_and_output(fitted: FittedModel) -> None
 
     assert signature.inputs.input_names() == ["color", "size"]
     assert signature.outputs.input_names() == list(fitted.predict(ROWS).columns)
+
+
+def _of_labels(make_config: MakeConfig, labels: list[object]) -> FittedModel:
+    colors, sizes = ["red", "blue"] * 60, [float(n) for n in range(120)]
+    rows = pa.table({"color": colors, "size": sizes, "label": labels * 60})
+    return fit(make_config(name="typed", data={"task": "binary"}), rows)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [([0, 1], "long"), ([False, True], "boolean"), ([0.0, 1.0], "double"), (["0", "1"], "string")],
+    ids=str,
+)
+def test_the_signature_has_the_type_of_the_target(
+    table_config: MakeConfig, labels: list[object], kind: str
+) -> None:
+    signature = signature_of(_of_labels(table_config, labels))
+
+    assert signature.outputs.to_dict()[0] == {
+        "type": kind,
+        "name": "prediction",
+        "required": True,
+    }
+
+
+def test_a_package_answers_in_the_type_of_the_target(
+    table_config: MakeConfig, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    model = _of_labels(table_config, [False, True])
+    model.save(tmp_path / "model")
+    with start_run(table_config(name="typed"), snapshot, run_key="k", run_name="n", tags={}) as run:
+        uri = package_model(TrackedRun.of(run), tmp_path / "model")
+
+    answer = mlflow.pyfunc.load_model(uri).predict(ROWS)
+
+    assert answer["prediction"].dtype == "bool"
+    assert list(answer)[1:3] == ["probability_false", "probability_true"]
+    verify_package(uri, ROWS, model.predict(ROWS))
