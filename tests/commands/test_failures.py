@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evergreen.environment import prepare_user, require_own_home
+from evergreen.environment import prepare_user, require_own_home, require_temporary_space
 from evergreen.failures import describe
 from pipeline_lib.errors import StorageError, UsageError, refusal
 
@@ -147,3 +147,12 @@ def test_a_command_that_meets_the_unexpected_prints_one_line_and_debugging_shows
     assert len(short.stderr.splitlines()) == 1
     assert short.stderr.startswith("error: unexpected KeyError: 'shop'. The whole traceback is in")
     assert "Traceback" in whole.stderr
+
+
+def test_temporary_files_that_cannot_be_written_are_told_before_a_server_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(StorageError, match="set TMPDIR to a folder"):
+        require_temporary_space()
