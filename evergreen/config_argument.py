@@ -53,7 +53,9 @@ def _not_there(given: Path, places: list[Path]) -> str:
     known = [path for place in (*places, project_root() / "configs") for path in _configs_in(place)]
     by_name = {spelling: _shortest(path) for path in known for spelling in (path.stem, path.name)}
     if near := nearest_name(given.name, by_name):
-        return f"there is no such file; did you mean {by_name[near]}?"
+        path = by_name[near]
+        is_beside = path.resolve().parent == given.resolve().parent
+        return f"there is no such file; did you mean {path.name if is_beside else path}?"
     if names := sorted({str(_shortest(path)) for path in known}):
         return f"there is no such file; known: {examples(names)}"
     return "there is no such file; write a config with `evergreen new TABLE --target COLUMN`"

@@ -6,7 +6,7 @@ traceback. Text with `{{ … }}` is filled in later and is not looked at.
 
 import ast
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -100,7 +100,7 @@ class _Findings:
             self.problems.append((line, problem))
 
     def keys(
-        self, node: CommentedMap, known: Iterable[str], name: str, *, only_near: bool = False
+        self, node: CommentedMap, known: Sequence[str], name: str, *, only_near: bool = False
     ) -> None:
         """Note keys that Prefect would ignore; `only_near`: those that are like a known one."""
         for key in cast("Iterable[object]", node):

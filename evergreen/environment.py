@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import pwd
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from pipeline_lib.errors import StorageError, UsageError, refusal
 from pipeline_lib.storage import current_project, evergreen_home, in_project, writable_folder
 
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
+_TEMPORARY_BYTES = 1024 * 1024
 # What commands write in the home; the rest of it is in folders with names of their own.
 _PARTS = ("[!.]*", "prefect/*.db*", "datasets/*", "datasets/*/[!.]*", "datasets/*/.lock")
 
@@ -61,6 +63,24 @@ def require_own_home() -> Path:
     return home
 
 
+def require_temporary_space() -> None:
+    """Prove that temporary files can be written: Prefect's server would wait for two minutes.
+
+    Raises:
+        StorageError: there is no such folder, or no room in it.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(_TEMPORARY_BYTES))
+            file.flush()
+    except OSError as error:
+        place = "" if error.errno == errno.ENOENT else f" in {tempfile.gettempdir()}"
+        raise StorageError(
+            f"cannot write temporary files{place}: {error.strerror}. Make room there, or set "
+            "TMPDIR to a folder that can be written and has space"
+        ) from error
+
+
 def prepare_prefect(project: Path | None = None) -> None:
     """Set Prefect's environment for this process; what the user has set stays.
 
@@ -68,12 +88,13 @@ def prepare_prefect(project: Path | None = None) -> None:
         project: whose home is used; the working directory's project without it.
 
     Raises:
-        StorageError: the home cannot be written.
+        StorageError: the home or temporary files cannot be written.
         UsageError: PREFECT_API_URL is no address.
     """
     _check_address()
     with in_project(project or current_project()):
         home = require_own_home()
+    require_temporary_space()
     defaults = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

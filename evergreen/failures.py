@@ -17,6 +17,16 @@ from pipeline_lib.errors import EvergreenError, first_line, refusal
 from pipeline_lib.storage import evergreen_home
 
 _SMALL_DISK_BYTES = 64 * 1024 * 1024
+_MAX_SHOWN = 500
+_OF_A_FILE = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 
 def wants_traceback() -> bool:
@@ -58,12 +68,11 @@ def _of_the_system(error: OSError) -> str:
         return f"{refusal(error)}{_full_disks()}"
     if "temporary directory" in str(error):
         return f"{error.strerror}: set TMPDIR to a folder that can be written and has space"
-    is_of_a_file = isinstance(
-        error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError
-    )
-    if error.filename is not None and (is_of_a_file or error.errno == errno.EROFS):
-        return refusal(error)
-    return ""
+    if error.filename is None:
+        return ""
+    if isinstance(error, FileNotFoundError):  # who should have made it?
+        return refusal(error)[:_MAX_SHOWN] + _kept(error)
+    return refusal(error)[:_MAX_SHOWN] if error.errno in _OF_A_FILE else ""
 
 
 def _full_disks() -> str:

@@ -64,13 +64,23 @@ def start_own_server() -> None:
     A terminal sends Ctrl-C to the server too, `timeout` and systemd send it SIGTERM. Prefect's
     client would then ask for the lost server until it gives up: 147 s and a traceback (measured
     2026-11 with Prefect 3.8.8).
+
+    Raises:
+        ServerError: it does not start.
     """
     from prefect.client.orchestration import get_client
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import get_current_settings
 
     with children_outlive_the_terminal():
-        get_client(sync_client=True)
+        try:
+            get_client(sync_client=True)
+        except RuntimeError as error:
+            raise ServerError(
+                f"Prefect's temporary server does not start: {first_line(error)} Is the machine "
+                "busy, the disk full? Run the same command again, or start one with `prefect "
+                "server start` and name it in PREFECT_API_URL"
+            ) from error
         server = SubprocessASGIServer().server_process
         if server is not None:
             end_with_this_process(server.pid)

@@ -7,7 +7,6 @@ in quotes: `columns."hours.per.week".kind=number`.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
 
@@ -64,7 +63,7 @@ class Assignment:
         node: object = tree
         start = 0
         while start < len(self.parts):
-            known = cast("Mapping[str, object]", node) if isinstance(node, Mapping) else {}
+            known: Mapping[str, object] = node if isinstance(node, Mapping) else {}
             end = self._end_of_name(start, known)
             name = ".".join(self.parts[start:end])
             if path == ["columns"] and name not in known and end + 1 < len(self.parts):

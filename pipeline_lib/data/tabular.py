@@ -52,20 +52,21 @@ def as_table(rows: Rows, *, source: str) -> pa.Table:
         UsageError: as in `tabular`.
         ContractError: there are no rows, or a column stands twice or has values of no one type.
     """
-    rows = tabular(rows)
-    if isinstance(rows, pa.Table):
-        return rows
-    if not len(rows):
+    found = tabular(rows)
+    if isinstance(found, pa.Table):
+        return found
+    frame = cast("pd.DataFrame", found)
+    if not len(frame):
         raise ContractError([Violation("", "rows", 0, "there are no rows")], source=source)
-    names = [str(name) for name in rows.columns]
+    names = [str(name) for name in frame.columns]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    violations = [Violation(name, "unique", len(rows), "stands twice") for name in twice]
+    violations = [Violation(name, "unique", len(frame), "stands twice") for name in twice]
     arrays: list[pa.Array] = []
     for place, name in enumerate(names if not twice else []):
         try:
-            arrays.append(_array(rows.iloc[:, place]))
+            arrays.append(_array(frame.iloc[:, place]))
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            violations.append(_of_several_types(name, rows.iloc[:, place]))
+            violations.append(_of_several_types(name, frame.iloc[:, place]))
     if violations:
         raise ContractError(violations, source=source)
     return pa.table(arrays, names=names)
@@ -118,9 +119,9 @@ def _column(name: str, values: object) -> pd.Series | None:
     if isinstance(values, np.ndarray) and values.ndim > 1:
         raise UsageError(f"column {name!r} of this dict is an array of {values.ndim} dimensions")
     if isinstance(values, np.ndarray | pd.Index | pd.api.extensions.ExtensionArray):
-        return None if np.ndim(values) == 0 else pd.Series(values)
+        return None if getattr(values, "ndim", 1) == 0 else pd.Series(values)
     if isinstance(values, pa.Array | pa.ChunkedArray):
-        return _objects(values.to_pylist())
+        return _objects(cast("pa.Array", values).to_pylist())
     if isinstance(values, list | tuple | range):
         return _objects(list(cast("Sequence[object]", values)))
     if isinstance(values, Iterator | set | frozenset):

@@ -38,9 +38,8 @@ def fit(config: PipelineConfig, rows: Rows, *, champion: FittedModel | None = No
         TrainingError: the loss is not finite, or there are too few rows.
         DeviceError: the device asked for is not there.
     """
-    settings: object = config
-    if not isinstance(settings, PipelineConfig):
-        kind = type(settings).__name__
+    if not isinstance(config, PipelineConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kind = type(config).__name__
         raise UsageError(f"`config` is of type {kind}; make one with load_config(PATH)")
     table = as_table(rows, source="the table")
     checker = contract_checker(config, source="the table")

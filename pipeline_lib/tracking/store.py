@@ -16,17 +16,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
+from pipeline_lib.tracking.address import check_address
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
 
 # What `mlflow server` takes when nothing else is said.
 DEFAULT_UI_URL = "http://127.0.0.1:5000"
 _PROBE_TIMEOUT_S = 10
 _ADDRESS = "MLFLOW_TRACKING_URI"
+_MAX_SAID = 300
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, else the database under the home (never the current folder)."""
-    return os.environ.get(_ADDRESS) or f"sqlite:///{evergreen_home() / DATABASE}"
+    chosen = os.environ.get(_ADDRESS, "").strip()
+    return chosen or f"sqlite:///{evergreen_home() / DATABASE}"
 
 
 def ui_url() -> str:
@@ -54,6 +57,7 @@ def connect() -> MlflowClient:
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uri = tracking_uri()
+    check_address(uri)
     if uri.startswith("http"):
         _probe(uri)
     else:
@@ -65,7 +69,8 @@ def connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
-        raise ServerError(f"MLflow at {_without_user(uri)} refuses: {first_line(error)}") from error
+        said = first_line(error)[:_MAX_SAID]
+        raise ServerError(f"MLflow at {_without_user(uri)} refuses: {said}") from error
     return client
 
 

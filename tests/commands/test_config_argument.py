@@ -55,7 +55,7 @@ def test_a_folder_of_the_datasets_name_does_not_hide_its_config(project: Path) -
     ("given", "said"),
     [
         ("slaes", "slaes: there is no such file; did you mean configs/sales.yaml?"),
-        ("configs/sale.yaml", "no such file; did you mean configs/sales.yaml?"),
+        ("configs/sale.yaml", "no such file; did you mean sales.yaml?"),
         ("elsewhere/sales", "no such file; did you mean configs/sales.yaml?"),
         ("weather", "no such file; known: 'configs/sales.yaml', 'configs/shops.yml'"),
         ("configs", "configs: is a folder; name a config, as 'configs/sales.yaml'"),

@@ -1,0 +1,73 @@
+"""Whether MLFLOW_TRACKING_URI can be used, asked before MLflow is: it would retry for minutes."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline_lib.errors import ServerError, UsageError, first_line
+
+_CONNECT_TIMEOUT_S = 10
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_INSTEAD = (
+    "Correct MLFLOW_TRACKING_URI, as in http://127.0.0.1:5000, or unset it to use the database "
+    "under the home"
+)
+
+
+def check_address(uri: str) -> None:
+    """Refuse an address that no MLflow can answer at.
+
+    Args:
+        uri: of a server or a database; others are left to MLflow.
+
+    Raises:
+        UsageError: it is malformed, or its driver is not installed.
+        ServerError: no database answers there.
+    """
+    scheme = uri.partition("://")[0].partition("+")[0]
+    if scheme in ("http", "https"):
+        try:
+            parts = urlsplit(uri)
+            is_address = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port or brackets that are none
+            is_address = False
+        if not is_address:
+            raise UsageError(f"{uri[:200]!r} is no address of an MLflow server. {_INSTEAD}")
+    elif scheme in _DATABASES:
+        _ask_database(uri, scheme)
+
+
+def _ask_database(uri: str, scheme: str) -> None:
+    try:
+        url = make_url(uri)
+    except (SQLAlchemyError, ValueError):
+        raise UsageError(f"the {scheme} address in MLFLOW_TRACKING_URI has errors") from None
+    shown, arguments = url.render_as_string(hide_password=True), {}
+    if scheme == "sqlite":
+        place = Path(url.database or "")
+        if not url.database or not place.exists():
+            return  # MLflow makes it
+        if place.is_dir():
+            raise UsageError(f"{shown} is a folder, not a database. {_INSTEAD}")
+    elif scheme == "postgresql":
+        arguments = {"connect_timeout": _CONNECT_TIMEOUT_S}
+    try:
+        engine = create_engine(url, connect_args=arguments)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(
+                "PRAGMA schema_version" if scheme == "sqlite" else "SELECT 1"
+            )
+        engine.dispose()
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{shown} needs the driver {error.name}, which is not installed. For PostgreSQL write "
+            "postgresql+psycopg://… and install 'evergreen-tables[postgres]'"
+        ) from None
+    except SQLAlchemyError as error:
+        reason = first_line(getattr(error, "orig", None) or error)
+        if "locked" in reason:  # somebody writes; MLflow waits for them
+            return
+        raise ServerError(f"no database can be used at {shown}: {reason}. {_INSTEAD}") from None
