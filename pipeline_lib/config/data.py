@@ -22,6 +22,11 @@ class DataSettings(Settings):
         description="the target's classes in the order of reports; of two, the last is the "
         "positive one. Without it: those of the rows, sorted",
     )
+    severity: Literal["stop", "quarantine"] = Field(
+        default="stop",
+        description="what a row does whose target is missing, or none of `classes`: stop the "
+        "night, or go into quarantine",
+    )
     key: tuple[str, ...] = Field(
         default=(), description="columns that name a row, each value once; the split goes by them"
     )

@@ -68,6 +68,8 @@ def _data(proposal: Proposal) -> list[str]:
     ]
     if data.classes is not None:
         lines.append(f"  classes: {_flow(data.classes)}")
+    if target.aside:
+        lines.append(_with_comment(f"  severity: {data.severity}", target.aside))
     if data.key:
         reason = "a value per row; it decides the row's split, for ever"
         lines.append(_with_comment(f"  key: {_flow(data.key)}", reason))

@@ -120,7 +120,9 @@ def typed_rows(
 
 def target_column(data: DataSettings) -> Column:
     """Return what the target has to look like."""
-    return NumberColumn() if data.task == "regression" else CategoryColumn(allowed=data.classes)
+    if data.task == "regression":
+        return NumberColumn(severity=data.severity)
+    return CategoryColumn(allowed=data.classes, severity=data.severity)
 
 
 def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[str, Column]:

@@ -105,7 +105,9 @@ def propose(
         raise DataError(_nothing_left(columns, target))
     told += [c.note for c in columns if c.note is not None]
     told += _alike(facts, columns)
-    if goal.task != "regression" and (rare := _rarest(facts[target])) < 20:
+    if goal.aside:
+        told.append(f"{target}: {goal.aside}; they go into quarantine (`data.severity`)")
+    if goal.classes is not None and (rare := _rarest(facts[target], goal.classes)) < 20:
         told.append(f"{target}: the rarest class has {rare} rows; its figures will be rough")
     time = _time(facts, columns)
     data = DataSettings(
@@ -113,6 +115,7 @@ def propose(
         target=target,
         task=goal.task,
         classes=goal.classes,
+        severity="quarantine" if goal.aside else "stop",
         key=_key(facts, columns),
         time=None if time is None else time.name,
         time_format=time.dates.form if time is not None and time.dates is not None else None,
@@ -242,8 +245,9 @@ def _codes(facts: ColumnFacts) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return encoded.indices.cast(pa.int64()).fill_null(_MAX_ALIKE + 1).to_numpy(zero_copy_only=False)
 
 
-def _rarest(facts: ColumnFacts) -> int:
-    return int(facts.counted[1].min())
+def _rarest(facts: ColumnFacts, classes: Sequence[str]) -> int:
+    counts = zip(facts.words.to_pylist(), facts.counted[1].tolist(), strict=True)
+    return min(int(n_rows) for word, n_rows in counts if word in classes)
 
 
 def _key(facts: dict[str, ColumnFacts], columns: Sequence[ProposedColumn]) -> tuple[str, ...]:

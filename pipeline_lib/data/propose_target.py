@@ -18,16 +18,22 @@ from pipeline_lib.errors import DataError, examples
 _MAX_CLASSES = 100
 _MAX_NUMBER_CLASSES = 10
 _LEAST_PER_CLASS = 3
+# Most rows that may be put aside, of all: what the proposed quarantine holds.
+_MAX_ASIDE = 0.01
 _POSITIVE = frozenset({"true", "t", "yes", "y", "1", "positive", "pos"})
 
 
 @dataclass(frozen=True)
 class ProposedTarget:
-    """A task, its classes in the order of reports, and what was seen."""
+    """A task, its classes in the order of reports, and what was seen.
+
+    `aside` says which rows cannot be learned and go into quarantine, or is empty.
+    """
 
     task: Task
     classes: tuple[str, ...] | None
     reason: str
+    aside: str = ""
 
 
 def propose_target(facts: ColumnFacts) -> ProposedTarget:
@@ -37,34 +43,45 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
         DataError: nothing can be learned of it; the message says why and what to do.
     """
     _refuse_useless(facts)
-    numbers = facts.different_numbers
+    numbers, unlabelled = facts.different_numbers, facts.n_rows - facts.n_known
+    aside = [f"{unlabelled:,} of {facts.n_rows:,} rows have no value"] if unlabelled else []
     n_different = facts.n_different
     if numbers is not None and (n_different > _MAX_NUMBER_CLASSES or not facts.is_whole):
         _refuse_names(facts)
         low, high = shown_number(float(numbers.min())), shown_number(float(numbers.max()))
         reason = f"{n_different:,} different numbers from {low} to {high}"
-        return ProposedTarget("regression", None, reason)
+        return ProposedTarget("regression", None, reason, "; ".join(aside))
     if numbers is None:
         _refuse_what_is_no_class(facts)
     counts = dict(zip(facts.words.to_pylist(), facts.counted[1].tolist(), strict=True))
     poor = {word: n for word, n in counts.items() if n < _LEAST_PER_CLASS}
+    n_poor, classes = sum(poor.values()), [w for w in sorted_words(facts) if w not in poor]
     if poor:
-        raise _refused(
-            facts,
-            f"{len(poor)} of its {n_different} classes have fewer than {_LEAST_PER_CLASS} rows, as "
-            f"{examples(sorted(poor))}: one each is needed to learn, to choose and to judge. Merge "
-            "them with others in the source, or leave their rows out",
-        )
-    classes = sorted_words(facts)
-    if n_different == 2:
+        if len(classes) < 2 or not _fits_quarantine(unlabelled + n_poor, facts):
+            raise _refused(
+                facts,
+                f"{len(poor)} of its {n_different} classes have fewer than {_LEAST_PER_CLASS} "
+                f"rows, as {examples(sorted(poor))}: one each is needed to learn, to choose and to "
+                "judge. Merge them with others in the source, or leave their rows out",
+            )
+        rows = "row" if n_poor == 1 else "rows"
+        aside.append(f"{n_poor} {rows} of classes that are too rare, {examples(sorted(poor))}")
+    said = "; ".join(aside)
+    if len(classes) == 2:
         classes.sort(key=lambda word: (word.strip().casefold() in _POSITIVE, -counts[word]))
         share = counts[classes[1]] / facts.n_rows
         reason = f"{classes[1]!r} is the positive class, in {share:.1%} of the rows"
-        return ProposedTarget("binary", tuple(classes), reason)
-    reason = f"{n_different} classes, the rarest in {min(counts.values()):,} rows"
+        return ProposedTarget("binary", tuple(classes), reason, said)
+    rarest = min(counts[word] for word in classes)
+    reason = f"{len(classes)} classes, the rarest in {rarest:,} rows"
     if numbers is not None:
         reason += "; if they are amounts, say `task: regression` and drop `classes`"
-    return ProposedTarget("multiclass", tuple(classes), reason)
+    return ProposedTarget("multiclass", tuple(classes), reason, said)
+
+
+def _fits_quarantine(n_rows: int, facts: ColumnFacts) -> bool:
+    """Tell whether rows are few enough to be put aside each night."""
+    return n_rows <= facts.n_rows * _MAX_ASIDE
 
 
 def _refuse_useless(facts: ColumnFacts) -> None:
@@ -82,7 +99,8 @@ def _refuse_useless(facts: ColumnFacts) -> None:
     if facts.n_different == 1:
         only = examples(facts.words.to_pylist())
         raise _refused(facts, f"every row that has a value has the same, {only}")
-    if n_null := facts.n_rows - facts.n_known:
+    n_null = facts.n_rows - facts.n_known
+    if not _fits_quarantine(n_null, facts):
         raise _refused(
             facts,
             f"{n_null:,} of {facts.n_rows:,} rows have no value, and a row without a label teaches "

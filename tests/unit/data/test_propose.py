@@ -564,9 +564,10 @@ class TestTargets:
                 ["lots" if i == 0 else str(i * 1.5) for i in range(N)],
                 "the rest words such as 'lots'",
             ),
-            (["", *LABELS[1:]], "1 of 400 rows have no value"),
-            (["?", *LABELS[1:]], "1 of 400 rows have no value"),
-            (["odd", *LABELS[1:]], "fewer than 3 rows, as 'odd'"),
+            ([""] * 5 + LABELS[5:], "5 of 400 rows have no value"),
+            (["?"] * 5 + LABELS[5:], "5 of 400 rows have no value"),
+            (["odd", "odd", "rare", *[""] * 2, *LABELS[5:]], "fewer than 3 rows, as 'odd'"),
+            (["x"] * (N - 2) + ["odd", "rare"], "fewer than 3 rows, as 'odd'"),
         ],
     )
     def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
@@ -577,6 +578,31 @@ class TestTargets:
 
         assert refused.value.exit_code == 3
         assert len(str(refused.value)) < 400
+
+    @pytest.mark.parametrize(
+        ("target", "aside"),
+        [
+            (["", *LABELS[1:]], "1 of 400 rows have no value"),
+            (["?", *LABELS[1:]], "1 of 400 rows have no value"),
+            (["odd", *LABELS[1:]], "1 row of classes that are too rare, 'odd'"),
+            (
+                ["", "odd", "odd", "rare", *LABELS[4:]],
+                "1 of 400 rows have no value; 3 rows of classes that are too rare, 'odd', 'rare'",
+            ),
+            (["", *[str(i * 1.5) for i in range(1, N)]], "1 of 400 rows have no value"),
+        ],
+    )
+    def test_a_few_rows_that_cannot_be_learned_go_into_quarantine(
+        self, tmp_path: Path, target: list[str], aside: str
+    ) -> None:
+        found = of(tmp_path, target, a=cycled("p", "q", "r"))
+
+        proposal = found.proposal
+        assert proposal.target.aside == aside
+        assert found.config.data.severity == "quarantine"
+        assert proposal.data.severity == "quarantine"
+        assert not {"odd", "rare", ""} & set(proposal.data.classes or ())
+        assert f"y: {aside}; they go into quarantine (`data.severity`)" in proposal.notes
 
     def test_a_target_that_is_not_there_is_told_with_the_nearest(self, tmp_path: Path) -> None:
         path = written(tmp_path, {"a": cycled("p", "q"), "Income": LABELS})
