@@ -268,7 +268,12 @@ def test_run_tells_each_stage_and_two_links_and_codes_then_answers(tmp_path: Pat
     home = {"EVERGREEN_HOME": str(tmp_path / "home")}
 
     code, out, err = evergreen(
-        "run", str(CONFIG), "--set", "training.epochs=3", "--set", "promotion.floor=0.1", **home
+        "run",
+        str(CONFIG),
+        "--set=training.epochs=5",
+        "--set=promotion.floor=0.1",
+        "--promote",
+        **home,
     )
 
     assert code == 0, err
