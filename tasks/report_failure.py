@@ -39,9 +39,11 @@ def report_failure(
     outcome = "stopped" if isinstance(error, DataError) else "failed"
     record = FailureRecord(config.name, outcome, error, snapshot, links)
     page, key = record.to_markdown(), run_key(config, snapshot) if snapshot else ""
+    logger = get_run_logger()
     try:
         folder = writable_folder(run_folder(key or f"{config.name}-without-rows"))
         (folder / "report.md").write_text(page, encoding="utf-8")
+        logger.info("report    %s: the page is %s", outcome, folder / "report.md")
         run_id = "" if run is None else run.run_id
         if not isinstance(error, ServerError):
             from pipeline_lib.tracking.failures import track_failure
@@ -54,7 +56,7 @@ def report_failure(
             JournalEntry(
                 decided_at=now(),
                 decision=outcome,
-                reason=first_line(error),
+                reason=record.reason,
                 version="",
                 run_key=key,
                 run_id=run_id,
@@ -63,9 +65,7 @@ def report_failure(
             ),
         )
     except (EvergreenError, OSError) as problem:
-        get_run_logger().warning(
-            "report    the page of this run is incomplete: %s", first_line(problem)
-        )
+        logger.warning("report    the page of this run is incomplete: %s", first_line(problem))
     if isinstance(error, EvergreenError) and not isinstance(error, ServerError):
         artifact = f"decision-{config.name.replace('_', '-')}"
         create_markdown_artifact(page, key=artifact, description=f"{config.name}: {outcome}")

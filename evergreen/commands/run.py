@@ -180,7 +180,9 @@ def _is_ours(record: logging.LogRecord, project: str) -> bool:
 
 
 def _shortest(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    here = Path.cwd()
+    is_below = here != Path(here.anchor) and path.is_relative_to(here)  # below `/` lies everything
+    return path.relative_to(here) if is_below else path
 
 
 def _tell(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
 
 _MAX_ROWS = 30
+_UNDEFINED = "–"
 _HEADLINE = {
     "promoted": "the new model is the champion",
     "kept": "the champion stays",
@@ -109,7 +110,13 @@ class DecisionRecord:
     def _classes(self) -> str:
         classes = self.result.classes
         rows = [
-            (escape(c.name), f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
+            (
+                escape(c.name),
+                f"{c.precision:.3f}",
+                f"{c.recall:.3f}" if c.n_rows else _UNDEFINED,
+                f"{c.f1:.3f}" if c.n_rows else _UNDEFINED,
+                str(c.n_rows),
+            )
             for c in classes[:_MAX_ROWS]
         ]
         more = len(classes) - len(rows)
@@ -131,11 +138,13 @@ class FailureRecord:
     def reason(self) -> str:
         """What ended the night, in one line."""
         text = first_line(self.error)
-        return (
-            text
-            if isinstance(self.error, EvergreenError)
-            else f"{type(self.error).__name__}: {text}"
-        )
+        if not isinstance(self.error, EvergreenError):
+            return f"{type(self.error).__name__}: {text}"
+        problems = [line.strip() for line in str(self.error).splitlines()[1:]]
+        if not text.endswith(":") or not problems:
+            return text
+        more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+        return f"{text} {problems[0]}{more}"
 
     def to_markdown(self) -> str:
         """Return the page."""
@@ -149,7 +158,7 @@ class FailureRecord:
         lines = str(self.error).splitlines()[1 : 1 + _MAX_ROWS]
         parts = [
             f"# {self.name}: {what}",
-            f"**{self.outcome}**: {escape(self.reason)}",
+            f"**{self.outcome}**: {escape(first_line(self.error) if lines else self.reason)}",
             "\n".join(f"- {escape(line.strip())}" for line in lines),
             "The model in use stays as it is, and nothing was registered.",
             "## The data",
@@ -183,4 +192,4 @@ def _rare(change: LedgerChange) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return _UNDEFINED if value is None else f"{value:.4f}"
