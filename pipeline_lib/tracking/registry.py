@@ -18,10 +18,10 @@ from pipeline_lib.tracking.store import ui_url
 from pipeline_lib.tracking.versions import (
     CHALLENGER,
     CHAMPION,
+    FILES_SHA256,
     MODEL_FOLDER,
     PROMOTED_AT,
     RUN_KEY,
-    FILES_SHA256,
     SHA256,
     champion_version,
     changed_around_the_model,
