@@ -1,5 +1,6 @@
 """Which MLflow is used: the server that MLFLOW_TRACKING_URI names, else the embedded database."""
 
+import functools
 import http.client
 import logging
 import os
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
-from pipeline_lib.tracking.address import check_address
+from pipeline_lib.tracking.address import check_address, relative_place
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
 
 # What `mlflow server` takes when nothing else is said.
@@ -24,6 +25,7 @@ DEFAULT_UI_URL = "http://127.0.0.1:5000"
 _PROBE_TIMEOUT_S = 10
 _ADDRESS = "MLFLOW_TRACKING_URI"
 _MAX_SAID = 300
+_logger = logging.getLogger(__name__)
 
 
 def tracking_uri() -> str:
@@ -58,6 +60,8 @@ def connect() -> MlflowClient:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uri = tracking_uri()
     check_address(uri)
+    if (place := relative_place(uri)) is not None:
+        _warn_of_relative(uri, place)
     if uri.startswith("http"):
         _probe(uri)
     else:
@@ -72,6 +76,18 @@ def connect() -> MlflowClient:
         said = first_line(error)[:_MAX_SAID]
         raise ServerError(f"MLflow at {_without_user(uri)} refuses: {said}") from error
     return client
+
+
+@functools.cache
+def _warn_of_relative(uri: str, place: Path) -> None:
+    """Say once that another folder would be another registry."""
+    _logger.warning(
+        "%s=%s is relative: from this working directory it is %s, and from another one another "
+        "registry. Write the whole path",
+        _ADDRESS,
+        uri,
+        place,
+    )
 
 
 def _use(uri: str, *, is_another_place: bool) -> None:
