@@ -73,7 +73,7 @@ def connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
-        said = first_line(error)[:_MAX_SAID]
+        said = _said(error)[:_MAX_SAID]
         raise ServerError(f"MLflow at {_without_user(uri)} refuses: {said}") from error
     return client
 
@@ -146,7 +146,18 @@ def what_failed(client: MlflowClient, error: MlflowException) -> str:
     place = address_of(client)
     if place.startswith("http") and not isinstance(error, RestException):
         return f"MLflow at {place} does not answer"
-    return f"MLflow at {place} refuses: {first_line(error)}"
+    return f"MLflow at {place} refuses: {_said(error)}"
+
+
+def _said(error: BaseException) -> str:
+    """Return what the database said, if one did; SQLAlchemy's text around it tells no cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        said = getattr(cause, "orig", None)
+        if isinstance(said, BaseException):
+            return first_line(said)
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
 
 
 def _artifact_location(name: str) -> str | None:
