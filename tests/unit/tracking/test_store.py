@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from pipeline_lib.errors import ServerError, StorageError
+from pipeline_lib.errors import ServerError, StorageError, UsageError
 from pipeline_lib.tracking.store import connect, experiment_id, tracking_uri, ui_url
 
 
