@@ -137,6 +137,15 @@ class FailureRecord:
             else f"{type(self.error).__name__}: {text}"
         )
 
+    @property
+    def summary(self) -> str:
+        """The reason with the first thing that broke, where a list of these follows it."""
+        lines = [line.strip() for line in str(self.error).splitlines()]
+        if not self.reason.endswith(":") or len(lines) < 2:
+            return self.reason
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        return f"{self.reason} {lines[1]}{more}"
+
     def to_markdown(self) -> str:
         """Return the page."""
         what = "the data broke its contract" if self.outcome == "stopped" else "the run failed"
