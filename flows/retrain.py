@@ -66,9 +66,9 @@ def retrain(
         if (nothing_new := look_back(settings, snapshot, standing, force)) is not None:
             return _ended(skipped(nothing_new))
         with night.tracked(snapshot, standing) as run:
-            validated = validate(settings, snapshot, standing, today)
+            validated = validate(settings, snapshot, today, standing)
             rows = split(settings, validated.rows)
-            encoded = encode(settings, rows, standing, today)
+            encoded = encode(settings, rows, today, standing)
             trained = train(settings, rows, encoded, run, resume)
             result = evaluate(settings, rows, encoded, trained, run)
             verdict = decide(settings, rows, trained, result, standing, run)

@@ -125,11 +125,20 @@ def writable_folder(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if (file := _file_in_the_way(folder)) is not None:
+            raise StorageError(
+                f"cannot make the folder {folder}: {file} is a file. Rename it, or set "
+                "EVERGREEN_HOME to another folder."
+            ) from error
         raise StorageError(
             f"cannot write to {folder}: {error.strerror}{owned_by_another(folder, error)}. "
             "Make it writable, or set EVERGREEN_HOME to a folder that is."
         ) from error
     return folder
+
+
+def _file_in_the_way(folder: Path) -> Path | None:
+    return next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
 
 
 def _another_home(home: Path) -> str:

@@ -15,7 +15,10 @@ from pipeline_lib.evaluation.standing import Standing
 
 @task(cache_policy=NO_CACHE)
 def encode(
-    config: PipelineConfig, rows: SplitRows, standing: Standing, run_date: date
+    config: PipelineConfig,
+    rows: SplitRows,
+    run_date: date,
+    standing: Standing = Standing(),  # noqa: B008 - frozen
 ) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, let the ledger grow.
 

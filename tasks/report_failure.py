@@ -1,6 +1,6 @@
 """Write the page of a night that was stopped or failed, in Prefect, in MLflow and on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
@@ -39,33 +39,50 @@ def report_failure(
     outcome = "stopped" if isinstance(error, DataError) else "failed"
     record = FailureRecord(config.name, outcome, error, snapshot, links)
     page, key = record.to_markdown(), run_key(config, snapshot) if snapshot else ""
-    logger = get_run_logger()
-    try:
-        folder = writable_folder(run_folder(key or f"{config.name}-without-rows"))
-        (folder / "report.md").write_text(page, encoding="utf-8")
-        logger.info("report    %s: the page is %s", outcome, folder / "report.md")
-        run_id = "" if run is None else run.run_id
-        if not isinstance(error, ServerError):
-            from pipeline_lib.tracking.failures import track_failure
+    run_id = "" if run is None else run.run_id
 
-            run_id = track_failure(
-                config, snapshot, run, record, run_key=key, run_name=run_name, tags=tags
-            )
-        append_entry(
-            config.name,
-            JournalEntry(
-                decided_at=now(),
-                decision=outcome,
-                reason=record.reason,
-                version="",
-                run_key=key,
-                run_id=run_id,
-                data_digest=snapshot.digest if snapshot else "",
-                config_digest=config.digest(),
-            ),
+    def track() -> None:
+        from pipeline_lib.tracking.failures import track_failure
+
+        nonlocal run_id
+        run_id = track_failure(
+            config, snapshot, run, record, run_key=key, run_name=run_name, tags=tags
         )
-    except (EvergreenError, OSError) as problem:
-        logger.warning("report    the page of this run is incomplete: %s", first_line(problem))
+
+    def entry() -> None:
+        made = JournalEntry(
+            decided_at=now(),
+            decision=outcome,
+            reason=record.summary,
+            version="",
+            run_key=key,
+            run_id=run_id,
+            data_digest=snapshot.digest if snapshot else "",
+            config_digest=config.digest(),
+        )
+        append_entry(config.name, made)
+
+    _attempt(lambda: _write_page(config, key, page))
+    if not isinstance(error, ServerError):
+        _attempt(track)
+    _attempt(entry)
     if isinstance(error, EvergreenError) and not isinstance(error, ServerError):
         artifact = f"decision-{config.name.replace('_', '-')}"
-        create_markdown_artifact(page, key=artifact, description=f"{config.name}: {outcome}")
+        about = f"{config.name}: {outcome}"
+        _attempt(lambda: create_markdown_artifact(page, key=artifact, description=about))
+
+
+def _attempt(step: Callable[[], object]) -> None:
+    """Take one step; what it cannot do hides neither the next step nor what ended the night."""
+    try:
+        step()
+    except Exception as problem:  # noqa: BLE001 - the night has an error of its own to end with
+        get_run_logger().warning(
+            "report    the page of this run is incomplete: %s", first_line(problem)
+        )
+
+
+def _write_page(config: PipelineConfig, key: str, page: str) -> None:
+    folder = writable_folder(run_folder(key or f"{config.name}-without-rows"))
+    (folder / "report.md").write_text(page, encoding="utf-8")
+    get_run_logger().info("report    the page of this run is %s", folder / "report.md")

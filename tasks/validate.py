@@ -40,7 +40,10 @@ class Validated:
 
 @task(cache_policy=NO_CACHE)
 def validate(
-    config: PipelineConfig, snapshot: Snapshot, standing: Standing, run_date: date
+    config: PipelineConfig,
+    snapshot: Snapshot,
+    run_date: date,
+    standing: Standing = Standing(),  # noqa: B008 - frozen
 ) -> Validated:
     """Stop the night if rows break a rule, put aside what may be; tell drift and leaks."""
     from pipeline_lib.encoding.prepared import read_ledger

@@ -97,9 +97,13 @@ def _device() -> Finding:
 
 
 def _mlflow() -> Finding:
+    from pipeline_lib.tracking.address import relative_place
     from pipeline_lib.tracking.store import connect, tracking_uri
 
     names = [found.name for found in connect().search_experiments()]
+    if (place := relative_place(tracking_uri())) is not None:
+        text = f"{tracking_uri()} is {place} from here, and another registry from another folder"
+        return Finding("note", "mlflow", f"{text}: write the whole path in MLFLOW_TRACKING_URI")
     return Finding(
         "ok", "mlflow", f"{tracking_uri()} answers, {_counted(len(names), 'experiment')}"
     )

@@ -69,8 +69,9 @@ def new(
 
 def shortest(path: Path) -> Path:
     """Return a path as a person in this folder would type it."""
-    path = path.resolve()
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    path, here = path.resolve(), Path.cwd()
+    is_below = here != Path(here.anchor) and path.is_relative_to(here)  # below `/` lies everything
+    return path.relative_to(here) if is_below else path
 
 
 def _name(table: str, given: str | None) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline_lib.config import Column
+from pipeline_lib.data.mixed import array_by_value
 from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.errors import MAX_EXAMPLES, ContractError, UsageError, Violation, examples
 
@@ -45,8 +47,13 @@ def tabular(rows: Rows, *, columns: Sequence[str] = ()) -> pd.DataFrame | pa.Tab
     raise UsageError(f"{_ACCEPTED}; this is {_hint(given)}")
 
 
-def as_table(rows: Rows, *, source: str) -> pa.Table:
+def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None = None) -> pa.Table:
     """Return rows as a Table.
+
+    Args:
+        rows: in one of the forms that `Rows` names.
+        source: named in errors.
+        features: columns whose values may have several types; see `data.mixed`.
 
     Raises:
         UsageError: as in `tabular`.
@@ -63,8 +70,15 @@ def as_table(rows: Rows, *, source: str) -> pa.Table:
     violations = [Violation(name, "unique", len(frame), "stands twice") for name in twice]
     arrays: list[pa.Array] = []
     for place, name in enumerate(names if not twice else []):
+        feature = (features or {}).get(name)
         try:
-            arrays.append(_array(frame.iloc[:, place]))
+            if feature is None:
+                arrays.append(_array(frame.iloc[:, place]))
+            else:
+                values = frame.iloc[:, place]
+                arrays.append(array_by_value(name, values, feature, source=source))
+        except ContractError as error:
+            violations += error.violations
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
             violations.append(_of_several_types(name, frame.iloc[:, place]))
     if violations:
@@ -79,7 +93,10 @@ def _array(values: pd.Series) -> pa.Array:
         times = array_of_times(values.tolist()) if isinstance(first, datetime) else None
         if times is not None:
             return times
-    return pa.Array.from_pandas(values)
+    array = pa.Array.from_pandas(values)
+    if pa.types.is_date(array.type) and any(isinstance(value, datetime) for value in values):
+        raise TypeError  # Arrow has dropped their clock
+    return array
 
 
 def _of_several_types(name: str, values: pd.Series) -> Violation:
@@ -88,7 +105,7 @@ def _of_several_types(name: str, values: pd.Series) -> Violation:
         firsts.setdefault(type(value).__name__, value)
     message = (
         f"holds values that no one type has, such as {examples(firsts.values())} "
-        f"({', '.join(list(firsts)[:MAX_EXAMPLES])}); make them one type, as with astype(str)"
+        f"({', '.join(list(firsts)[:MAX_EXAMPLES])}); make them one type"
     )
     return Violation(name, "type", len(values), message)
 

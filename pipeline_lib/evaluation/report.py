@@ -138,13 +138,20 @@ class FailureRecord:
     def reason(self) -> str:
         """What ended the night, in one line."""
         text = first_line(self.error)
-        if not isinstance(self.error, EvergreenError):
-            return f"{type(self.error).__name__}: {text}"
-        problems = [line.strip() for line in str(self.error).splitlines()[1:]]
-        if not text.endswith(":") or not problems:
-            return text
-        more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
-        return f"{text} {problems[0]}{more}"
+        return (
+            text
+            if isinstance(self.error, EvergreenError)
+            else f"{type(self.error).__name__}: {text}"
+        )
+
+    @property
+    def summary(self) -> str:
+        """The reason with the first thing that broke, where a list of these follows it."""
+        lines = [line.strip() for line in str(self.error).splitlines()]
+        if not self.reason.endswith(":") or len(lines) < 2:
+            return self.reason
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        return f"{self.reason} {lines[1]}{more}"
 
     def to_markdown(self) -> str:
         """Return the page."""
@@ -158,7 +165,7 @@ class FailureRecord:
         lines = str(self.error).splitlines()[1 : 1 + _MAX_ROWS]
         parts = [
             f"# {self.name}: {what}",
-            f"**{self.outcome}**: {escape(first_line(self.error) if lines else self.reason)}",
+            f"**{self.outcome}**: {escape(self.reason)}",
             "\n".join(f"- {escape(line.strip())}" for line in lines),
             "The model in use stays as it is, and nothing was registered.",
             "## The data",

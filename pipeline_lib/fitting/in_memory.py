@@ -41,7 +41,7 @@ def fit(config: PipelineConfig, rows: Rows, *, champion: FittedModel | None = No
     if not isinstance(config, PipelineConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
         kind = type(config).__name__
         raise UsageError(f"`config` is of type {kind}; make one with load_config(PATH)")
-    table = as_table(rows, source="the table")
+    table = as_table(rows, source="the table", features=config.columns)
     checker = contract_checker(config, source="the table")
     checker.check(table)
     report = checker.finish(lambda: [table])

@@ -8,8 +8,6 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,17 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline_lib.config import Column, DatetimeColumn, ModelSettings, NumberColumn, Task
+from pipeline_lib.config import Column, ModelSettings, Task
 from pipeline_lib.data.contract import conform, require_columns
+from pipeline_lib.data.mixed import array_by_value
 from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.tabular import Rows, tabular
-from pipeline_lib.data.written import text_of
-from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.encoding import (
     ClassTarget,
     Encoder,
@@ -264,46 +260,5 @@ def _as_table(
         if isinstance(values, pd.DataFrame):
             message = "stands twice in the rows"
             raise ContractError([Violation(name, "unique", len(rows), message)], source="the rows")
-        arrays.append(_array(name, values, columns[name], known.get(name)))
+        arrays.append(array_by_value(name, values, columns[name], known=known.get(name)))
     return pa.table(arrays, names=present)
-
-
-def _array(name: str, values: pd.Series, column: Column, known: KnownWords | None) -> pa.Array:
-    try:
-        is_time = isinstance(column, DatetimeColumn) and values.dtype == object
-        zoned = array_of_times(values.tolist()) if is_time else None
-        array = pa.Array.from_pandas(values) if zoned is None else zoned
-    except (pa.ArrowException, OverflowError):
-        return _mixed(name, values, column, known)
-    if pa.types.is_date(array.type) and any(isinstance(v, datetime) for v in values):
-        return _mixed(name, values, column, known)  # of times among dates Arrow drops the clock
-    return array
-
-
-def _mixed(name: str, values: pd.Series, column: Column, known: KnownWords | None) -> pa.Array:
-    """Return values of several types as text; typed ones in the spelling of known words."""
-    text: list[str | None] = []
-    typed: list[str | None] = []
-    odd: list[object] = []
-    for value in cast("list[object]", values.tolist()):
-        is_text, word = isinstance(value, str), None
-        if value is not None and value is not pd.NA and value is not pd.NaT:
-            try:
-                word = text_of(value)
-                if _is_broken_number(value, word) and not isinstance(column, NumberColumn):
-                    odd.append(value)
-            except TypeError:
-                odd.append(value)
-        text.append(word if is_text else None)
-        typed.append(None if is_text else word)
-    if odd:
-        message = f"{len(odd)} rows hold {examples(odd)}, which is neither text nor a whole number"
-        raise ContractError([Violation(name, "type", len(odd), message)], source="the rows")
-    written = pa.chunked_array([pa.array(typed, pa.string())])
-    spelled = written if known is None else known.spelled(written)
-    return pc.coalesce(pa.array(text, pa.string()), spelled.combine_chunks())
-
-
-def _is_broken_number(value: object, word: str | None) -> bool:
-    is_broken = isinstance(value, float | np.floating | Decimal)
-    return is_broken and word is not None and not word.removeprefix("-").isdecimal()

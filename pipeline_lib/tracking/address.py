@@ -40,6 +40,22 @@ def check_address(uri: str) -> None:
         _ask_database(uri, scheme)
 
 
+def relative_place(uri: str) -> Path | None:
+    """Return where a relative address leads: it is read from the working directory.
+
+    >>> relative_place("sqlite:////srv/mlflow.db") is relative_place("http://127.0.0.1:5000")
+    True
+    """
+    scheme, has_scheme, rest = uri.partition(":")
+    if scheme.partition("+")[0] == "sqlite":
+        place = rest.removeprefix("///").partition("?")[0]
+    elif not has_scheme:
+        place = uri
+    else:
+        return None
+    return None if place in ("", ":memory:") or Path(place).is_absolute() else Path.cwd() / place
+
+
 def _ask_database(uri: str, scheme: str) -> None:
     try:
         url = make_url(uri)

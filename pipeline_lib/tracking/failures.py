@@ -48,7 +48,7 @@ def track_failure(
     tracked = TrackedRun.of(run)
     page = record.to_markdown()
     try:
-        tracked.set_tags({DECISION: record.outcome, REASON: record.reason})
+        tracked.set_tags({DECISION: record.outcome, REASON: record.summary})
         tracked.log_text(page, "report.md")
         tracked.describe(page)
     except MlflowException as error:

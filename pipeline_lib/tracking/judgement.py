@@ -82,7 +82,7 @@ def _finished(
     name = candidate.config.name
     if champion.sha256 != sha256 or candidate.standing.experiment:
         return None
-    if champion.model is None:
+    if champion.problem:
         seen = f"champion v{champion.version} is this very model, and {champion.problem}"
         return _promoted("repaired", seen, champion.version)
     twin = find_twin(run.client, name, run.run_key, sha256)

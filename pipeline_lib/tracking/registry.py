@@ -18,12 +18,15 @@ from pipeline_lib.tracking.store import ui_url
 from pipeline_lib.tracking.versions import (
     CHALLENGER,
     CHAMPION,
+    FILES_SHA256,
     MODEL_FOLDER,
     PROMOTED_AT,
     RUN_KEY,
     SHA256,
     champion_version,
+    changed_around_the_model,
     downloaded,
+    files_digest,
     package_digest,
     unusable,
     uri_of,
@@ -38,7 +41,7 @@ STARTED_FROM = "started_from"
 
 @dataclass(frozen=True)
 class Champion:
-    """The version in use; `problem` says why there is no model, if it cannot be loaded."""
+    """The version in use; `problem` says why its model cannot be loaded, here or by MLflow."""
 
     version: str
     model: FittedModel | None
@@ -66,7 +69,8 @@ def _read_version(found: ModelVersion) -> Champion:
             folder = package / MODEL_FOLDER
             if package_digest(folder) != sha256:
                 raise ModelError("they were changed after they were registered, or made elsewhere")
-            return Champion(version, load_model(folder), split_rule, sha256=sha256)
+            model, problem = load_model(folder), changed_around_the_model(found, package)
+            return Champion(version, model, split_rule, problem, sha256=sha256)
     except (MlflowException, OSError, ModelError) as error:
         return Champion(version, None, split_rule, unusable(error, place, uri), sha256=sha256)
 
@@ -110,6 +114,8 @@ def register_version(
     version = find_twin(client, name, run.run_key, sha256)
     is_new = version is None
     if version is None:
+        with downloaded(model_uri) as package:
+            all_tags[FILES_SHA256] = files_digest(package)
         version = _create_version(run, name, model_uri, all_tags)
     # A kill may have come between; done again, these change nothing.
     for key, value in all_tags.items() if PROMOTED_AT not in version.tags else ():

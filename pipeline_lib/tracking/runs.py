@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
@@ -118,23 +118,10 @@ def start_run(
         ServerError: MLflow is absent or refuses, now or at any call until the run has ended.
     """
     client = connect()
-    experiment = experiment_id(client, config.name)
-    place = f"{socket.gethostname()}:{dataset_folder(config.name)}"
-    _end_abandoned(client, experiment, {_PLACE: place, **({"run_key": run_key} if run_key else {})})
-    all_tags = {
-        **config.tracking.tags,
-        "run_key": run_key,
-        _PLACE: place,
-        "data.digest": snapshot.digest if snapshot else "",
-        "config.digest": config.digest(),
-        "config.path": config.path,
-        "git.commit": _git_commit(),
-        "mlflow.source.name": "flows/retrain.py",
-        **tags,
-    }
-    run = client.create_run(
-        experiment, run_name=run_name, tags={k: v for k, v in all_tags.items() if v}
-    )
+    try:
+        experiment, run = _create(client, config, snapshot, run_key, run_name, tags)
+    except MlflowException as error:
+        raise _lost(client, error) from error
     reference = RunReference(
         run.info.run_id,
         experiment,
@@ -161,6 +148,33 @@ def start_run(
         client.set_terminated(tracked.run_id, "FINISHED")
     except MlflowException as error:
         raise _lost(client, error) from error
+
+
+def _create(
+    client: MlflowClient,
+    config: PipelineConfig,
+    snapshot: Snapshot | None,
+    run_key: str,
+    run_name: str,
+    tags: Mapping[str, str],
+) -> tuple[str, Run]:
+    """End what kills have left open, and return the experiment's id and a new run."""
+    experiment = experiment_id(client, config.name)
+    place = f"{socket.gethostname()}:{dataset_folder(config.name)}"
+    _end_abandoned(client, experiment, {_PLACE: place, **({"run_key": run_key} if run_key else {})})
+    all_tags = {
+        **config.tracking.tags,
+        "run_key": run_key,
+        _PLACE: place,
+        "data.digest": snapshot.digest if snapshot else "",
+        "config.digest": config.digest(),
+        "config.path": config.path,
+        "git.commit": _git_commit(),
+        "mlflow.source.name": "flows/retrain.py",
+        **tags,
+    }
+    known = {k: v for k, v in all_tags.items() if v}
+    return experiment, client.create_run(experiment, run_name=run_name, tags=known)
 
 
 def _lost(client: MlflowClient, error: MlflowException) -> ServerError:

@@ -1,5 +1,6 @@
 """Which MLflow is used: the server that MLFLOW_TRACKING_URI names, else the embedded database."""
 
+import functools
 import http.client
 import logging
 import os
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
-from pipeline_lib.tracking.address import check_address
+from pipeline_lib.tracking.address import check_address, relative_place
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
 
 # What `mlflow server` takes when nothing else is said.
@@ -24,6 +25,7 @@ DEFAULT_UI_URL = "http://127.0.0.1:5000"
 _PROBE_TIMEOUT_S = 10
 _ADDRESS = "MLFLOW_TRACKING_URI"
 _MAX_SAID = 300
+_logger = logging.getLogger(__name__)
 
 
 def tracking_uri() -> str:
@@ -58,6 +60,8 @@ def connect() -> MlflowClient:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uri = tracking_uri()
     check_address(uri)
+    if (place := relative_place(uri)) is not None:
+        _warn_of_relative(uri, place)
     if uri.startswith("http"):
         _probe(uri)
     else:
@@ -69,9 +73,21 @@ def connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
-        said = first_line(error)[:_MAX_SAID]
+        said = _said(error)[:_MAX_SAID]
         raise ServerError(f"MLflow at {_without_user(uri)} refuses: {said}") from error
     return client
+
+
+@functools.cache
+def _warn_of_relative(uri: str, place: Path) -> None:
+    """Say once that another folder would be another registry."""
+    _logger.warning(
+        "%s=%s is relative: from this working directory it is %s, and from another one another "
+        "registry. Write the whole path",
+        _ADDRESS,
+        uri,
+        place,
+    )
 
 
 def _use(uri: str, *, is_another_place: bool) -> None:
@@ -130,7 +146,18 @@ def what_failed(client: MlflowClient, error: MlflowException) -> str:
     place = address_of(client)
     if place.startswith("http") and not isinstance(error, RestException):
         return f"MLflow at {place} does not answer"
-    return f"MLflow at {place} refuses: {first_line(error)}"
+    return f"MLflow at {place} refuses: {_said(error)}"
+
+
+def _said(error: BaseException) -> str:
+    """Return what the database said, if one did; SQLAlchemy's text around it tells no cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        said = getattr(cause, "orig", None)
+        if isinstance(said, BaseException):
+            return first_line(said)
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
 
 
 def _artifact_location(name: str) -> str | None:

@@ -21,16 +21,18 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from pipeline_lib.errors import first_line
-from pipeline_lib.storage import MANIFEST, believed, digest_file
+from pipeline_lib.storage import MANIFEST, believed, digest_file, digest_json
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Tags of a version.
 RUN_KEY, SHA256, DECISION, REASON = "run_key", "package.sha256", "decision", "decision.reason"
+FILES_SHA256 = "package.files.sha256"  # of all that MLflow loads; earlier releases lack it
 PROMOTED_AT = "promoted_at"  # set after the alias has moved: the promotion is whole
 RUN_DATE, CONFIG_PATH, SOURCE = "run_date", "config.path", "data.source"
 EXPERIMENT = "experiment"
 # Where the saved model lies in a package.
 MODEL_FOLDER = "artifacts/model"
+_ADDED = "registered_model_meta"  # by MLflow, to what it gives out (3.17)
 
 
 def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
@@ -80,6 +82,19 @@ def package_digest(model_folder: Path) -> str:
     return digest_file(model_folder / MANIFEST)
 
 
+def files_digest(package: Path) -> str:
+    """Return one sha256 over names and contents of a package's files.
+
+    What MLflow adds when it gives out or loads a package is no part of it.
+    """
+    files = {
+        path.relative_to(package).as_posix(): digest_file(path)
+        for path in package.rglob("*")
+        if path.is_file() and path.name != _ADDED and "__pycache__" not in path.parts
+    }
+    return digest_json(files)
+
+
 def uri_of(version: ModelVersion) -> str:
     """Return the address of a version's package."""
     return f"models:/{version.name}/{version.version}"
@@ -92,11 +107,17 @@ def what_is_wrong_with(version: ModelVersion) -> str:
         with downloaded(uri) as package:
             place = str(package).rstrip("/")
             folder = package / MODEL_FOLDER
-            if package_digest(folder) != version.tags.get(SHA256):
+            if package_digest(folder) != version.tags.get(SHA256) or believed(folder) is None:
                 return CHANGED
-            return "" if believed(folder) is not None else CHANGED
+            return changed_around_the_model(version, package)
     except (MlflowException, OSError) as error:
         return unusable(error, place, uri)
+
+
+def changed_around_the_model(version: ModelVersion, package: Path) -> str:
+    """Return that a whole model lies among changed files, as MLmodel or code, or nothing."""
+    registered = version.tags.get(FILES_SHA256)
+    return CHANGED if registered and files_digest(package) != registered else ""
 
 
 CHANGED = "its files were changed after they were registered, or were made elsewhere"

@@ -37,7 +37,11 @@ def night(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
                 rows.iloc[:100, rows.columns.get_loc("safety")] = safety
             rows.to_csv(root / "cars.csv", index=False)
             state = retrain(
-                str(root / "cars.yaml"), return_state=True, force=True, assignments=assignments
+                str(root / "cars.yaml"),
+                return_state=True,
+                force=True,
+                promote=True,
+                assignments=assignments,
             )
             client = connect()
             experiment = client.get_experiment_by_name("warm_cars")

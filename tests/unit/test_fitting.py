@@ -4,6 +4,8 @@ import gc
 import re
 import weakref
 from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,45 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
 
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["a", 1, True, None], ["1", "a", "true"]),
+        (["a", 2.0, Decimal("3.00"), float("nan")], ["2", "3", "a"]),
+        ([date(2026, 5, 1), datetime(2026, 5, 1, 8)], ["2026-05-01", "2026-05-01T08:00:00"]),  # noqa: DTZ001
+        ([2**70, 1], ["1", "1180591620717411303424"]),
+    ],
+)
+@pytest.mark.parametrize("as_records", [False, True])
+def test_a_column_of_several_types_is_read_by_fit_as_by_predict(
+    table_config: MakeConfig,
+    toy_table: MakeTable,
+    values: list[object],
+    words: list[str],
+    as_records: bool,
+) -> None:
+    frame = toy_table(200).to_pandas()
+    frame["color"] = pd.Series((values * 200)[:200], dtype=object)
+    config = table_config(
+        columns={"color": {"kind": "category", "nullable": True}, "size": {"kind": "number"}}
+    )
+
+    model = fit(config, frame.to_dict("records") if as_records else frame)
+
+    assert sorted(model.encoder.vocabularies["color"].categories.to_pylist()) == words
+    assert model.predict(frame)["unseen"].to_list() == [0] * 200
+
+
+def test_a_target_of_several_types_is_refused(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    frame = toy_table(200).to_pandas()
+    frame["label"] = pd.Series([1, "a"] * 100, dtype=object)
+
+    with pytest.raises(ContractError, match=r"holds values that no one type has, such as 1, 'a'"):
+        fit(table_config(), frame)
 
 
 def test_fitting_leaves_torchs_random_state_as_it_was(

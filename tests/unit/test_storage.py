@@ -429,3 +429,15 @@ def test_a_home_with_any_other_letter_is_taken(no_home: None, tmp_path: Path, na
         folder = writable_folder(dataset_folder("shop"))
 
     assert folder == tmp_path / name / ".evergreen" / "datasets" / "shop"
+
+
+def test_a_file_where_a_folder_has_to_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "state"
+    file.write_text("")
+    monkeypatch.setenv("EVERGREEN_HOME", str(file))
+
+    for folder in (file, file / "datasets"):
+        with pytest.raises(StorageError, match=rf"cannot make .*: {file} is a file\. Rename it"):
+            writable_folder(folder)

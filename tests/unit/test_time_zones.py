@@ -44,6 +44,7 @@ IN_WINTER = [time for time in TIMES if time.utcoffset() == timedelta(hours=-5)]
 
 def _config(make: MakeConfig, **column: Any) -> PipelineConfig:
     return make(
+        validation={"duplicates": "warn"},  # the same times come in several forms
         data={"target": "label", "task": "binary"},
         columns={"at": {"kind": "datetime", "parts": ["hour"], **column}},
     )

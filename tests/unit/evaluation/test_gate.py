@@ -317,8 +317,8 @@ def test_a_champion_that_cannot_be_compared_stays_and_the_reason_is_told() -> No
 
     assert decision.outcome == "kept"
     assert decision.reason == (
-        "champion v7 cannot be compared: column 'safety' is missing; to replace it all the same, "
-        "`--promote`, or the alias"
+        "champion v7 cannot be compared: column 'safety' is missing; `--promote`, or the alias "
+        "`champion` in MLflow, replaces it all the same"
     )
     assert decision.notes == (decision.reason,)
     assert not decision.is_comparable

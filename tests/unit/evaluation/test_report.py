@@ -189,5 +189,5 @@ def test_the_reason_of_a_stopped_night_names_the_first_broken_rule(
     broken = [Violation(f"x{n}", "nullable", 3, "3 rows have no value") for n in range(n_columns)]
     record = FailureRecord("toy", "stopped", ContractError(broken, source="toy.csv"), None, {})
 
-    assert record.reason == f"contract broken by toy.csv: column 'x0': 3 rows have no value{more}"
+    assert record.summary == f"contract broken by toy.csv: column 'x0': 3 rows have no value{more}"
     assert record.to_markdown().count("column 'x0'") == 1

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib import fit
-from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config import CategoryColumn, PipelineConfig
+from pipeline_lib.data.contract import conform
 from pipeline_lib.encoding import EncodedSplit, write_split
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
+from pipeline_lib.evaluation.gate import ChampionScores
 from pipeline_lib.fitting import split_rows
 from pipeline_lib.serving import FittedModel
 
@@ -35,13 +37,18 @@ TEXT = _rows(*[pa.array([str(bool(on)) for on in IS_ON])] * 2)
 
 
 def test_a_champion_of_a_csv_is_scored_alike_on_the_same_rows_typed(
-    table_config: MakeConfig,
+    table_config: MakeConfig, tmp_path: Path
 ) -> None:
     config = _config(table_config)
     champion = fit(config, TEXT)
+    found: list[ChampionScores] = []
+    for name, rows in (("text", TEXT), ("typed", TYPED)):
+        model, kept = fit(config, rows), tmp_path / f"{name}.parquet"
+        split = _written(tmp_path / name, rows, model)
+        evaluate_model(config, model, [rows], train=split, test=split, out=kept)
+        found.append(score_champion(config, champion, "1", [rows], challenger=kept))
 
-    of_text, of_typed = (score_champion(config, champion, "1", [rows]) for rows in (TEXT, TYPED))
-
+    of_text, of_typed = found
     assert of_typed.scores == pytest.approx(of_text.scores)
     assert of_typed.scores is not None
     assert of_typed.scores["accuracy"] > 0.95
@@ -69,7 +76,7 @@ def test_kept_test_predictions_have_the_targets_own_type(
 
 def _written(path: Path, rows: pa.Table, model: FittedModel) -> SplitFile:
     words = pa.array([str(value).lower() for value in rows["flag"].to_pylist()])
-    labels = pa.array([str(value) for value in rows["label"].to_pylist()])
+    labels = conform(rows, {"label": CategoryColumn()}, source="the rows")["label"]
     typed = pa.table({"flag": words, "size": rows["size"], "label": labels})
     split = EncodedSplit.of(typed, model.encoder, model.target)
     write_split(path, split, model.encoder, model.target)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.errors import EvergreenError, ServerError, UsageError
+from pipeline_lib.tracking.address import relative_place
 from pipeline_lib.tracking.store import connect, tracking_uri
 
 
@@ -66,3 +67,24 @@ def test_blanks_name_no_address(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "  ")
 
     assert tracking_uri() == f"sqlite:///{evergreen_home_of_the_test / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("sqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite+pysqlite:///a/b.db?timeout=5", "a/b.db"),
+        ("./mlruns", "mlruns"),
+        ("sqlite:////srv/mlflow.db", None),
+        ("sqlite://", None),
+        ("/srv/mlruns", None),
+        ("http://127.0.0.1:5000", None),
+        ("postgresql+psycopg://ann@127.0.0.1/mlflow", None),
+    ],
+)
+def test_an_address_that_depends_on_the_working_directory_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, place: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert relative_place(uri) == (None if place is None else tmp_path / place)

@@ -14,7 +14,7 @@ from pipeline_lib.errors import UsageError
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry
 from pipeline_lib.evaluation.standing import History
 from pipeline_lib.tracking.champions import history_of, standing_of, why_again
-from pipeline_lib.tracking.registry import promote
+from pipeline_lib.tracking.registry import promote, read_champion
 from pipeline_lib.tracking.versions import (
     CHAMPION,
     EXPERIMENT,
@@ -160,6 +160,38 @@ def test_rows_are_decided_about_again_when_the_champion_is_not_what_it_was(
 
     assert found.startswith(why)
     assert bool(found) is bool(why)
+
+
+@pytest.mark.parametrize("damaged", ["MLmodel", "model_code.py", "code/pipeline_lib/storage.py"])
+def test_a_champion_that_mlflow_cannot_load_as_it_was_registered_is_something_new(
+    client: MlflowClient, register: Register, damaged: str
+) -> None:
+    name = f"champions_around_{Path(damaged).stem.lower()}"
+    promote(client, register(name, "key-1").version, instead_of="")
+    past = _entry("1", "key-1")
+    package = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1"))
+    (package / "code/pipeline_lib/__pycache__").mkdir()  # as whoever loads it in place leaves it
+    (package / "code/pipeline_lib/__pycache__/storage.pyc").write_bytes(b"x")
+
+    before = why_again(client, name, past, "1")
+    (package / damaged).unlink()
+    after = why_again(client, name, past, "1")
+
+    champion = read_champion(client, name)
+    assert before == ""
+    assert after.startswith("champion v1 cannot be used: its files were changed")
+    assert champion is not None
+    assert champion.model is not None  # it can still be compared with
+    assert "its files were changed" in champion.problem
+
+
+def test_a_version_of_a_release_without_the_digest_of_all_files_is_not_doubted(
+    client: MlflowClient, register: Register
+) -> None:
+    promote(client, register("champions_undated", "key-1").version, instead_of="")
+    client.delete_model_version_tag("champions_undated", "1", "package.files.sha256")
+
+    assert why_again(client, "champions_undated", _entry("1", "key-1"), "1") == ""
 
 
 def test_a_rejected_first_model_stays_decided_while_there_is_no_champion(

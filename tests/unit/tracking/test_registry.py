@@ -73,22 +73,6 @@ def test_a_package_says_the_same_in_a_clean_process_and_becomes_champion(
     assert version.run_id == made.run.run_id
 
 
-def test_a_champion_that_ties_with_itself_still_tells_how_it_was_promoted(
-    client: MlflowClient, register: Callable[[str, str], Registered]
-) -> None:
-    made = register("registry_tie", "key-1")
-    promote(client, made.version)
-    kept = {"decision": "kept", "decision.reason": "a tie", "other": "new"}
-
-    register_version(made.run, "registry_tie", made.uri, made.folder, kept)
-
-    version = client.get_model_version_by_alias("registry_tie", "champion")
-    assert version.version == 1
-    assert version.tags["decision"] == "promoted"
-    assert "decision.reason" not in version.tags
-    assert version.tags["other"] == "new"
-
-
 def test_a_package_that_says_something_else_is_refused(
     register: Callable[[str, str], Registered], fitted: FittedModel
 ) -> None:

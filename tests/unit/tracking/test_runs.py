@@ -1,7 +1,9 @@
 """A run: everything known at its start, always an end."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -12,6 +14,7 @@ from mlflow.entities import Run
 
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.errors import ServerError
 from pipeline_lib.evaluation.plots import plot_confusion
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun, start_run
@@ -200,3 +203,18 @@ def test_artifacts_lie_below_the_home(
 
     assert uri.startswith((store_home / "artifacts" / "runs_j").as_uri())
     assert (store_home / "mlflow.db").exists()
+
+
+def test_a_database_that_takes_no_run_is_a_server_error_that_names_it(
+    table_config: MakeConfig, snapshot: Snapshot, store_home: Path, client: MlflowClient
+) -> None:
+    client.create_experiment("runs_refused")
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON runs BEGIN SELECT RAISE(FAIL, 'is full'); END"
+    with closing(sqlite3.connect(store_home / "mlflow.db")) as database:
+        database.execute(refuse)
+    try:
+        with pytest.raises(ServerError, match=r"mlflow.db refuses: .*is full"):
+            _run(table_config(name="runs_refused"), snapshot)
+    finally:
+        with closing(sqlite3.connect(store_home / "mlflow.db")) as database:
+            database.execute("DROP TRIGGER refuse")
