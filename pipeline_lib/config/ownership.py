@@ -45,9 +45,11 @@ def why_experiment(config: PipelineConfig, plain: PipelineConfig | None, own: st
         own: what `own_config` returned.
     """
     if own is not None and not _same_file(config, own):
-        return f"its config is {config.path or 'no file'}, that of {config.name} is {own}"
+        return (
+            f"its config is {config.path_in_project or 'no file'}, that of {config.name} is {own}"
+        )
     if plain is None or plain.digest() != config.digest():
-        return f"values differ from {config.path or 'the config'}"
+        return f"values differ from {config.path_in_project or 'the config'}"
     return ""
 
 
@@ -65,8 +67,8 @@ def source_text(source: Source) -> str:
 
 
 def _same_file(config: PipelineConfig, own: str) -> bool:
-    file = config.root / config.path
-    return bool(config.path) and file.resolve() == (config.root / own).resolve()
+    path, project = config.path_in_project, config.project
+    return bool(path) and (project / path).resolve() == (project / own).resolve()
 
 
 def _nightly_config(name: str, root: Path) -> str | None:

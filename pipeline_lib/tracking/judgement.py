@@ -59,6 +59,7 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
         return finished
     scores = None if champion is None else _scores(candidate, champion)
     config, promotion = candidate.config, candidate.config.promotion
+    history = history_of(client, config, run_key=run.run_key, sha256=sha256)
     evidence = decide_promotion(
         config.primary,
         candidate.result,
@@ -66,8 +67,8 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
         floor=promotion.floor,
         min_test_rows=promotion.min_test_rows,
         max_standard_error=promotion.max_standard_error,
+        is_first=not history.no_champion,
     )
-    history = history_of(client, config, run_key=run.run_key, sha256=sha256)
     decision = apply_standing(evidence, candidate.standing, history, scores)
     pending = ""
     if scores is not None and not evidence.is_comparable and decision.outcome == "kept":

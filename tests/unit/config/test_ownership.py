@@ -118,3 +118,20 @@ def test_a_config_without_a_file_is_an_experiment_where_another_owns_the_name(
 
     assert why_experiment(made, made, "configs/night.yaml")
     assert why_experiment(made, made, None) == ""
+
+
+def test_without_a_project_file_paths_still_start_from_the_folder_around_configs(
+    project: Path,
+) -> None:
+    (project / "prefect.yaml").unlink()
+    (project / "shop.yaml").write_text(CONFIG)
+
+    own = load_config(project / "configs/shop.yaml")
+    others = [load_config(project / name) for name in ("configs/night.yaml", "shop.yaml")]
+
+    path = own_config("shop", own.project)
+    assert own.path_in_project == path == "configs/shop.yaml"
+    assert why_experiment(own, own, path) == ""
+    for other in others:
+        assert other.project == project
+        assert "that of shop is configs/shop.yaml" in why_experiment(other, other, path)
