@@ -19,8 +19,9 @@ class Standing:
     """What is known of a run before it has any result.
 
     `experiment` says why it is one, or is empty; `promote` is a person's wish, and `overruled` why
-    the run would be an experiment without it; `run_date` is the night's date (ISO); `config_path`
-    and `source` name its config and its table; `notes` are what a person should know of these.
+    the run would be an experiment without it; `run_date` is the night's date (ISO); `config_path`,
+    `config_project` and `source` name its config, the folder that its path starts from, and its
+    table; `notes` are what a person should know of these.
     """
 
     experiment: str = ""
@@ -28,6 +29,7 @@ class Standing:
     overruled: str = ""
     run_date: str = ""
     config_path: str = ""
+    config_project: str = ""
     source: str = ""
     notes: tuple[str, ...] = ()
 
@@ -104,7 +106,7 @@ def _by_request(decision: Decision, objections: Sequence[str]) -> Decision:
 def superseded(verdict: Verdict) -> Verdict:
     """Return a verdict that could not be carried out, for the champion has changed."""
     before = f"version {verdict.instead_of}" if verdict.instead_of else "no version"
-    seen = f"{before} was champion when it was judged, and another is now"
+    seen = f"{before} was champion when it was judged, and the alias has changed since"
     checks = (*verdict.decision.checks, Check("alias", False, seen))
     decision = Decision("kept", f"{seen}; {verdict.decision.reason}", checks)
     return replace(verdict, decision=decision, pending="the champion was changed meanwhile")

@@ -22,6 +22,7 @@ from pipeline_lib.evaluation.standing import OVERRIDE, History, Standing
 from pipeline_lib.tracking.store import address_of
 from pipeline_lib.tracking.versions import (
     CONFIG_PATH,
+    CONFIG_PROJECT,
     DECISION,
     EXPERIMENT,
     PROMOTED_AT,
@@ -67,7 +68,12 @@ def standing_of(
             f"the source is another than that of champion v{champion.version}: "
             f"{source}, before {theirs}"
         )
-    own = own_config(config.name, config.project, of_champion=tags.get(CONFIG_PATH))
+    own = own_config(
+        config.name,
+        config.project,
+        of_champion=tags.get(CONFIG_PATH),
+        champions_project=tags.get(CONFIG_PROJECT),
+    )
     why = "as asked" if experiment else why_experiment(config, plain, own)
     if why and not promote:
         notes.append(f"an experiment, for {why}: nothing will be registered. {OVERRIDE}")
@@ -77,6 +83,7 @@ def standing_of(
         overruled=why if promote else "",
         run_date=run_date.isoformat(),
         config_path=config.path_in_project,
+        config_project=str(config.project) if config.path_in_project else "",
         source=source,
         notes=tuple(notes),
     )
