@@ -95,9 +95,8 @@ def evaluate_model(
     warnings: list[str] = []
     difference: Difference | None = None
     seed = config.training.seed
-    chance = None
-    if deciding_metric(config.primary, scores) == "macro_f1":
-        chance = difference_to_chance(truth, ours, seed=seed)
+    metric = deciding_metric(config.primary, scores)
+    chance = metric and difference_to_chance(metric, truth, ours, seed=seed)
     for baseline in config.evaluation.baselines:
         predicted = predict_baseline(
             baseline,
