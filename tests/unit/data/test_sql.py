@@ -24,10 +24,9 @@ from tests.unit.data.queries import SQLITE, open_query, refused
 def test_a_typed_column_has_the_same_words_however_many_nulls_come_first(
     root: Path, n_nulls: int
 ) -> None:
-    rows = (
-        f"WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {n_nulls + 2})"
-    )
-    query = f"{rows} SELECT CASE WHEN n > {n_nulls} THEN n - {n_nulls}.0 END AS grade, n FROM r"
+    numbers = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {0} + 2)"
+    grades = "SELECT CASE WHEN n > {0} THEN n - {0}.0 END AS grade, n FROM r"
+    query = f"{numbers} {grades}".format(n_nulls)
 
     table = open_query(root, query).read()
 
