@@ -51,7 +51,7 @@ class Outcome:
         )
 
 
-def skipped(entry: JournalEntry) -> Outcome:
+def skipped(entry: JournalEntry, standing: Standing) -> Outcome:
     """Return the outcome of a night with nothing new; `entry` is its line in the journal."""
     return Outcome(
         "skipped",
@@ -61,6 +61,7 @@ def skipped(entry: JournalEntry) -> Outcome:
         {"flow run": flow_url()},
         champion=entry.champion or "",
         experiment=bool(entry.experiment),
+        notes=standing.notes,
     )
 
 

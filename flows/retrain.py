@@ -64,7 +64,7 @@ def retrain(
         standing = identify(settings, plain, today, promote, experiment)
         snapshot = ingest(settings, today)
         if (nothing_new := look_back(settings, snapshot, standing, force)) is not None:
-            return _ended(skipped(nothing_new))
+            return _ended(skipped(nothing_new, standing))
         with night.tracked(snapshot, standing) as run:
             validated = validate(settings, snapshot, today, standing)
             rows = split(settings, validated.rows)

@@ -13,7 +13,7 @@ from pipeline_lib.data.checked import CheckedRows, check_snapshot
 from pipeline_lib.data.nights import Night, remember_night
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.data.volume import source_settings
-from pipeline_lib.data.watch import Watch, Watched, volume_of
+from pipeline_lib.data.watch import Watch, Watched, known_classes, volume_of
 from pipeline_lib.errors import DriftError
 from pipeline_lib.evaluation.standing import Standing
 
@@ -59,7 +59,8 @@ def validate(
     reference = champion.tags.get("data.digest") if champion else None
     volume = volume_of(config, run_date=run_date, champion=reference)
     watch = Watch(config, snapshot, {name: each.words for name, each in known.items()})
-    rows = check_snapshot(config, snapshot, on_batch=watch.see, known=known)
+    spelled = known | known_classes(config, champion=reference)
+    rows = check_snapshot(config, snapshot, on_batch=watch.see, known=spelled)
     growth = volume.hold(rows.n_rows, source=snapshot.source)
     watched = watch.finish(
         reference=reference, run_date=run_date, is_volume_said=growth is not None

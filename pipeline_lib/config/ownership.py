@@ -18,7 +18,13 @@ _RETRAIN = "flows/retrain.py:retrain"
 _PROJECT_FILE = "prefect.yaml"
 
 
-def own_config(name: str, root: Path, *, of_champion: str | None = None) -> str | None:
+def own_config(
+    name: str,
+    root: Path,
+    *,
+    of_champion: str | None = None,
+    champions_project: str | None = None,
+) -> str | None:
     """Return the path of a dataset's own config, relative to the project where it lies below.
 
     The first of these that exists: the config that trained the champion, the one of the
@@ -28,11 +34,16 @@ def own_config(name: str, root: Path, *, of_champion: str | None = None) -> str 
         name: of the dataset.
         root: the project's folder.
         of_champion: the path that the champion's version is tagged with.
+        champions_project: the folder that it started from; a config of that project, while it is
+            there, is the dataset's own for all others.
 
     Returns:
         The path, or None if there is no such file: then any config may be the dataset's own.
     """
-    candidates = (of_champion, _nightly_config(name, root), f"configs/{name}.yaml")
+    elsewhere = None
+    if of_champion and champions_project:
+        elsewhere = str(Path(champions_project) / of_champion)
+    candidates = (of_champion, elsewhere, _nightly_config(name, root), f"configs/{name}.yaml")
     return next((path for path in candidates if path and (root / path).is_file()), None)
 
 
@@ -45,9 +56,11 @@ def why_experiment(config: PipelineConfig, plain: PipelineConfig | None, own: st
         own: what `own_config` returned.
     """
     if own is not None and not _same_file(config, own):
-        return f"its config is {config.path or 'no file'}, that of {config.name} is {own}"
+        return (
+            f"its config is {config.path_in_project or 'no file'}, that of {config.name} is {own}"
+        )
     if plain is None or plain.digest() != config.digest():
-        return f"values differ from {config.path or 'the config'}"
+        return f"values differ from {config.path_in_project or 'the config'}"
     return ""
 
 
@@ -65,8 +78,8 @@ def source_text(source: Source) -> str:
 
 
 def _same_file(config: PipelineConfig, own: str) -> bool:
-    file = config.root / config.path
-    return bool(config.path) and file.resolve() == (config.root / own).resolve()
+    path, project = config.path_in_project, config.project
+    return bool(path) and (project / path).resolve() == (project / own).resolve()
 
 
 def _nightly_config(name: str, root: Path) -> str | None:

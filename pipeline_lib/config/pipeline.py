@@ -25,7 +25,7 @@ from pipeline_lib.config.training import (
 )
 from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.errors import did_you_mean, examples
-from pipeline_lib.storage import NAME_PATTERN, digest_json
+from pipeline_lib.storage import NAME_PATTERN, digest_json, project_of
 
 Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "rmse", "mae"})
@@ -122,9 +122,25 @@ class PipelineConfig(Settings):
     @property
     def path(self) -> str:
         """The config's file, relative to `root` where it lies below; empty without a file."""
+        return self._relative_to(self._root.resolve())
+
+    @property
+    def project(self) -> Path:
+        """The folder of the project that the config's file belongs to; `root` without a file."""
+        return project_of(self._file) if self._file else self._root
+
+    @property
+    def path_in_project(self) -> str:
+        """The config's file, relative to `project`; empty without a file.
+
+        Where no prefect.yaml marks the project, `root` of a config in `configs/` is that folder.
+        """
+        return self._relative_to(self.project)
+
+    def _relative_to(self, root: Path) -> str:
         if self._file is None:
             return ""
-        file, root = self._file.resolve(), self._root.resolve()
+        file = self._file.resolve()
         return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
 
     def with_root(self, root: Path, *, file: Path | None = None) -> "PipelineConfig":

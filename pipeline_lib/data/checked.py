@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import GroupSplit, PipelineConfig, PredefinedSplit, place_of
+from pipeline_lib.config import Column, GroupSplit, PipelineConfig, PredefinedSplit, place_of
 from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.contract import ContractChecker, declared_columns
 from pipeline_lib.data.quarantine import ContractReport
@@ -91,14 +91,16 @@ def check_snapshot(
         snapshot: the night's rows.
         on_batch: shown each batch, typed, less the rows that are put aside, and where the others
             stand in the snapshot.
-        known: words by feature; `on_batch` sees typed values in their spelling.
+        known: words by feature or target; `on_batch` sees typed values in their spelling.
 
     Raises:
         DataError: see `data.contract.ContractChecker.finish`.
         StorageError: the quarantine cannot be written.
     """
     checker, first_row = contract_checker(config, source=snapshot.source), 0
-    known = {name: words for name, words in (known or {}).items() if name in config.columns}
+    declared = declared_columns(config.columns, config.data)
+    of_words = {*config.columns, config.data.target}
+    known = {name: words for name, words in (known or {}).items() if name in of_words}
     # Which rows repeat a key is known at the end only: then they are shown in a second pass.
     # So it is of rows that one copy of the table has no use for.
     by_key, by_copy = config.validation.unique_key, config.validation.duplicates
@@ -108,15 +110,15 @@ def check_snapshot(
         if on_batch is not None and not is_late:
             kept = np.flatnonzero(~checked.quarantined)
             is_whole = len(kept) == batch.num_rows
-            typed = _spelled(checked.typed, batch, config, known)
+            typed = _spelled(checked.typed, batch, declared, known)
             on_batch(typed if is_whole else typed.take(kept), kept + first_row)
         first_row += batch.num_rows
     report = checker.finish(snapshot.batches)
     if on_batch is not None and is_late:
-        columns, first_row = declared_columns(config.columns, config.data), 0
+        first_row = 0
         for batch in snapshot.batches():
             kept = np.flatnonzero(~report.mask(first_row, batch.num_rows))
-            on_batch(read_columns(batch.take(kept), columns, known=known), kept + first_row)
+            on_batch(read_columns(batch.take(kept), declared, known=known), kept + first_row)
             first_row += batch.num_rows
     if not report.n_quarantined:
         return CheckedRows(snapshot, report)
@@ -124,12 +126,12 @@ def check_snapshot(
 
 
 def _spelled(
-    typed: pa.Table, raw: pa.Table, config: PipelineConfig, known: Mapping[str, KnownWords]
+    typed: pa.Table, raw: pa.Table, declared: Mapping[str, Column], known: Mapping[str, KnownWords]
 ) -> pa.Table:
     """Return a typed batch whose typed values have the spelling of known words."""
     for name, words in known.items():
         if has_typed_values(raw.schema.field(name)) and words.spellings:
-            one = {name: config.columns[name]}
+            one = {name: declared[name]}
             spelled = read_columns(raw, one, known=known)[name]
             typed = typed.set_column(typed.column_names.index(name), name, spelled)
     return typed

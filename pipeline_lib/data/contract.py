@@ -414,16 +414,25 @@ class ContractChecker:
         """Return violations that say which setting lets such rows pass, and where it stands."""
         found: list[Violation] = []
         for violation in violations:
+            if violation.rule == "nullable" and violation.column == self._data.target:
+                aside = f"{self._key_at(['data', 'severity'])} can put them into quarantine"
+                is_stop = self._data.severity == "stop"
+                found.append(replace(violation, change=aside) if is_stop else violation)
+                continue
             asked = self._setting(violation)
             if asked is None:
                 found.append(violation)
                 continue
             verb, keys = asked
-            place = self._place(keys) if self._place else ""
-            at = f" ({place})" if place else ""
-            change = f"if they are right, {verb} `{'.'.join(keys)}`{at}"
-            found.append(replace(violation, change=change))
+            found.append(
+                replace(violation, change=f"if they are right, {verb} {self._key_at(keys)}")
+            )
         return found
+
+    def _key_at(self, keys: Sequence[str]) -> str:
+        """Return a setting's name, with its place in the config's file if that is known."""
+        place = self._place(keys) if self._place else ""
+        return f"`{'.'.join(keys)}`" + (f" ({place})" if place else "")
 
     def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
         """Return what to do to which setting where values are right that a rule refuses."""

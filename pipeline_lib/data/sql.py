@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline_lib.config import SqlQuery
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.stream import Part, RowStream
-from pipeline_lib.data.written import TYPED_TEXT, text_of
+from pipeline_lib.data.written import TYPED_TEXT, plain_numbers, text_of
 from pipeline_lib.errors import (
     SourceError,
     SourceNotFoundError,
@@ -45,6 +46,8 @@ _URL_PARTS = re.compile(r"([^/]*://)([^/]*@)?([^?]*)(\?.*)?", re.DOTALL)
 _EXTRA = "pip install 'evergreen-tables[postgres]'"
 _MAX_SAID = 500
 _READING = {"SELECT", "WITH", "VALUES"}
+# Of a column without a value in the first rows: its type is not known.
+_UNTOLD = {b"evergreen": b"untold"}
 
 
 def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
@@ -72,10 +75,9 @@ def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
     query = _Query(source, root, run_date)
     with query.result() as result:
         names = _column_names(result)
-        first_rows = result.fetchmany(_FIRST_ROWS)
+        columns = _first_columns(result, len(names))
     check_names(names, query.name)
-    columns = [[row[position] for row in first_rows] for position in range(len(names))]
-    schema = pa.schema([_field(*column) for column in zip(names, columns, strict=True)])
+    schema = pa.schema([_field(name, held) for name, held in zip(names, columns, strict=True)])
     return RowStream(query.name, schema, (Part(query.name, "", partial(query.batches, schema)),))
 
 
@@ -118,11 +120,27 @@ def _decimal_text(value: Decimal) -> str | None:
 _WITH_POINT: dict[type, Callable[..., str | None]] = {float: _float_text, Decimal: _decimal_text}
 
 
-def _field(name: str, values: Iterable[object]) -> pa.Field:
+def _first_columns(result: "CursorResult[tuple[object, ...]]", n: int) -> list[list[object]]:
+    """Return the first values of each column that are no null, of more rows where some have none.
+
+    A query may be sorted with its nulls first.
+    """
+    columns: list[list[object]] = [[] for _ in range(n)]
+    for n_rows in (_FIRST_ROWS, _BATCH_ROWS):
+        for row in result.fetchmany(n_rows):
+            for values, value in zip(columns, row, strict=True):
+                if value is not None and len(values) < _FIRST_ROWS:
+                    values.append(value)
+        if all(columns):
+            break
+    return columns
+
+
+def _field(name: str, held: Sequence[object]) -> pa.Field:
     """Return a column of text, marked where the database has types for its first values."""
-    held = [value for value in values if value is not None]
     is_typed = bool(held) and not any(isinstance(value, str) for value in held)
-    return pa.field(name, pa.string(), metadata=TYPED_TEXT if is_typed else None)
+    metadata = TYPED_TEXT if is_typed else None if held else _UNTOLD
+    return pa.field(name, pa.string(), metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -144,9 +162,9 @@ class _Query:
             if _column_names(result) != names:
                 raise SourceError(f"{self.name}: its columns changed while it was read; run again")
             for rows in result.partitions(_BATCH_ROWS):
-                columns = zip(names, zip(*rows, strict=True), strict=True)
+                columns = zip(schema, zip(*rows, strict=True), strict=True)
                 try:
-                    arrays = [_text_array(values, name) for name, values in columns]
+                    arrays = [_text_array(values, field) for field, values in columns]
                 except SourceError as error:
                     raise SourceError(f"{self.name}: {error}") from None
                 n_rows += len(rows)
@@ -199,8 +217,14 @@ def _column_names(result: "CursorResult[tuple[object, ...]]") -> list[str]:
     return [str(column[0]) for column in description or ()]
 
 
-def _text_array(values: tuple[object, ...], column: str) -> pa.Array:
-    return pa.array([as_text(value, column) for value in values], pa.string())
+def _text_array(values: tuple[object, ...], field: pa.Field) -> pa.Array:
+    text = pa.array([as_text(value, field.name) for value in values], pa.string())
+    if field.metadata != _UNTOLD:
+        return text
+    # Nobody knows yet whether it is typed, so that its words would be read without their points.
+    is_text = pa.array([isinstance(value, str) for value in values])
+    plain = plain_numbers(pa.chunked_array([text])).combine_chunks()
+    return pc.if_else(is_text, text, plain)
 
 
 def _read_only(connection: "Connection") -> "Connection":

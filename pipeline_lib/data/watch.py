@@ -21,6 +21,7 @@ from pipeline_lib.data.leakage import MAX_ROWS, Leak, leaks_in
 from pipeline_lib.data.nights import read_nights
 from pipeline_lib.data.profile import CategoryProfile, Profile, Profiler
 from pipeline_lib.data.snapshot import Snapshot, snapshots_folder
+from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.volume import Volume
 from pipeline_lib.errors import MAX_EXAMPLES, StorageError, examples, first_line
 from pipeline_lib.storage import write_json
@@ -171,6 +172,28 @@ def volume_of(config: PipelineConfig, *, run_date: date, champion: str | None) -
         champion=champion,
         champion_rows=None if profile is None else profile.n_rows,
     )
+
+
+def known_classes(config: PipelineConfig, *, champion: str | None) -> dict[str, KnownWords]:
+    """Return the target's words in the champion's rows, in whose spelling typed labels are seen.
+
+    Nothing where `data.classes` names them, or the champion's rows are not known any more.
+
+    Args:
+        config: the settings.
+        champion: digest of the snapshot that taught the champion, if it is known.
+
+    Raises:
+        StorageError: the champion's profile is damaged.
+    """
+    data = config.data
+    profile = None if champion is None or data.classes else read_profile(config.name, champion)
+    if profile is None or profile.target != data.target or data.task == "regression":
+        return {}
+    column = profile.target_profile
+    if not isinstance(column, CategoryProfile) or not column.is_listed:
+        return {}
+    return {data.target: KnownWords(pa.array([top.word for top in column.top], pa.string()))}
 
 
 def read_profile(name: str, digest: str) -> Profile | None:

@@ -7,6 +7,7 @@ cancels out.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,6 +19,7 @@ Scores = dict[Metric, float]
 # Resamples of the test rows, and the chance that the difference lies below its bound.
 RESAMPLES = 1000
 BOUND_LEVEL = 0.05
+_NORMAL_BOUND = NormalDist().inv_cdf(1 - BOUND_LEVEL)
 # Where a resample would add more numbers (some 20,000 rows), rows are put at random into this many
 # units, and units are drawn: sums have the same mean and spread, and ten million rows cost no more.
 _MAX_ADDED, N_UNITS = 200_000, 2_000
@@ -116,14 +118,32 @@ def paired_difference(
 
 
 def difference_to_chance(
-    truth: Truth, answers: Answers, *, seed: int, n_resamples: int = RESAMPLES
-) -> Difference:
-    """Return how much better a model's macro_f1 is than that of its answers at random rows.
+    metric: Metric, truth: Truth, answers: Answers, *, seed: int, n_resamples: int = RESAMPLES
+) -> Difference | None:
+    """Return how much better a model is than its answers at random rows; None if that is no test.
+
+    Of macro_f1 by resamples. Of roc_auc by the distribution of a random ranking: one or two rows of
+    a class are the same in every resample, which then spreads too little. By the other metrics no
+    answers at random rows beat a constant.
+
+    Source: Mann & Whitney 1947, Annals of Mathematical Statistics 18.
 
     Arguments as in `paired_difference`.
     """
-    pair = [sums_of("macro_f1", truth, answers), chance_sums(truth, answers)]
-    return _difference("macro_f1", pair, truth.n_rows, seed=seed, n_resamples=n_resamples)
+    if metric == "macro_f1":
+        pair = [sums_of(metric, truth, answers), chance_sums(truth, answers)]
+        return _difference(metric, pair, truth.n_rows, seed=seed, n_resamples=n_resamples)
+    if metric != "roc_auc" or not answers.ranked:
+        return None
+    sums = sums_of(metric, truth, answers)
+    ours = float(sums.metric(sums.of(np.ones(truth.n_rows))[:, None])[0])
+    numbers = np.array(answers.ranked)
+    positive = np.bincount(truth.y.astype(np.int64), minlength=len(truth.classes))[numbers]
+    variances = (truth.n_rows + 1) / (12.0 * positive * (truth.n_rows - positive))
+    # Two classes are ranked alike, more are taken as independent.
+    alike = len(numbers) if len(numbers) <= 2 else 1
+    error = math.sqrt(alike * float(variances.sum())) / len(numbers)
+    return Difference(metric, ours - 0.5, error, ours - 0.5 - _NORMAL_BOUND * error)
 
 
 def _difference(

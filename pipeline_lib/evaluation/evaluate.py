@@ -95,9 +95,8 @@ def evaluate_model(
     warnings: list[str] = []
     difference: Difference | None = None
     seed = config.training.seed
-    chance = None
-    if deciding_metric(config.primary, scores) == "macro_f1":
-        chance = difference_to_chance(truth, ours, seed=seed)
+    metric = deciding_metric(config.primary, scores)
+    chance = metric and difference_to_chance(metric, truth, ours, seed=seed)
     for baseline in config.evaluation.baselines:
         predicted = predict_baseline(
             baseline,
@@ -164,9 +163,10 @@ def score_champion(
             return ChampionScores(version, None, " ".join(str(error).split()))
     predictions = read_predictions(challenger)
     truth = truth_of(_chained(actual), predictions.target)
-    if problem := _shared_classes_problem(champion, truth):
+    joined = _joined(parts)
+    if problem := _shared_classes_problem(champion, joined, truth):
         return ChampionScores(version, None, problem)
-    theirs = answers_of(_joined(parts), truth)
+    theirs = answers_of(joined, truth)
     scores = score_answers(truth, theirs)
     if not all_finite(predictions):
         return ChampionScores(version, scores)
@@ -179,10 +179,15 @@ def score_champion(
     return ChampionScores(version, scores, difference=difference)
 
 
-def _shared_classes_problem(champion: FittedModel, truth: Truth) -> str:
-    """Return why answers in other words say nothing of these rows; nothing if some are shared."""
-    target = champion.target
-    if not isinstance(target, ClassTarget) or set(target.classes) & set(truth.classes):
+def _shared_classes_problem(champion: FittedModel, answers: Predictions, truth: Truth) -> str:
+    """Return why answers in other words say nothing of these rows; nothing if some are shared.
+
+    The answers have the champion's classes as tonight's typed target writes them.
+    """
+    target, spelled = champion.target, answers.target
+    if not isinstance(target, ClassTarget) or not isinstance(spelled, ClassTarget):
+        return ""
+    if set(spelled.classes) & set(truth.classes):
         return ""
     return (
         f"it knows the classes {examples(target.classes)} of {target.column!r}, "

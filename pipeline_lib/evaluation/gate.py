@@ -77,6 +77,7 @@ def decide_promotion(
     floor: float | None,
     min_test_rows: int,
     max_standard_error: float,
+    is_first: bool = True,
 ) -> Decision:
     """Decide about a challenger.
 
@@ -88,6 +89,7 @@ def decide_promotion(
         min_test_rows: fewer do not replace a champion.
         max_standard_error: of the difference to the champion; a larger one does not replace it.
             For log_loss, rmse and mae a share of the champion's value.
+        is_first: whether there never was a champion, if there is none.
     """
     finite, varies = result.finite, not result.constant
     checks = [
@@ -105,9 +107,10 @@ def decide_promotion(
     if champion is None:
         notes = _substitute(primary, metric)
         if result.n_rows < min_test_rows:
-            notes += (f"{_rows(result.n_rows)} tell little of this first model",)
-        value = result.scores[metric]
-        reason = f"first model that is good enough: {metric} {value:.4f}"
+            first = "first " if is_first else ""
+            notes += (f"{_rows(result.n_rows)} tell little of this {first}model",)
+        what = "first model that is" if is_first else "no champion to compare with;"
+        reason = f"{what} good enough: {metric} {result.scores[metric]:.4f}"
         return Decision("promoted", reason, tuple(checks), notes)
     metric = deciding_metric(primary, result.scores, champion.scores or {})
     if metric is None:
@@ -160,8 +163,8 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
         f"bound of the difference {lower:+.4f}, needed > 0)"
     )
     checks = [Check("baseline", lower > 0, seen)]
-    if metric == "macro_f1":
-        checks.append(_chance(scores[metric], result.against_chance))
+    if metric in ("macro_f1", "roc_auc"):
+        checks.append(_chance(metric, scores[metric], result.against_chance))
     if metric != second:
         ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
         seen = f"{second} {ours:.4f}, needed below the {theirs:.4f} of a constant prediction"
@@ -169,11 +172,11 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
     return checks
 
 
-def _chance(value: float, known: Difference | None) -> Check:
-    if known is None:
+def _chance(metric: Metric, value: float, known: Difference | None) -> Check:
+    if known is None or known.metric != metric:
         return Check("chance", False, "it is not known what guesses would have")
     seen = (
-        f"macro_f1 {value:.4f}, the same answers at random rows have {value - known.gain:.4f} "
+        f"{metric} {value:.4f}, the same answers at random rows have {value - known.gain:.4f} "
         f"(95 % bound of the difference {known.lower:+.4f}, needed > 0)"
     )
     return Check("chance", known.lower > 0, seen)

@@ -26,7 +26,8 @@ class EvaluationResult:
     are what a person should know of the scores; `warnings` are those of them that ask for
     attention. `against_constant` tells how sure it is that the model beats the constant baseline:
     by the primary metric, or by the one that takes its place where it is undefined;
-    `against_chance`, where that is macro_f1, that it beats its own answers at random rows.
+    `against_chance`, where that is macro_f1 or roc_auc, that it beats its own answers at random
+    rows.
     """
 
     scores: Scores

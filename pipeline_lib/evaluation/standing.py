@@ -6,6 +6,7 @@ is missing although there was one is not silently replaced. A person overrules t
 champion that cannot be compared, by asking for the promotion; never the evidence.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
@@ -18,8 +19,9 @@ class Standing:
     """What is known of a run before it has any result.
 
     `experiment` says why it is one, or is empty; `promote` is a person's wish, and `overruled` why
-    the run would be an experiment without it; `run_date` is the night's date (ISO); `config_path`
-    and `source` name its config and its table; `notes` are what a person should know of these.
+    the run would be an experiment without it; `run_date` is the night's date (ISO); `config_path`,
+    `config_project` and `source` name its config, the folder that its path starts from, and its
+    table; `notes` are what a person should know of these.
     """
 
     experiment: str = ""
@@ -27,6 +29,7 @@ class Standing:
     overruled: str = ""
     run_date: str = ""
     config_path: str = ""
+    config_project: str = ""
     source: str = ""
     notes: tuple[str, ...] = ()
 
@@ -70,35 +73,40 @@ def apply_standing(
         history: of the champion's place.
         champion: what the evidence was compared with.
     """
+    objections = _objections(standing, history, champion)
     if decision.outcome == "rejected":
-        return decision
+        said = () if standing.experiment else tuple(seen for _, seen in objections)
+        return replace(decision, notes=(*decision.notes, *said))
     if standing.experiment:
         seen = f"{standing.experiment}; nothing is registered. {OVERRIDE}"
         reason = f"an experiment ({standing.experiment}) is not registered: {decision.reason}"
         kept = _kept(decision, "experiment", seen)
         return replace(kept, reason=f"{reason}. {OVERRIDE}")
-    if decision.outcome == "kept":
-        if standing.promote and not decision.is_comparable:
-            seen = "a person asked for the promotion"
-            checks = (*decision.checks, Check("by request", True, seen))
-            return replace(
-                decision,
-                outcome="promoted",
-                reason=f"by request, though {decision.reason}",
-                checks=checks,
-            )
-        return decision
     if standing.promote:
-        return decision
-    for name, objection in _objections(standing, history, champion):
-        decision = _kept(decision, name, f"{objection}. {OVERRIDE}")
+        return _by_request(decision, [seen for _, seen in objections])
+    for name, objection in objections:
+        kept = _kept(decision, name, f"{objection}, so nothing is promoted by itself. {OVERRIDE}")
+        decision = replace(kept, notes=(*kept.notes, objection))
     return decision
+
+
+def _by_request(decision: Decision, objections: Sequence[str]) -> Decision:
+    """Return what a person's wish makes of a decision; evidence against the model stays."""
+    if decision.is_comparable and (decision.outcome == "kept" or not objections):
+        return decision
+    reason = decision.reason
+    if decision.is_comparable:
+        reason = f"{reason}; by request, though {'; '.join(objections)}"
+    else:
+        reason = f"by request, though {'; '.join((reason, *objections))}"
+    checks = (*decision.checks, Check("by request", True, "a person asked for the promotion"))
+    return replace(decision, outcome="promoted", reason=reason, checks=checks)
 
 
 def superseded(verdict: Verdict) -> Verdict:
     """Return a verdict that could not be carried out, for the champion has changed."""
     before = f"version {verdict.instead_of}" if verdict.instead_of else "no version"
-    seen = f"{before} was champion when it was judged, and another is now"
+    seen = f"{before} was champion when it was judged, and the alias has changed since"
     checks = (*verdict.decision.checks, Check("alias", False, seen))
     decision = Decision("kept", f"{seen}; {verdict.decision.reason}", checks)
     return replace(verdict, decision=decision, pending="the champion was changed meanwhile")
@@ -109,7 +117,7 @@ def _objections(
 ) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if champion is None and history.no_champion:
-        found.append(("champion", f"{history.no_champion}, so nothing is promoted by itself"))
+        found.append(("champion", history.no_champion))
     if champion is not None and standing.run_date and history.champion_run_date:
         ours, theirs = standing.run_date, history.champion_run_date
         if ours < theirs:

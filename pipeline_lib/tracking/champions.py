@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import date
 
 from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 
 from pipeline_lib.config import PipelineConfig, own_config, source_text, why_experiment
 from pipeline_lib.errors import UsageError
@@ -20,10 +22,12 @@ from pipeline_lib.evaluation.standing import OVERRIDE, History, Standing
 from pipeline_lib.tracking.store import address_of
 from pipeline_lib.tracking.versions import (
     CONFIG_PATH,
+    CONFIG_PROJECT,
     DECISION,
     EXPERIMENT,
     PROMOTED_AT,
     RUN_DATE,
+    RUN_KEY,
     SHA256,
     SOURCE,
     champion_version,
@@ -64,7 +68,12 @@ def standing_of(
             f"the source is another than that of champion v{champion.version}: "
             f"{source}, before {theirs}"
         )
-    own = own_config(config.name, config.root, of_champion=tags.get(CONFIG_PATH))
+    own = own_config(
+        config.name,
+        config.project,
+        of_champion=tags.get(CONFIG_PATH),
+        champions_project=tags.get(CONFIG_PROJECT),
+    )
     why = "as asked" if experiment else why_experiment(config, plain, own)
     if why and not promote:
         notes.append(f"an experiment ({why}): nothing will be registered. {OVERRIDE}")
@@ -73,7 +82,8 @@ def standing_of(
         promote=promote,
         overruled=why if promote else "",
         run_date=run_date.isoformat(),
-        config_path=config.path,
+        config_path=config.path_in_project,
+        config_project=str(config.project) if config.path_in_project else "",
         source=source,
         notes=tuple(notes),
     )
@@ -94,13 +104,7 @@ def history_of(
     champion, entries = champion_version(client, name), read_journal(name)
     last = last_promotion(entries)
     if champion is not None:
-        is_theirs = last is not None and last.version != str(champion.version)
-        taken_back = ""
-        if is_theirs and last is not None and last.run_key == run_key:
-            taken_back = (
-                f"version {last.version}, made of the same rows, config and code, was promoted "
-                f"on {last.decided_at} and has been replaced by version {champion.version} since"
-            )
+        taken_back = _taken_back(client, champion, last, run_key=run_key)
         return History(champion.tags.get(RUN_DATE, ""), taken_back=taken_back)
     if is_unfinished(client, name, run_key=run_key, sha256=sha256, entries=entries):
         return History()
@@ -114,7 +118,45 @@ def history_of(
             no_champion=f"version {last.version} was promoted on {last.decided_at}, and MLflow at "
             f"{address_of(client)} does not have it"
         )
+    if (run := _promoted_run(client, name)) is not None:
+        return History(
+            no_champion=f"the model of the MLflow run {run.info.run_name!r} was promoted, and "
+            f"{name} has no version of it"
+        )
     return History()
+
+
+def _taken_back(
+    client: MlflowClient, champion: ModelVersion, last: JournalEntry | None, *, run_key: str
+) -> str:
+    """Return that a person has put the champion in the place of this run's model, if so.
+
+    A kill may have come before the journal's line; the version's tags know as much.
+    """
+    name, found = champion.name, str(champion.version)
+    version, when = "", ""
+    if last is not None and last.run_key == run_key:
+        version, when = last.version, last.decided_at
+    else:
+        promoted = [v for v in versions_of(client, name) if PROMOTED_AT in v.tags]
+        newest = max(promoted, key=lambda v: v.tags[PROMOTED_AT], default=None)
+        if newest is not None and newest.tags.get(RUN_KEY) == run_key:
+            version, when = str(newest.version), newest.tags[PROMOTED_AT]
+    if version in ("", found):
+        return ""
+    return (
+        f"version {version}, made of the same rows, config and code, was promoted "
+        f"on {when} and has been replaced by version {found} since"
+    )
+
+
+def _promoted_run(client: MlflowClient, name: str) -> Run | None:
+    """Return the dataset's latest MLflow run whose model was promoted, or None."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    query = f"tags.{DECISION} = 'promoted'"
+    return next(iter(client.search_runs([experiment.experiment_id], query, max_results=1)), None)
 
 
 def is_unfinished(
@@ -131,10 +173,12 @@ def is_unfinished(
         for entry in (read_journal(name) if entries is None else entries)
     ):
         return False
+    champion = champion_version(client, name)  # a search returns versions without aliases (3.17)
+    in_use = str(champion.version) if champion else ""
     return any(
         version.tags.get(SHA256) == sha256
         and version.tags.get(DECISION) == "promoted"
-        and (PROMOTED_AT not in version.tags or "champion" in version.aliases)
+        and (PROMOTED_AT not in version.tags or str(version.version) == in_use)
         for version in versions_of(client, name, run_key=run_key)
     )
 

@@ -27,6 +27,7 @@ from pipeline_lib.tracking.registry import (
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.versions import (
     CONFIG_PATH,
+    CONFIG_PROJECT,
     DECISION,
     EXPERIMENT,
     REASON,
@@ -36,6 +37,7 @@ from pipeline_lib.tracking.versions import (
 )
 
 _MAX_JUDGEMENTS = 3
+SUPERSEDED = "superseded"
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,7 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
         return finished
     scores = None if champion is None else _scores(candidate, champion)
     config, promotion = candidate.config, candidate.config.promotion
+    history = history_of(client, config, run_key=run.run_key, sha256=sha256)
     evidence = decide_promotion(
         config.primary,
         candidate.result,
@@ -66,8 +69,8 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
         floor=promotion.floor,
         min_test_rows=promotion.min_test_rows,
         max_standard_error=promotion.max_standard_error,
+        is_first=not history.no_champion,
     )
-    history = history_of(client, config, run_key=run.run_key, sha256=sha256)
     decision = apply_standing(evidence, candidate.standing, history, scores)
     pending = ""
     if scores is not None and not evidence.is_comparable and decision.outcome == "kept":
@@ -132,6 +135,8 @@ def settle(
             return Settled(verdict, version)
         if promote(run.client, version, instead_of=verdict.instead_of):
             return Settled(verdict, version)
+        # Without it the version would look like one whose promotion a kill has interrupted.
+        run.client.set_model_version_tag(name, version.version, DECISION, SUPERSEDED)
         append_entry(name, _superseded_entry(run, candidate, verdict, version.version))
         _log.warning("the champion of %s was changed meanwhile: judging again", name)
         if attempt < _MAX_JUDGEMENTS:
@@ -151,6 +156,7 @@ def version_tags(candidate: Candidate, verdict: Verdict) -> dict[str, str]:
         REASON: verdict.decision.reason,
         RUN_DATE: standing.run_date,
         CONFIG_PATH: standing.config_path,
+        CONFIG_PROJECT: standing.config_project,
         SOURCE: standing.source,
         EXPERIMENT: "true" if standing.overruled else "",
     }
@@ -169,4 +175,4 @@ def _superseded_entry(
         run_id=run.run_id,
         data_digest=candidate.rows.snapshot.digest,
     )
-    return replace(entry, decision="superseded", champion=None)
+    return replace(entry, decision=SUPERSEDED, champion=None)

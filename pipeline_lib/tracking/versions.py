@@ -29,6 +29,7 @@ RUN_KEY, SHA256, DECISION, REASON = "run_key", "package.sha256", "decision", "de
 FILES_SHA256 = "package.files.sha256"  # of all that MLflow loads; earlier releases lack it
 PROMOTED_AT = "promoted_at"  # set after the alias has moved: the promotion is whole
 RUN_DATE, CONFIG_PATH, SOURCE = "run_date", "config.path", "data.source"
+CONFIG_PROJECT = "config.project"  # the folder that CONFIG_PATH starts from, when it was trained
 EXPERIMENT = "experiment"
 # Where the saved model lies in a package.
 MODEL_FOLDER = "artifacts/model"

@@ -183,16 +183,19 @@ def test_a_lost_registry_is_no_beginning(project: Project) -> None:
 
 
 class _MovesTheAlias(logging.Handler):
-    """Somebody who makes version 1 champion when a decision is logged, and not before."""
+    """Somebody who makes a version champion, or none, when a decision is logged, not before."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, to: str = "1") -> None:
         super().__init__()
-        self._project = project
+        self._project, self._to = project, to
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage().startswith("decide"):
             client, name = self._project.client, self._project.name
-            client.set_registered_model_alias(name, "champion", "1")
+            if self._to:
+                client.set_registered_model_alias(name, "champion", self._to)
+            else:
+                client.delete_registered_model_alias(name, "champion")
 
 
 def test_a_champion_that_changed_since_the_decision_is_judged_against_before_it_is_replaced(
@@ -213,6 +216,22 @@ def test_a_champion_that_changed_since_the_decision_is_judged_against_before_it_
     assert "champion v1" in outcome.reason
     assert project.champion() == (outcome.version if outcome.decision == "promoted" else "1")
     assert outcome.champion == project.champion()
+
+
+@pytest.mark.slow
+def test_a_champion_that_is_taken_out_after_the_decision_is_not_replaced(project: Project) -> None:
+    swapped = _rows(3000).replace(",yes", ",x").replace(",no", ",yes").replace(",x", ",no")
+    project.rows.write_text(swapped)  # the champion is wrong about nearly all of them
+    handler, logger = _MovesTheAlias(project, to=""), logging.getLogger("prefect.task_runs")
+    logger.addHandler(handler)
+    try:
+        outcome = project.night()
+    finally:
+        logger.removeHandler(handler)
+
+    assert [entry.decision for entry in project.journal()[1:]] == ["superseded", "kept"]
+    assert "and no champion" in outcome.reason
+    assert project.champion() == ""
 
 
 @pytest.mark.slow

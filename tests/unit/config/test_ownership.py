@@ -118,3 +118,45 @@ def test_a_config_without_a_file_is_an_experiment_where_another_owns_the_name(
 
     assert why_experiment(made, made, "configs/night.yaml")
     assert why_experiment(made, made, None) == ""
+
+
+def test_without_a_project_file_paths_still_start_from_the_folder_around_configs(
+    project: Path,
+) -> None:
+    (project / "prefect.yaml").unlink()
+    (project / "shop.yaml").write_text(CONFIG)
+
+    own = load_config(project / "configs/shop.yaml")
+    others = [load_config(project / name) for name in ("configs/night.yaml", "shop.yaml")]
+
+    path = own_config("shop", own.project)
+    assert own.path_in_project == path == "configs/shop.yaml"
+    assert why_experiment(own, own, path) == ""
+    for other in others:
+        assert other.project == project
+        assert "that of shop is configs/shop.yaml" in why_experiment(other, other, path)
+
+
+def test_the_config_of_the_champions_project_owns_the_dataset_for_other_projects_while_it_is_there(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "mine.yaml"
+    outside.write_text(CONFIG)
+    other = load_config(outside)
+
+    def own() -> str | None:
+        return own_config(
+            "shop",
+            other.project,
+            of_champion="configs/champion.yaml",
+            champions_project=str(project),
+        )
+
+    assert own() == str(project / "configs/champion.yaml")
+    assert "that of shop is" in why_experiment(other, other, own())
+    (project / "configs/champion.yaml").rename(project / "configs/new_name.yaml")
+    assert own() is None
+    copied = outside.parent / "configs/champion.yaml"  # a copied or moved project goes on
+    copied.parent.mkdir()
+    copied.write_text(CONFIG)
+    assert own() == "configs/champion.yaml"

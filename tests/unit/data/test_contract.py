@@ -69,6 +69,20 @@ def test_a_missing_target_is_told_like_any_missing_column(
         _check(config, table)
 
 
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_row_without_a_label_stops_with_the_setting_that_puts_it_aside(
+    table_config: MakeConfig, task: str
+) -> None:
+    config = table_config(data={"task": task}, columns={"size": {"kind": "number"}})
+    labels = ["no", "yes"] if task == "binary" else ["1.5", "2.5"]
+    table = pa.table({"size": range(60), "label": [None, *labels * 29, labels[0]]})
+
+    found = _violation(config, table)
+
+    assert (found.rule, found.n_rows) == ("nullable", 1)
+    assert found.change == "`data.severity` can put them into quarantine"
+
+
 def test_a_missing_key_column_is_told(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(data={"key": ["id"]})
 

@@ -12,11 +12,26 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline_lib.config import SqlQuery
+from pipeline_lib.config import CategoryColumn, SqlQuery
+from pipeline_lib.data.casts import read_columns
 from pipeline_lib.data.sources import read_source, source_name
 from pipeline_lib.data.sql import as_text
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
 from tests.unit.data.queries import SQLITE, open_query, refused
+
+
+@pytest.mark.parametrize("n_nulls", [0, 150, 12_000])
+def test_a_typed_column_has_the_same_words_however_many_nulls_come_first(
+    root: Path, n_nulls: int
+) -> None:
+    numbers = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {0} + 2)"
+    grades = "SELECT CASE WHEN n > {0} THEN n - {0}.0 END AS grade, n FROM r"
+    query = f"{numbers} {grades}".format(n_nulls)
+
+    table = open_query(root, query).read()
+
+    words = read_columns(table.select(["grade"]), {"grade": CategoryColumn(nullable=True)})
+    assert words["grade"].to_pylist() == [*[None] * n_nulls, "1", "2"]
 
 
 def test_every_value_is_text_and_nothing_is_null(root: Path) -> None:

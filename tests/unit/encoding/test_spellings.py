@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pipeline_lib.data.prepared import split_checked
 from pipeline_lib.data.snapshot import take_snapshot
 from pipeline_lib.data.sql import as_text
 from pipeline_lib.data.stream import Part, RowStream
+from pipeline_lib.data.watch import Watch, known_classes
 from pipeline_lib.data.written import TYPED_TEXT
 from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.encoding.labels import label_type_of
@@ -258,6 +260,28 @@ def test_the_watch_over_drift_sees_typed_values_in_the_spelling_of_the_ledger(
     )
 
     assert set(seen) == {"True", "False"}
+
+
+def test_labels_that_come_typed_tonight_are_no_drift_of_the_target(
+    table_config: MakeConfig,
+) -> None:
+    config, flags = table_config(data={"task": "binary"}), _text(["red", "blue"])
+    is_on = [n % 3 > 0 for n in range(N_ROWS)]
+    night = date(2026, 1, 1)
+    champion: str | None = None
+
+    for labels in (pa.array([str(on) for on in is_on]), pa.array(is_on)):
+        snapshot = take_snapshot(
+            config.name, RowStream.of(_rows(flags, labels), source=str(labels.type))
+        )
+        watch = Watch(config, snapshot, {})
+        known = known_classes(config, champion=champion)
+        check_snapshot(config, snapshot, on_batch=watch.see, known=known)
+        watched = watch.finish(reference=champion, run_date=night)
+        champion, night = snapshot.digest, date(2026, 1, 2)
+
+    assert watched.rows.has_reference
+    assert watched.sentences() == ()
 
 
 def test_a_predefined_split_takes_typed_values_for_its_words(table_config: MakeConfig) -> None:

@@ -161,8 +161,9 @@ def test_coin_flips_do_not_surely_beat_a_constant() -> None:
 def test_chance_is_what_the_same_answers_have_in_another_order() -> None:
     truth, answers, _ = classified(3000, 3, seed=0)
 
-    known = difference_to_chance(truth, answers, seed=0)
+    known = difference_to_chance("macro_f1", truth, answers, seed=0)
 
+    assert known is not None
     random = np.random.default_rng(1)
     shuffled = [
         by_scikit_learn(
@@ -185,7 +186,9 @@ def test_coin_flips_do_not_surely_beat_chance_though_they_beat_a_constant() -> N
         truth = Truth(y, ("a", "b"))
         pair = paired_difference("macro_f1", truth, guess, one, seed=0, n_resamples=200)
         constant += pair.lower > 0
-        chance += difference_to_chance(truth, guess, seed=0, n_resamples=200).lower > 0
+        known = difference_to_chance("macro_f1", truth, guess, seed=0, n_resamples=200)
+        assert known is not None
+        chance += known.lower > 0
 
     assert constant == n_nights
     assert chance <= stats.binom.ppf(0.999, n_nights, 0.05)
@@ -214,3 +217,35 @@ def test_a_metric_that_most_resamples_lack_has_no_known_spread() -> None:
     for known in (area, share):
         assert math.isnan(known.standard_error)
         assert math.isnan(known.lower)
+
+
+def test_random_rankings_of_two_rows_among_two_hundred_do_not_surely_beat_chance() -> None:
+    random = np.random.default_rng(0)
+    n_nights, constant, chance = 200, 0, 0
+    y = np.repeat([0, 1], [198, 2])
+    truth = Truth(y, ("a", "b"))
+    same = Answers(np.zeros(200, np.int64), np.full((200, 2), 0.5), (1,))
+    for _ in range(n_nights):
+        scores = random.random(200)
+        guess = Answers(np.zeros(200, np.int64), np.stack([1 - scores, scores], axis=1), (1,))
+        pair = paired_difference("roc_auc", truth, guess, same, seed=0, n_resamples=100)
+        known = difference_to_chance("roc_auc", truth, guess, seed=0)
+        assert known is not None
+        constant += pair.lower > 0
+        chance += known.lower > 0
+
+    most = stats.binom.ppf(0.999, n_nights, 0.05)
+    assert constant > most  # resamples of two rows are no measure
+    assert chance <= most
+
+
+def test_the_spread_of_a_random_ranking_is_that_of_the_rank_sum() -> None:
+    truth, answers, _ = classified(300, 2, seed=0)
+
+    known = difference_to_chance("roc_auc", truth, answers, seed=0)
+
+    n_positive = int(np.sum(truth.y == 1))
+    pairs = n_positive * (300 - n_positive)
+    assert known is not None
+    assert known.standard_error == pytest.approx(np.sqrt(pairs * 301 / 12) / pairs)
+    assert difference_to_chance("accuracy", truth, answers, seed=0) is None

@@ -32,6 +32,7 @@ def _decide(
     finite: bool = True,
     chance: float = 0.05,
     says_one_thing: bool = False,
+    is_first: bool = True,
 ) -> Decision:
     """Decide about a model; `losses` are its second metric and that of a constant."""
     second: Metric = "rmse" if primary in {"rmse", "mae", "r2"} else "log_loss"
@@ -48,7 +49,7 @@ def _decide(
         baselines,
         n_rows=n_rows,
         against_constant=against,
-        against_chance=Difference("macro_f1", 0.1, 0.01, chance),
+        against_chance=Difference(primary, 0.1, 0.01, chance),
         finite=finite,
         constant=says_one_thing,
         classes=(),
@@ -64,6 +65,7 @@ def _decide(
         floor=floor,
         min_test_rows=50,
         max_standard_error=0.05,
+        is_first=is_first,
     )
 
 
@@ -345,3 +347,10 @@ def test_a_rejected_model_is_told_everything_that_was_wrong() -> None:
     assert decision.outcome == "rejected"
     assert "floor: macro_f1 0.1000, needed ≥ 0.5" in decision.reason
     assert "baseline: macro_f1 0.1000, a constant prediction has 0.2000" in decision.reason
+
+
+def test_a_champion_that_was_taken_out_makes_no_first_model() -> None:
+    decision = _decide(0.9, champion=None, is_first=False)
+
+    assert decision.outcome == "promoted"
+    assert decision.reason == "no champion to compare with; good enough: macro_f1 0.9000"

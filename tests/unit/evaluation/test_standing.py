@@ -98,3 +98,35 @@ def test_a_champion_that_cannot_be_compared_is_replaced_only_by_request() -> Non
     assert by_itself == kept
     assert asked.outcome == "promoted"
     assert asked.reason == "by request, though because it is kept"
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "kept"])
+def test_both_dates_of_an_older_night_are_in_its_reason_and_notes_whatever_the_evidence(
+    outcome: Outcome,
+) -> None:
+    older = Standing(run_date="2026-11-27")
+
+    decision = apply_standing(_decision(outcome), older, LATER, CHAMPION)
+
+    assert decision.outcome == "kept"
+    for text in (decision.reason, decision.notes[-1]):
+        assert "2026-11-27" in text
+        assert "2026-11-28" in text
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "rejected"])
+def test_a_missing_champion_is_noted_also_for_a_model_that_is_not_fit(outcome: Outcome) -> None:
+    decision = apply_standing(_decision(outcome), Standing(), MISSING, None)
+
+    assert decision.outcome != "promoted"
+    assert decision.notes == (MISSING.no_champion,)
+
+
+def test_what_a_person_has_overruled_is_in_the_reason() -> None:
+    asked = Standing(run_date="2026-11-27", promote=True)
+
+    decision = apply_standing(_decision("promoted"), asked, LATER, CHAMPION)
+
+    assert decision.outcome == "promoted"
+    assert "by request, though rows of 2026-11-27 are older" in decision.reason
+    assert decision.checks[-1] == Check("by request", True, "a person asked for the promotion")

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib import fit
-from pipeline_lib.config import CategoryColumn, PipelineConfig
-from pipeline_lib.data.contract import conform
+from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import EncodedSplit, write_split
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
@@ -40,18 +39,36 @@ def test_a_champion_of_a_csv_is_scored_alike_on_the_same_rows_typed(
     table_config: MakeConfig, tmp_path: Path
 ) -> None:
     config = _config(table_config)
-    champion = fit(config, TEXT)
-    found: list[ChampionScores] = []
-    for name, rows in (("text", TEXT), ("typed", TYPED)):
-        model, kept = fit(config, rows), tmp_path / f"{name}.parquet"
-        split = _written(tmp_path / name, rows, model)
-        evaluate_model(config, model, [rows], train=split, test=split, out=kept)
-        found.append(score_champion(config, champion, "1", [rows], challenger=kept))
 
-    of_text, of_typed = found
+    of_text, of_typed = (_against(config, TEXT, rows, tmp_path) for rows in (TEXT, TYPED))
+
     assert of_typed.scores == pytest.approx(of_text.scores)
     assert of_typed.scores is not None
     assert of_typed.scores["accuracy"] > 0.95
+    assert of_typed.difference is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        (["FALSE", "TRUE"], pa.array(IS_ON)),
+        (["0.0", "1.0"], pa.array(IS_ON.astype(np.float64))),
+        (["00", "01"], pa.array(IS_ON.astype(np.int8))),
+        (["False", "True"], pa.array(IS_ON).dictionary_encode()),
+    ],
+    ids=["TRUE", "1.0", "01", "dictionary"],
+)
+def test_classes_that_a_typed_target_writes_in_another_way_are_compared(
+    table_config: MakeConfig, tmp_path: Path, text: list[str], typed: pa.Array
+) -> None:
+    config, flags = _config(table_config), pa.array(IS_ON)
+    learned = _rows(flags, pa.array([text[int(on)] for on in IS_ON]))
+
+    scores = _against(config, learned, _rows(flags, typed), tmp_path)
+
+    assert scores.problem == ""
+    assert scores.scores is not None
+    assert scores.scores["accuracy"] > 0.95
 
 
 def test_kept_test_predictions_have_the_targets_own_type(
@@ -74,9 +91,24 @@ def test_kept_test_predictions_have_the_targets_own_type(
     assert evaluation.result.scores["accuracy"] == pytest.approx(right)
 
 
+def _against(
+    config: PipelineConfig, learned: pa.Table, rows: pa.Table, folder: Path
+) -> ChampionScores:
+    """Score a champion of some rows on all of others, against a model that was fitted on these."""
+    alone = config.model_copy(
+        update={"evaluation": config.evaluation.model_copy(update={"baselines": ()})}
+    )
+    champion, model = fit(config, learned), fit(config, rows)
+    unused = _written(folder / "unused", learned, champion)
+    result = evaluate_model(
+        alone, model, [rows], train=unused, test=unused, out=folder / "kept.parquet"
+    ).result
+    return score_champion(config, champion, "1", [rows], challenger=result.predictions)
+
+
 def _written(path: Path, rows: pa.Table, model: FittedModel) -> SplitFile:
     words = pa.array([str(value).lower() for value in rows["flag"].to_pylist()])
-    labels = conform(rows, {"label": CategoryColumn()}, source="the rows")["label"]
+    labels = pa.array([str(value) for value in rows["label"].to_pylist()])
     typed = pa.table({"flag": words, "size": rows["size"], "label": labels})
     split = EncodedSplit.of(typed, model.encoder, model.target)
     write_split(path, split, model.encoder, model.target)

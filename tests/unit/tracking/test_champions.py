@@ -13,7 +13,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.errors import UsageError
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry
 from pipeline_lib.evaluation.standing import History
-from pipeline_lib.tracking.champions import history_of, standing_of, why_again
+from pipeline_lib.tracking.champions import history_of, is_unfinished, standing_of, why_again
 from pipeline_lib.tracking.registry import promote, read_champion
 from pipeline_lib.tracking.versions import (
     CHAMPION,
@@ -91,6 +91,53 @@ def test_a_promotion_that_was_interrupted_before_the_alias_moved_goes_on(
     history = _history(client, table_config(name=name), made)
 
     assert bool(history.no_champion) is (done != "tagged")
+
+
+@pytest.mark.parametrize("is_journaled", [False, True])
+def test_a_promotion_whose_journal_line_is_missing_is_finished_while_it_has_the_alias(
+    client: MlflowClient, table_config: MakeConfig, register: Register, is_journaled: bool
+) -> None:
+    name = f"champions_j_{is_journaled}".lower()
+    made = register(name, "key-1")
+    promote(client, made.version, instead_of="")
+    if is_journaled:
+        append_entry(name, _entry("1", "key-1"))
+
+    unfinished = is_unfinished(client, name, run_key="key-1", sha256=package_digest(made.folder))
+
+    assert unfinished is not is_journaled
+
+
+def test_a_model_that_was_taken_back_before_the_journal_was_written_is_known(
+    client: MlflowClient, table_config: MakeConfig, register: Register
+) -> None:
+    config = table_config(name="champions_k")
+    first, second = register("champions_k", "key-1"), register("champions_k", "key-2")
+    promote(client, first.version, instead_of="")
+    promote(client, second.version, instead_of="1")
+    client.set_model_version_tag("champions_k", "2", PROMOTED_AT, "2126-11-28T02:00:00+00:00")
+    append_entry("champions_k", _entry("1", "key-1"))
+
+    client.set_registered_model_alias("champions_k", CHAMPION, "1")
+
+    assert "has been replaced by version 1 since" in _history(client, config, second).taken_back
+    assert not _history(client, config, first).taken_back
+
+
+def test_a_renamed_model_is_no_beginning_in_a_home_without_its_journal(
+    client: MlflowClient, table_config: MakeConfig, register: Register
+) -> None:
+    config = table_config(name="champions_l")
+    made = register("champions_l", "key-1")
+    promote(client, made.version, instead_of="")
+    client.rename_registered_model("champions_l", "champions_l_old")
+
+    before = _history(client, config, None)
+    client.set_tag(made.run.run_id, "decision", "promoted")
+    after = _history(client, config, None)
+
+    assert before == History()
+    assert "was promoted, and champions_l has no version of it" in after.no_champion
 
 
 def test_a_model_that_a_person_took_back_is_known_and_a_later_champion_is_not_that(
