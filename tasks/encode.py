@@ -36,11 +36,13 @@ def encode(
         logger.info("encode    %d columns, as an earlier run has encoded them", len(config.columns))
     new = sum(change.new.n for change in encoded.changes)
     if encoded.is_new or new:
+        where = "that an experiment keeps out of" if standing.experiment and new else "in"
         logger.info(
-            "encode    %d columns, %d new %s in the ledger",
+            "encode    %d columns, %s new %s %s the ledger",
             len(config.columns),
-            new,
+            f"{new:,}",
             "category" if new == 1 else "categories",
+            where,
         )
     for change in encoded.changes:
         if change.quiet.n or change.back.n or change.n_rare:

@@ -85,3 +85,4 @@ def _attempt(step: Callable[[], object]) -> None:
 def _write_page(config: PipelineConfig, key: str, page: str) -> None:
     folder = writable_folder(run_folder(key or f"{config.name}-without-rows"))
     (folder / "report.md").write_text(page, encoding="utf-8")
+    get_run_logger().info("report    the page of this run is %s", folder / "report.md")

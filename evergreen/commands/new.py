@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from evergreen.tables import print_json, print_table
 from pipeline_lib.config import PipelineConfig, Source, load_config
 from pipeline_lib.errors import StorageError, UsageError
-from pipeline_lib.storage import NAME_PATTERN, Json, project_root
+from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ def new(
     from pipeline_lib.data.sniff import guess_source
 
     root = project_root(out.parent.resolve())
-    guessed = guess_source(table, root=root, query=query)
+    guessed = guess_source(table, root=root, project=project_of(out), query=query)
     rows = _first_rows(guessed.source, root)
     proposal = propose(rows, guessed.source, target, name=name, notes=guessed.notes)
     config, said = _written(out, config_text(proposal))
@@ -69,8 +69,9 @@ def new(
 
 def shortest(path: Path) -> Path:
     """Return a path as a person in this folder would type it."""
-    path = path.resolve()
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    path, here = path.resolve(), Path.cwd()
+    is_below = here != Path(here.anchor) and path.is_relative_to(here)  # below `/` lies everything
+    return path.relative_to(here) if is_below else path
 
 
 def _name(table: str, given: str | None) -> str:

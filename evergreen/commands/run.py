@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 from cyclopts import Parameter
 
+from evergreen.commands.new import shortest
 from evergreen.config_argument import find_config
 from evergreen.environment import prepare_prefect
 from evergreen.interruption import Terminated
@@ -179,10 +180,6 @@ def _is_ours(record: logging.LogRecord, project: str) -> bool:
     return path.is_relative_to(project) and path.relative_to(project).parts[0] in rooms
 
 
-def _shortest(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 def _tell(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> None:
     version = f" (version {outcome.version})" if outcome.version else ""
     print(f"\n{outcome.decision}{version}: {outcome.reason}")
@@ -190,7 +187,7 @@ def _tell(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> Non
         again = [*(part for text in assignments for part in ("--set", text)), "--force"]
         print(f"Train all the same: evergreen run {shlex.join([str(config), *again])}")
     if outcome.report:
-        print(f"  report      {_shortest(Path(outcome.report))}")
+        print(f"  report      {shortest(Path(outcome.report))}")
     for name, url in outcome.links.items():
         print(f"  {name:<11} {url}")
     if "PREFECT_API_URL" not in os.environ:

@@ -110,30 +110,43 @@ class FolderStore:
 
     def place(self, path: str) -> str:
         """Return the whole path."""
-        return str(self.root / path)
+        return str(self._whole(path))
 
     def file(self, path: str) -> "LocalFile | None":
         """Return the file with exactly this path, if there is one."""
-        whole = self.root / path
+        whole = self._whole(path)
         with _told(str(whole)):
             return LocalFile(whole, _state(whole)) if whole.is_file() else None
 
     def matches(self, pattern: str) -> "dict[str, LocalFile]":
         """Return the files that a glob finds, by path, which begins as the pattern does."""
         # Path.glob takes no absolute pattern, and its stars find hidden files.
-        found = glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207
-        files = {path: self.file(path) for path in found}
+        folder, inner = _without_climbing(self.root, pattern)
+        found = glob.glob(inner, root_dir=folder, recursive=True)  # noqa: PTH207
+        up = pattern.removesuffix(inner)
+        files = {f"{up}{path}": self.file(f"{up}{path}") for path in found}
         return {path: file for path, file in files.items() if file is not None}
 
     def missing(self, path: str) -> SourceError:
         """Return what to say of a path that is no file."""
-        whole = self.root / path
+        whole = self._whole(path)
         if whole.exists():
             return SourceError(
                 f"{whole} is {'a folder' if whole.is_dir() else 'a device'}, no file"
             )
         near = did_you_mean(whole.name, (p.name for p in whole.parent.glob("*")))
         return SourceNotFoundError(f"{whole}: there is no such file{near}")
+
+    def _whole(self, path: str) -> Path:
+        folder, inner = _without_climbing(self.root, path)
+        return folder / inner
+
+
+def _without_climbing(root: Path, path: str) -> tuple[Path, str]:
+    """Return where `../a` starts from, and the rest: the folder climbed out of need not be."""
+    while path.startswith("../"):
+        root, path = root.parent, path.removeprefix("../").lstrip("/")
+    return root, path
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,17 @@ class GuessedSource:
     notes: tuple[str, ...] = ()
 
 
-def guess_source(table: str, *, root: Path, query: str | None = None) -> GuessedSource:
+def guess_source(
+    table: str, *, root: Path, project: Path | None = None, query: str | None = None
+) -> GuessedSource:
     """Guess the settings that read a table.
 
     Args:
         table: a path, relative to the working directory; a glob or with `{YYYY}`, `{MM}`, `{DD}`;
             or a database's url.
         root: the folder that paths in the config start from.
+        project: the folder that may be moved as a whole: what lies in it gets a relative path.
+            `root` without it.
         query: what to ask a database.
 
     Raises:
@@ -55,13 +59,13 @@ def guess_source(table: str, *, root: Path, query: str | None = None) -> Guessed
         UsageError: `query` is missing or means nothing, or a setting would be refused.
     """
     try:
-        return _guess(table, root, query)
+        return _guess(table, root, project or root, query)
     except ValidationError as error:
         rule = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UsageError(f"{_shown(table)}: {rule}") from None
 
 
-def _guess(table: str, root: Path, query: str | None) -> GuessedSource:
+def _guess(table: str, root: Path, project: Path, query: str | None) -> GuessedSource:
     if "://" in table and not table.startswith(_REMOTE):
         if query is None:
             raise UsageError(
@@ -74,7 +78,7 @@ def _guess(table: str, root: Path, query: str | None) -> GuessedSource:
         note = f"{table} was not looked into: delimiter and encoding are the usual ones"
         source = ParquetFile(path=table) if ".parquet" in table else CsvFile(path=table)
         return GuessedSource(source, (note,))
-    file, path = _first_file(table), _written(table, root)
+    file, path = _first_file(table), _written(table, root, project)
     try:
         with file.open("rb") as opened:
             head = opened.read(_HEAD_BYTES)
@@ -120,9 +124,10 @@ def _first_file(table: str) -> Path:
     return path
 
 
-def _written(table: str, root: Path) -> str:
+def _written(table: str, root: Path, project: Path) -> str:
     whole = Path(os.path.abspath(table))  # noqa: PTH100 - `resolve` would follow links
-    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
+    is_inside = whole.is_relative_to(root) or whole.is_relative_to(project)
+    return Path(os.path.relpath(whole, root)).as_posix() if is_inside else str(whole)
 
 
 def _encoding(file: Path, head: bytes) -> tuple[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.csv_files import csv_batches, csv_head
-from pipeline_lib.data.files import is_remote, store_of
+from pipeline_lib.data.files import FolderStore, is_remote, store_of
 from pipeline_lib.data.parquet_files import parquet_batches, parquet_head
 from pipeline_lib.data.paths import Found, find_files
 from pipeline_lib.data.schemas import common_schema
@@ -90,7 +90,7 @@ def source_name(source: Source, *, root: Path) -> str:
         case BuiltinTable():
             return f"built-in table {source.table}"
         case CsvFile() | ParquetFile():
-            return source.path if is_remote(source.path) else str(root / source.path)
+            return source.path if is_remote(source.path) else FolderStore(root).place(source.path)
         case SqlQuery():
             return query_name(source)
         case _:

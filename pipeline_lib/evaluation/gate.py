@@ -167,7 +167,7 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
         checks.append(_chance(metric, scores[metric], result.against_chance))
     if metric != second:
         ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
-        seen = f"{second} {ours:.4f}, a constant prediction has {theirs:.4f}"
+        seen = f"{second} {ours:.4f}, needed below the {theirs:.4f} of a constant prediction"
         checks.append(Check("baseline", is_better(second, ours, theirs), seen))
     return checks
 

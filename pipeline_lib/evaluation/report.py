@@ -14,6 +14,7 @@ from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
 
 _MAX_ROWS = 30
+_UNDEFINED = "–"
 _HEADLINE = {
     "promoted": "the new model is the champion",
     "kept": "the champion stays",
@@ -109,7 +110,13 @@ class DecisionRecord:
     def _classes(self) -> str:
         classes = self.result.classes
         rows = [
-            (escape(c.name), f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.n_rows))
+            (
+                escape(c.name),
+                f"{c.precision:.3f}",
+                f"{c.recall:.3f}" if c.n_rows else _UNDEFINED,
+                f"{c.f1:.3f}" if c.n_rows else _UNDEFINED,
+                str(c.n_rows),
+            )
             for c in classes[:_MAX_ROWS]
         ]
         more = len(classes) - len(rows)
@@ -192,4 +199,4 @@ def _rare(change: LedgerChange) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return _UNDEFINED if value is None else f"{value:.4f}"

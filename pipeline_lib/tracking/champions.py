@@ -76,7 +76,7 @@ def standing_of(
     )
     why = "as asked" if experiment else why_experiment(config, plain, own)
     if why and not promote:
-        notes.append(f"an experiment, for {why}: nothing will be registered. {OVERRIDE}")
+        notes.append(f"an experiment ({why}): nothing will be registered. {OVERRIDE}")
     return Standing(
         "" if promote else why,
         promote=promote,

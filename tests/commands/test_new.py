@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evergreen.commands.new import shortest
 from pipeline_lib.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -208,3 +209,29 @@ def test_a_table_that_was_loaded_twice_gets_a_config_and_is_told(project: Path) 
     code, _, err = evergreen("check", "configs/twice.yaml", cwd=project)
     assert code == 3
     assert "these rows are 2 copies of the same 300" in err
+
+
+def test_a_path_is_shown_from_the_working_directory_unless_that_is_the_root_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "runs" / "report.md"
+
+    monkeypatch.chdir(tmp_path)
+    assert shortest(page) == Path("runs/report.md")
+    monkeypatch.chdir("/")
+    assert shortest(page) == page.resolve()
+
+
+def test_a_table_of_a_folder_without_prefect_yaml_is_found_after_a_move(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    rows = "".join(f"{n % 7},{'ab'[n % 2]}\n" for n in range(300))
+    (before / "toy.csv").write_text(f"x,y\n{rows}")
+    code, _, err = evergreen("new", "toy.csv", "--target", "y", cwd=before)
+    assert code == 0, err
+
+    before.rename(after)
+
+    code, out, err = evergreen("check", "toy", cwd=after)
+    assert code in (0, 3), err  # these rows repeat; the table is found
+    assert str(after / "toy.csv") in out + err

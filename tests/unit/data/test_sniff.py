@@ -1,5 +1,6 @@
 """How a file nobody has described is read: format, delimiter, encoding, or what it is instead."""
 
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 
 from pipeline_lib.config import CsvFile
 from pipeline_lib.data.sniff import GuessedSource, guess_source
-from pipeline_lib.data.sources import read_source
+from pipeline_lib.data.sources import open_source, read_source, source_name
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
 
 
@@ -114,6 +115,24 @@ def test_a_path_is_relative_only_below_the_root(tmp_path: Path) -> None:
 
     assert inside.model_dump()["path"] == "toy.csv"
     assert outside.model_dump()["path"] == str(path)
+
+
+@pytest.mark.parametrize("name", ["toy.csv", "toy*.csv", "days/{YYYY}-{MM}-{DD}.csv"])
+def test_a_table_beside_the_folder_of_configs_moves_with_the_project(
+    tmp_path: Path, name: str
+) -> None:
+    project, moved = tmp_path / "before", tmp_path / "after"
+    (project / "days").mkdir(parents=True)
+    for day in ("toy.csv", "days/2026-05-01.csv"):
+        (project / day).write_text("a,b\n1,2\n")
+
+    source = guess_source(str(project / name), root=project / "configs", project=project).source
+    project.rename(moved)
+
+    assert source.model_dump()["path"] == f"../{name}"
+    stream = open_source(source, root=moved / "configs", run_date=date(2026, 5, 2))
+    assert stream.read().num_rows == 1
+    assert source_name(source, root=moved / "configs") == str(moved / name)
 
 
 @pytest.mark.parametrize("name", ["sales-*.csv", "sales-{YYYY}-{MM}-{DD}.csv"])

@@ -138,7 +138,9 @@ def test_a_model_whose_log_loss_is_no_better_than_a_constants_is_rejected(
 
     assert decision.outcome == outcome
     if outcome == "rejected":
-        assert decision.reason == ("baseline: log_loss 0.6860, a constant prediction has 0.6860")
+        assert decision.reason == (
+            "baseline: log_loss 0.6860, needed below the 0.6860 of a constant prediction"
+        )
 
 
 @pytest.mark.parametrize("primary", ["r2", "mae"])
@@ -148,7 +150,9 @@ def test_a_regression_has_to_beat_a_constants_rmse_too(primary: Metric) -> None:
     decision = _decide(value, primary=primary, constant=constant, losses=(3.0, 2.9))
 
     assert decision.outcome == "rejected"
-    assert decision.reason == "baseline: rmse 3.0000, a constant prediction has 2.9000"
+    assert (
+        decision.reason == "baseline: rmse 3.0000, needed below the 2.9000 of a constant prediction"
+    )
 
 
 def test_without_a_constant_baseline_nothing_is_promoted() -> None:

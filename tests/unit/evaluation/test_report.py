@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline_lib.data.drift_report import DriftReport, NightRecord, escape
 from pipeline_lib.encoding.ledger import LedgerChange, Words
+from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
-from pipeline_lib.evaluation.report import DecisionRecord
+from pipeline_lib.evaluation.report import DecisionRecord, FailureRecord
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
 
 
@@ -168,3 +169,25 @@ def test_escaped_text_has_no_sign_that_markdown_obeys(text: str) -> None:
     bare = escaped.replace("\\\\", "")
     for sign in "|`*[]":
         assert bare.count(sign) == bare.count(f"\\{sign}")
+
+
+def test_a_class_that_no_test_row_has_is_not_shown_as_missed() -> None:
+    page = _record(
+        classes=(ClassRow("a", 0.9, 0.8, 0.85, 70), ClassRow("c", 0, 0, 0, 0))
+    ).to_markdown()
+
+    assert _rows_of_table(page, "Class by class") == [
+        ["a", "0.900", "0.800", "0.850", "70"],
+        ["c", "0.000", "–", "–", "0"],
+    ]
+
+
+@pytest.mark.parametrize(("n_columns", "more"), [(1, ""), (3, " (and 2 more)")])
+def test_the_reason_of_a_stopped_night_names_the_first_broken_rule(
+    n_columns: int, more: str
+) -> None:
+    broken = [Violation(f"x{n}", "nullable", 3, "3 rows have no value") for n in range(n_columns)]
+    record = FailureRecord("toy", "stopped", ContractError(broken, source="toy.csv"), None, {})
+
+    assert record.summary == f"contract broken by toy.csv: column 'x0': 3 rows have no value{more}"
+    assert record.to_markdown().count("column 'x0'") == 1
