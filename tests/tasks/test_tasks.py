@@ -17,7 +17,6 @@ from pipeline_lib.data.stream import RowStream
 from pipeline_lib.encoding.prepared import ledger_folder
 from pipeline_lib.errors import ContractError, VolumeError
 from pipeline_lib.evaluation.journal import read_journal
-from pipeline_lib.evaluation.standing import Standing
 from pipeline_lib.storage import run_folder
 from tasks.encode import encode
 from tasks.ingest import ingest
@@ -38,9 +37,9 @@ def config() -> Iterator[PipelineConfig]:
 
 def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -> None:
     snapshot = ingest.fn(config, DAY)
-    rows = split.fn(config, validate.fn(config, snapshot, Standing(), DAY).rows)
+    rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
 
-    encoded = encode.fn(config, rows, Standing(), DAY)
+    encoded = encode.fn(config, rows, DAY)
 
     assert (snapshot.folder / "rows.parquet").is_file()
     assert sum(rows.n_rows.values()) == snapshot.n_rows == 1728
@@ -62,11 +61,11 @@ def test_codes_keep_their_meaning_when_a_category_comes_late(config: PipelineCon
     table = car_evaluation()
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
     first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
-    rows = split.fn(config, validate.fn(config, first, Standing(), DAY).rows)
-    before = encode.fn(config, rows, Standing(), DAY).read_encoder().vocabularies["safety"]
+    rows = split.fn(config, validate.fn(config, first, DAY).rows)
+    before = encode.fn(config, rows, DAY).read_encoder().vocabularies["safety"]
 
-    again = split.fn(config, validate.fn(config, ingest.fn(config, DAY), Standing(), DAY).rows)
-    after = encode.fn(config, again, Standing(), DAY).read_encoder().vocabularies["safety"]
+    again = split.fn(config, validate.fn(config, ingest.fn(config, DAY), DAY).rows)
+    after = encode.fn(config, again, DAY).read_encoder().vocabularies["safety"]
 
     assert before.categories.to_pylist() == ["low", "med"]
     assert after.categories.to_pylist() == ["low", "med", "high"]
@@ -77,7 +76,7 @@ def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> N
     broken = config.model_copy(update={"columns": {**config.columns, "safety": strict}})
 
     with pytest.raises(ContractError, match="1152 rows hold"):
-        validate.fn(broken, ingest.fn(broken, DAY), Standing(), DAY)
+        validate.fn(broken, ingest.fn(broken, DAY), DAY)
 
 
 def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineConfig) -> None:
@@ -89,15 +88,13 @@ def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineCon
     table = car_evaluation()
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
     first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
-    encode.fn(
-        config, split.fn(config, validate.fn(config, first, Standing(), DAY).rows), Standing(), DAY
-    )
+    encode.fn(config, split.fn(config, validate.fn(config, first, DAY).rows), DAY)
     snapshot = ingest.fn(config, DAY)
-    rows = split.fn(config, validate.fn(config, snapshot, Standing(), DAY).rows)
+    rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
     resumed: list[str | None] = []
 
     def live() -> None:
-        encoded = encode.fn(config, rows, Standing(), DAY)
+        encoded = encode.fn(config, rows, DAY)
         with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as run:
             train.fn(config, rows, encoded, run)
         tracked = TrackedRun.of(run)
@@ -117,7 +114,7 @@ def _night(config: PipelineConfig, n_rows: int, source: str) -> Validated:
     rows = car_evaluation().take(order)
     last = read_last_night(config.name)
     snapshot = take_snapshot(config.name, RowStream.of(rows, source=source), last=last)
-    return validate.fn(config, snapshot, Standing(), DAY)
+    return validate.fn(config, snapshot, DAY)
 
 
 def test_a_night_of_far_fewer_rows_stops_and_stops_again(config: PipelineConfig) -> None:
@@ -146,10 +143,10 @@ def test_a_category_that_no_night_before_had_is_said(config: PipelineConfig) -> 
     table = car_evaluation()
     old = table.filter(pc.not_equal(table["doors"], "5more"))
     first = take_snapshot(config.name, RowStream.of(old, source="the first night"))
-    rows = validate.fn(config, first, Standing(), DAY)
-    encode.fn(config, split.fn(config, rows.rows), Standing(), DAY)
+    rows = validate.fn(config, first, DAY)
+    encode.fn(config, split.fn(config, rows.rows), DAY)
 
-    tonight = validate.fn(config, ingest.fn(config, DAY), Standing(), DAY)
+    tonight = validate.fn(config, ingest.fn(config, DAY), DAY)
 
     assert not any("values that are new" in note for note in rows.notes())
     assert "column 'doors': values that are new: '5more' (432 rows)" in tonight.notes()
