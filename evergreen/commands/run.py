@@ -20,7 +20,13 @@ from evergreen.environment import prepare_prefect
 from evergreen.interruption import Terminated
 from evergreen.tables import print_json
 from pipeline_lib.config import load_config
-from pipeline_lib.errors import EvergreenError, ServerError, ServerLostError
+from pipeline_lib.errors import (
+    DataError,
+    EvergreenError,
+    ServerError,
+    ServerLostError,
+    first_line,
+)
 from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
@@ -79,12 +85,24 @@ def run(
                 resume=resume,
                 return_state=True,
             )
-    outcome = cast("Outcome", state.result())
+    with _failure_in_json() if json_ else nullcontext():
+        outcome = cast("Outcome", state.result())
     if json_:
         print_json(asdict(outcome))
     else:
         _tell(outcome, config, set_)
     return 0
+
+
+@contextmanager
+def _failure_in_json() -> Generator[None]:
+    """Print how a night ended that made no decision; the error itself goes its own way."""
+    try:
+        yield
+    except EvergreenError as error:
+        decision = "stopped" if isinstance(error, DataError) else "failed"
+        print_json({"decision": decision, "reason": first_line(error), "detail": str(error)})
+        raise
 
 
 class _Terminal(logging.StreamHandler[TextIO]):

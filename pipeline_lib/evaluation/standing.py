@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
 
 OVERRIDE = "`--promote` (in the form: promote) overrides this"
+REGISTER = "`--promote` (in the form: promote) makes it a night like any other"
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ def apply_standing(
         said = () if standing.experiment else tuple(seen for _, seen in objections)
         return replace(decision, notes=(*decision.notes, *said))
     if standing.experiment:
-        seen = f"{standing.experiment}; nothing is registered. {OVERRIDE}"
-        reason = f"an experiment ({standing.experiment}) is not registered: {decision.reason}"
+        seen = f"{standing.experiment}; nothing is registered. {REGISTER}"
+        reason = f"an experiment ({standing.experiment}) is not registered; {decision.reason}"
         kept = _kept(decision, "experiment", seen)
-        return replace(kept, reason=f"{reason}. {OVERRIDE}")
+        return replace(kept, reason=f"{reason}. {REGISTER}")
     if standing.promote:
         return _by_request(decision, [seen for _, seen in objections])
     for name, objection in objections:

@@ -18,7 +18,7 @@ from pipeline_lib.evaluation.journal import (
     last_promotion,
     read_journal,
 )
-from pipeline_lib.evaluation.standing import OVERRIDE, History, Standing
+from pipeline_lib.evaluation.standing import REGISTER, History, Standing
 from pipeline_lib.tracking.store import address_of
 from pipeline_lib.tracking.versions import (
     CONFIG_PATH,
@@ -76,7 +76,7 @@ def standing_of(
     )
     why = "as asked" if experiment else why_experiment(config, plain, own)
     if why and not promote:
-        notes.append(f"an experiment ({why}): nothing will be registered. {OVERRIDE}")
+        notes.append(f"an experiment ({why}): nothing will be registered. {REGISTER}")
     return Standing(
         "" if promote else why,
         promote=promote,

@@ -264,6 +264,20 @@ def test_the_doctor_finds_this_environment_in_order() -> None:
     assert findings["prefect"] == "note"
 
 
+def test_a_night_that_stops_says_so_in_json_and_by_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("price,maint,doors,persons,lug_capacity,safety,output\n")
+    source = ("{kind: builtin, table: car_evaluation}", "{kind: csv, path: empty.csv}")
+    config = write_config(tmp_path, source=source)
+
+    code, out, err = evergreen("run", str(config), "--json", EVERGREEN_HOME=str(tmp_path / "home"))
+
+    facts = json.loads(out)
+    assert code == 3
+    assert facts["decision"] == "stopped"
+    assert "empty.csv" in facts["reason"]
+    assert f"error: {facts['detail']}" in err
+
+
 def test_run_tells_each_stage_and_two_links_and_codes_then_answers(tmp_path: Path) -> None:
     home = {"EVERGREEN_HOME": str(tmp_path / "home")}
 
