@@ -180,7 +180,8 @@ def _text_bits(values: pa.Array) -> Hashes:
     ends, text = ends - ends[0], text[ends[0] : ends[-1]]
     words = np.append(text, np.zeros(16 + -len(text) % 8, np.uint8)).view("<u8")
     starts, rest = ends[:-1], np.diff(ends)
-    total = rest.view(np.uint64).copy()
+    # Spread over all bits: the first 8 bytes are laid over it, and "b" is no "a" of another length.
+    total = rest.view(np.uint64) * _ROUNDS[0][0]
     rows: npt.NDArray[np.int64] | None = None  # of those with text left; all at first
     while len(rest):
         word = _words_at(words, starts) & (_ALL >> (8 * np.clip(8 - rest, 0, 7)).view(np.uint64))

@@ -193,7 +193,7 @@ def test_a_home_that_cannot_be_written_is_told_before_anything_starts(tmp_path: 
     code, _, err = evergreen("run", str(CONFIG), EVERGREEN_HOME=str(tmp_path / "file" / "home"))
 
     assert code == 1
-    assert "cannot write to" in err
+    assert "is a file. Rename it, or set EVERGREEN_HOME" in err
     assert "set EVERGREEN_HOME" in err
 
 
