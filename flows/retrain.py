@@ -35,7 +35,7 @@ def retrain(
     run_date: date | None = None,
     resume: bool = True,
 ) -> State[Outcome]:
-    """Retrain a dataset's model, and promote it if it is proven not worse than the one in use.
+    """Retrain a dataset's model, and promote it if it is better than the one in use.
 
     The flow run ends as Promoted, Kept, Rejected or Skipped; all of these are Completed. A run
     with values of its own, or with a config that is not the dataset's, is an experiment: it is
@@ -55,11 +55,7 @@ def retrain(
     """
     refuse_strange_paths(config, assignments)
     settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
-    with (
-        in_project(project_of(config)),
-        only_run_of(settings.name),
-        night_of(settings) as night,
-    ):
+    with in_project(project_of(config)), only_run_of(settings.name), night_of(settings) as night:
         today = run_date or due_date()
         standing = identify(settings, plain, today, promote, experiment)
         snapshot = ingest(settings, today)
