@@ -216,6 +216,7 @@ def start() -> Iterator[Start]:
         command = [sys.executable, "-m", "evergreen", "run", CONFIG, *options]
         for assignment in (*SMALL, *assignments):
             command += ["--set", assignment]
+        command.append("--promote")  # values of a run's own make it an experiment otherwise
         ours, theirs = pty.openpty() if terminal else os.pipe()
         if terminal:
             termios.tcsetwinsize(theirs, (24, COLUMNS))

@@ -216,6 +216,7 @@ def test_a_form_value_out_of_bounds_is_refused_by_the_server(servers: Servers) -
     assert refused.value.code in (409, 422)
 
 
+@pytest.mark.slow
 def test_deploy_takes_away_what_it_made_and_leaves_what_a_person_made(
     servers: Servers, tmp_path: Path
 ) -> None:

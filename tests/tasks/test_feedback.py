@@ -74,6 +74,7 @@ def test_a_training_that_is_over_at_once_makes_none(told: Told) -> None:
 def test_the_figure_grows_and_changes_at_most_every_3_seconds(told: Told) -> None:
     times, figures = zip(*told.changes, strict=True)
 
-    assert 1 <= len(figures) <= 2
+    assert figures
     assert figures == tuple(sorted(figures))
-    assert times[0] >= EVERY_S
+    # Seen after they were sent: on a slow machine later, never earlier.
+    assert all(time >= EVERY_S * number for number, time in enumerate(times, start=1))
