@@ -5,8 +5,9 @@ cancels out.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -113,8 +114,8 @@ def paired_difference(
         seed: of the resamples.
         n_resamples: how many there are.
     """
-    pair = [sums_of(metric, truth, answers) for answers in (first, second)]
-    return _difference(metric, pair, truth.n_rows, seed=seed, n_resamples=n_resamples)
+    makers = [partial(sums_of, metric, truth, answers) for answers in (first, second)]
+    return _difference(metric, makers, truth.n_rows, seed=seed, n_resamples=n_resamples)
 
 
 def difference_to_chance(
@@ -131,8 +132,8 @@ def difference_to_chance(
     Arguments as in `paired_difference`.
     """
     if metric == "macro_f1":
-        pair = [sums_of(metric, truth, answers), chance_sums(truth, answers)]
-        return _difference(metric, pair, truth.n_rows, seed=seed, n_resamples=n_resamples)
+        makers = [partial(sums_of, metric, truth, answers), partial(chance_sums, truth, answers)]
+        return _difference(metric, makers, truth.n_rows, seed=seed, n_resamples=n_resamples)
     if metric != "roc_auc" or not answers.ranked:
         return None
     sums = sums_of(metric, truth, answers)
@@ -147,12 +148,22 @@ def difference_to_chance(
 
 
 def _difference(
-    metric: Metric, pair: list[Sums], n_rows: int, *, seed: int, n_resamples: int
+    metric: Metric,
+    makers: Sequence[Callable[[], Sums]],
+    n_rows: int,
+    *,
+    seed: int,
+    n_resamples: int,
 ) -> Difference:
     random, n_units = np.random.default_rng(seed), n_rows
-    if n_rows > 2 * N_UNITS and sum(len(sums.index) for sums in pair) > _MAX_ADDED:
+    if 2 * n_rows > _MAX_ADDED:  # sums have an entry per row at least: one's at a time is held
         n_units, unit = N_UNITS, random.permutation(n_rows) % N_UNITS
-        pair = [sums.in_units(unit, n_units) for sums in pair]
+        pair = [make().in_units(unit, n_units) for make in makers]
+    else:
+        pair = [make() for make in makers]
+        if n_rows > 2 * N_UNITS and sum(len(sums.index) for sums in pair) > _MAX_ADDED:
+            n_units, unit = N_UNITS, random.permutation(n_rows) % N_UNITS
+            pair = [sums.in_units(unit, n_units) for sums in pair]
     whole = np.ones(n_units)
     ours, theirs = (float(sums.metric(sums.of(whole)[:, None])[0]) for sums in pair)
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0

@@ -90,6 +90,7 @@ def evaluate_model(
     ours = answers_of(predictions, truth)
     scores: Scores = score_answers(truth, ours) if finite else {}
     constant = is_constant(predictions)
+    del actual, predictions
     baselines: dict[str, Scores] = {}
     notes: list[str] = []
     warnings: list[str] = []
@@ -108,6 +109,7 @@ def evaluate_model(
             sample_rows=sample_rows,
         )
         theirs = answers_of(predicted, truth)
+        del predicted
         baselines[baseline] = found = score_answers(truth, theirs)
         if note := baseline_note(baseline, train.n_rows, sample_rows=sample_rows):
             notes.append(note)
@@ -164,9 +166,11 @@ def score_champion(
     predictions = read_predictions(challenger)
     truth = truth_of(_chained(actual), predictions.target)
     joined = _joined(parts)
+    del actual, parts
     if problem := _shared_classes_problem(champion, joined, truth):
         return ChampionScores(version, None, problem)
     theirs = answers_of(joined, truth)
+    del joined
     scores = score_answers(truth, theirs)
     if not all_finite(predictions):
         return ChampionScores(version, scores)
