@@ -175,6 +175,7 @@ def score_champion(
     if not all_finite(predictions):
         return ChampionScores(version, scores)
     ours = answers_of(predictions, truth)
+    del predictions
     metric = deciding_metric(config.primary, score_answers(truth, ours), scores)
     if metric is None:
         return ChampionScores(version, scores)

@@ -20,6 +20,7 @@ Ints = npt.NDArray[np.int64]
 _EPSILON = float(np.finfo(np.float64).eps)
 # With more rows times classes the ranking metric is a sum of placements; see `_placements`.
 MAX_RANKED = 10_000
+_BLOCK = 262_144
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ class Sums:
             unit: the unit of each row.
             n_units: how many there are.
         """
-        cells = np.bincount(self.index * n_units + unit[self.row], self.value)
+        cells = np.zeros(self.n_sums * n_units)
+        for start in range(0, len(self.index), _BLOCK):  # no copy of all entries at once
+            part = slice(start, start + _BLOCK)
+            places = self.index[part] * n_units + unit[self.row[part]]
+            cells += np.bincount(places, self.value[part], len(cells))
         filled = np.flatnonzero(cells)
         return replace(self, index=filled // n_units, row=filled % n_units, value=cells[filled])
 
@@ -163,7 +168,8 @@ def _macro_f1(truth: Truth, answers: Answers) -> Sums:
     def metric(sums: Floats) -> Floats:
         return _mean_f1(*sums.reshape(3, n_classes, -1))
 
-    return Sums(index, row, np.ones(len(index)), 3 * n_classes, metric)
+    ones = np.broadcast_to(np.float64(1.0), index.shape)
+    return Sums(index, row, ones, 3 * n_classes, metric)
 
 
 def _mean_f1(actual: Floats, hit: Floats, said: Floats) -> Floats:
