@@ -91,6 +91,7 @@ def evaluate_model(
     scores: Scores = score_answers(truth, ours) if finite else {}
     constant = is_constant(predictions)
     del actual, predictions
+    pa.default_memory_pool().release_unused()  # batches of rows, which are read by now
     baselines: dict[str, Scores] = {}
     notes: list[str] = []
     warnings: list[str] = []
@@ -118,6 +119,7 @@ def evaluate_model(
             difference = paired_difference(metric, truth, ours, theirs, seed=seed)
         elif metric and (note := ahead_note(baseline, metric, scores[metric], found[metric])):
             warnings.append(note)
+        del theirs
     result = EvaluationResult(
         scores,
         baselines,
@@ -167,6 +169,7 @@ def score_champion(
     truth = truth_of(_chained(actual), predictions.target)
     joined = _joined(parts)
     del actual, parts
+    pa.default_memory_pool().release_unused()  # batches of rows, which are read by now
     if problem := _shared_classes_problem(champion, joined, truth):
         return ChampionScores(version, None, problem)
     theirs = answers_of(joined, truth)

@@ -159,8 +159,8 @@ def chance_sums(truth: Truth, answers: Answers) -> Sums:
 
 
 def _macro_f1(truth: Truth, answers: Answers) -> Sums:
-    n_classes, y = len(truth.classes), truth.y.astype(np.int64)
-    predicted = answers.predicted.astype(np.int64)
+    n_classes, y = len(truth.classes), truth.y.astype(np.int64, copy=False)
+    predicted = answers.predicted.astype(np.int64, copy=False)
     hits, known = np.flatnonzero(predicted == y), np.flatnonzero(predicted >= 0)
     index = np.concatenate([y, n_classes + y[hits], 2 * n_classes + predicted[known]])
     row = np.concatenate([np.arange(len(y)), hits, known])
