@@ -64,8 +64,8 @@ class Sums:
     sums of shape ``(n_sums, n)`` into n values, NaN where it is undefined.
     """
 
-    index: Ints
-    row: Ints
+    index: Ints | npt.NDArray[np.int32]
+    row: Ints | npt.NDArray[np.int32]
     value: Floats
     n_sums: int
     metric: Callable[[Floats], Floats]
@@ -85,7 +85,7 @@ class Sums:
         cells = np.zeros(self.n_sums * n_units)
         for start in range(0, len(self.index), _BLOCK):  # no copy of all entries at once
             part = slice(start, start + _BLOCK)
-            places = self.index[part] * n_units + unit[self.row[part]]
+            places = self.index[part].astype(np.int64) * n_units + unit[self.row[part]]
             cells += np.bincount(places, self.value[part], len(cells))
         filled = np.flatnonzero(cells)
         return replace(self, index=filled // n_units, row=filled % n_units, value=cells[filled])
@@ -159,11 +159,12 @@ def chance_sums(truth: Truth, answers: Answers) -> Sums:
 
 
 def _macro_f1(truth: Truth, answers: Answers) -> Sums:
-    n_classes, y = len(truth.classes), truth.y.astype(np.int64, copy=False)
-    predicted = answers.predicted.astype(np.int64, copy=False)
-    hits, known = np.flatnonzero(predicted == y), np.flatnonzero(predicted >= 0)
+    n_classes, y = len(truth.classes), truth.y.astype(np.int32)
+    predicted = answers.predicted.astype(np.int32)
+    hits = np.flatnonzero(predicted == y).astype(np.int32)
+    known = np.flatnonzero(predicted >= 0).astype(np.int32)
     index = np.concatenate([y, n_classes + y[hits], 2 * n_classes + predicted[known]])
-    row = np.concatenate([np.arange(len(y)), hits, known])
+    row = np.concatenate([np.arange(len(y), dtype=np.int32), hits, known])
 
     def metric(sums: Floats) -> Floats:
         return _mean_f1(*sums.reshape(3, n_classes, -1))
