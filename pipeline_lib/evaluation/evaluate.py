@@ -44,8 +44,8 @@ from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage import replacing
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 
-# How many raw test rows tasks predict at once: whole passes of `EVAL_BATCH_ROWS`.
-TEST_BATCH_ROWS = 4 * EVAL_BATCH_ROWS
+# How many raw test rows tasks predict at once: one pass of the network.
+TEST_BATCH_ROWS = EVAL_BATCH_ROWS
 # Where the file of the test predictions says what is predicted.
 _TARGET = b"evergreen.target"
 
