@@ -424,9 +424,11 @@ class ContractChecker:
                 found.append(violation)
                 continue
             verb, keys = asked
-            found.append(
-                replace(violation, change=f"if they are right, {verb} {self._key_at(keys)}")
+            # What to do with nulls the message says already.
+            what = (
+                "the setting is" if violation.rule == "nullable" else f"if they are right, {verb}"
             )
+            found.append(replace(violation, change=f"{what} {self._key_at(keys)}"))
         return found
 
     def _key_at(self, keys: Sequence[str]) -> str:

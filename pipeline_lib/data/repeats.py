@@ -68,12 +68,11 @@ class Repeats:
 
     def copies_sentence(self) -> str:
         """Return what is said of a table that is copied."""
-        each = "each occurs" if self.n_distinct * self.copies == self.n_rows else "all occur"
-        times = f"{self.copies} times" if each == "each occurs" else f"{self.copies} times or more"
+        multiple = "" if self.n_distinct * self.copies == self.n_rows else "a multiple of "
         return (
-            f"these rows are {self.copies} copies of the same {self.n_rows // self.copies:,}: of "
-            f"{self.n_distinct:,} different rows {each} {times}, always a multiple of "
-            f"{self.copies} (compared in every column that the config names)"
+            f"these rows are {self.copies} copies of the same {self.n_rows // self.copies:,}: each "
+            f"of {self.n_distinct:,} different rows occurs {multiple}{self.copies} times in the "
+            "columns that the config names"
         )
 
     def note(self) -> str | None:

@@ -168,16 +168,16 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
     if metric != second:
         ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
         seen = f"{second} {ours:.4f}, needed below the {theirs:.4f} of a constant prediction"
-        checks.append(Check("baseline", is_better(second, ours, theirs), seen))
+        checks.append(Check("baseline loss", is_better(second, ours, theirs), seen))
     return checks
 
 
 def _chance(metric: Metric, value: float, known: Difference | None) -> Check:
     if known is None or known.metric != metric:
-        return Check("chance", False, "it is not known what guesses would have")
+        return Check("chance", False, "it is not known what shuffled answers would have")
     seen = (
-        f"{metric} {value:.4f}, the same answers at random rows have {value - known.gain:.4f} "
-        f"(95 % bound of the difference {known.lower:+.4f}, needed > 0)"
+        f"{metric} {value:.4f}, the same answers shuffled among the rows have "
+        f"{value - known.gain:.4f} (95 % bound of the difference {known.lower:+.4f}, needed > 0)"
     )
     return Check("chance", known.lower > 0, seen)
 

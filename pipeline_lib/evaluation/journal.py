@@ -83,7 +83,7 @@ def skipped_entry(past: JournalEntry, *, champion: str, standing: Standing) -> J
     """Return the entry of a run with nothing new; `past` is the decision about its rows."""
     in_use = f"version {champion} stays champion" if champion else "there is no champion"
     reason = (
-        f"nothing is new: rows and config are those of {past.decided_at}, "
+        f"nothing is new: rows and config are those of {_minute(past.decided_at)}, "
         f"when the model was {past.decision}; {in_use}"
     )
     return replace(
@@ -101,6 +101,14 @@ def skipped_entry(past: JournalEntry, *, champion: str, standing: Standing) -> J
 def now() -> str:
     """Return the time of an entry, in UTC to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _minute(decided_at: str) -> str:
+    """Return the time of an entry as a person reads it; other writers' times as they are."""
+    try:
+        return f"{datetime.fromisoformat(decided_at):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return decided_at
 
 
 def append_entry(name: str, entry: JournalEntry) -> None:

@@ -69,7 +69,7 @@ def test_rows_that_had_repeats_before_they_were_loaded_twice_are_copies_too(
 
     with pytest.raises(
         ContractError,
-        match="2 copies of the same 400: of 300 different rows all occur 2 times or more",
+        match="2 copies of the same 400: each of 300 different rows occurs a multiple of 2 times",
     ):
         report_of(table_config(), _appended(once, 2))
 

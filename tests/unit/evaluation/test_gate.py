@@ -139,7 +139,7 @@ def test_a_model_whose_log_loss_is_no_better_than_a_constants_is_rejected(
     assert decision.outcome == outcome
     if outcome == "rejected":
         assert decision.reason == (
-            "baseline: log_loss 0.6860, needed below the 0.6860 of a constant prediction"
+            "baseline loss: log_loss 0.6860, needed below the 0.6860 of a constant prediction"
         )
 
 
@@ -150,8 +150,8 @@ def test_a_regression_has_to_beat_a_constants_rmse_too(primary: Metric) -> None:
     decision = _decide(value, primary=primary, constant=constant, losses=(3.0, 2.9))
 
     assert decision.outcome == "rejected"
-    assert (
-        decision.reason == "baseline: rmse 3.0000, needed below the 2.9000 of a constant prediction"
+    assert decision.reason == (
+        "baseline loss: rmse 3.0000, needed below the 2.9000 of a constant prediction"
     )
 
 
@@ -171,8 +171,8 @@ def test_without_a_constant_baseline_nothing_is_promoted() -> None:
         ({"value": NAN, "losses": (NAN, 0.7)}, "measured"),
         ({"value": None, "losses": (0.3, NAN)}, "measured"),
         ({"value": NAN, "floor": 0.1}, "floor"),
-        ({"losses": (NAN, 0.7)}, "baseline"),
-        ({"losses": (0.3, NAN)}, "baseline"),
+        ({"losses": (NAN, 0.7)}, "baseline loss"),
+        ({"losses": (0.3, NAN)}, "baseline loss"),
         ({"error": NAN}, "baseline"),
         ({"chance": 0.0}, "chance"),
         ({"chance": -0.01}, "chance"),
