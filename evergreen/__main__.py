@@ -14,7 +14,9 @@ from evergreen.interruption import (
     stop_listening,
 )
 from evergreen.streams import lost_output, prepare_streams
+from evergreen.tables import say
 from pipeline_lib.errors import EvergreenError, ServerLostError
+from pipeline_lib.shown import show_log_lines
 
 app = App(
     name="evergreen",
@@ -37,34 +39,35 @@ for _name, _help in {
 def main() -> None:
     """Run the command; a mistake gets one message and its exit code, never a traceback."""
     prepare_streams()
+    show_log_lines()
     raise_when_terminated()
     try:
         prepare_user()
         code = _code_of_command()
         if why := lost_output():
-            print(f"error: the output cannot be written: {why}", file=sys.stderr)
+            say(f"error: the output cannot be written: {why}", to=sys.stderr)
             code = code or 1
         sys.exit(code)
     except CycloptsError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"error: {' '.join(str(error).split())}", to=sys.stderr)
         sys.exit(2)
     except ServerLostError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", to=sys.stderr)
         end_at_once(error.exit_code)
     except EvergreenError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", to=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt as error:
         stop_listening()
         notes: list[str] = getattr(error, "__notes__", [])
-        print("; ".join(["interrupted", *notes]), file=sys.stderr)
+        say("; ".join(["interrupted", *notes]), to=sys.stderr)
         if isinstance(error, Terminated) and error.server_lost:
             end_at_once(error.exit_code)
         sys.exit(exit_code(error))
     except Exception as error:
         if wants_traceback():
             raise
-        print(f"error: {describe(error)}", file=sys.stderr)
+        say(f"error: {describe(error)}", to=sys.stderr)
         sys.exit(1)
 
 

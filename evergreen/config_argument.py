@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config import load_config
-from pipeline_lib.errors import ConfigError, ConfigProblem, examples, nearest_name
+from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError, examples, nearest_name
 from pipeline_lib.storage import project_root
 
 _ENDS = (".yaml", ".yml")
@@ -34,7 +35,7 @@ def find_config(given: Path) -> Path:
         rule = _not_there(given, places)
     except OSError as error:
         rule = f"cannot be read: {error.strerror}"
-    raise ConfigError([ConfigProblem(str(given)[:_MAX_SHOWN], "", rule)])
+    raise ConfigError([ConfigProblem(without_secrets(str(given))[:_MAX_SHOWN], "", rule)])
 
 
 def dataset_name(given: str) -> str:
@@ -42,7 +43,12 @@ def dataset_name(given: str) -> str:
 
     Raises:
         ConfigError: a config is given, and it is not there or is wrong.
+        UsageError: no dataset can have this name.
     """
+    if not given.isprintable():
+        raise UsageError(
+            f"{given[:_MAX_SHOWN]!r} is no name of a dataset: lower case, digits, _ and -"
+        )
     return load_config(find_config(Path(given))).name if given.endswith(_ENDS) else given
 
 

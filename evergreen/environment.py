@@ -10,8 +10,8 @@ import os
 import pwd
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.errors import StorageError, UsageError, refusal
 from pipeline_lib.storage import current_project, evergreen_home, in_project, writable_folder
 
@@ -109,19 +109,23 @@ def prepare_prefect(project: Path | None = None) -> None:
 
 
 def _check_address() -> None:
-    """Refuse what no client could read as an address; nothing but blanks is none."""
+    """Refuse what no client could read as an address; nothing but blanks is none.
+
+    A user and password in it go where Prefect expects them: in the address they would stand in
+    links, messages and the process list of every child.
+    """
     url = os.environ.get("PREFECT_API_URL", "").strip()
     if not url:
         os.environ.pop("PREFECT_API_URL", None)
         return
     try:
-        parts = urlsplit(url)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or brackets that are none
-        is_one = False
-    if not is_one:
+        address = ServerAddress.of(url)
+    except ValueError:
         guess = DEFAULT_API_URL if "://" in url or "/" not in url else f"http://{url}"
         raise UsageError(
-            f"PREFECT_API_URL={url[:200]!r} is no address of a Prefect server; "
-            f"export PREFECT_API_URL={guess}"
-        )
+            f"PREFECT_API_URL={shown_address(url)[:200]!r} is no address of a Prefect server; "
+            f"export PREFECT_API_URL={shown_address(guess)}"
+        ) from None
+    if address.credentials:
+        os.environ["PREFECT_API_URL"] = address.url
+        os.environ["PREFECT_API_AUTH_STRING"] = address.credentials

@@ -6,7 +6,6 @@ One line for the person, the whole traceback in a file for whoever mends it. Wit
 
 import errno
 import os
-import re
 import shutil
 import tempfile
 import traceback
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline_lib.errors import EvergreenError, first_line, refusal
+from pipeline_lib.shown import shown
 from pipeline_lib.storage import evergreen_home
 
 _SMALL_DISK_BYTES = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ def wants_traceback() -> bool:
 
 def describe(error: Exception) -> str:
     """Return a line that says what went wrong, where, and what to do; passwords are left out."""
-    return without_password(_described(error))
+    return shown(_described(error))
 
 
 def _described(error: Exception) -> str:
@@ -105,7 +105,7 @@ def keep(text: str) -> Path | None:
             prefix = f"evergreen-{datetime.now(UTC):%Y%m%dT%H%M%S}-"
             number, path = tempfile.mkstemp(".txt", prefix, folder, text=True)
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(without_password(text))
+                file.write(shown(text))
         except OSError:
             continue
         return Path(path)
@@ -124,8 +124,3 @@ def _temporary() -> Path | None:
         return Path(tempfile.gettempdir())
     except OSError:
         return None
-
-
-def without_password(text: str) -> str:
-    """Return a text without the user and password of the addresses in it."""
-    return re.sub(r"://[^/\s@'\"]*@", "://…@", text)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from evergreen.environment import DEFAULT_API_URL
-from evergreen.failures import without_password
 from evergreen.interruption import (
     at_the_end_of,
     children_outlive_the_terminal,
     end_with_this_process,
 )
+from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import ServerError, first_line
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def require_server() -> str:
             f"`{_EXPORT}{DEFAULT_API_URL}`"
         )
     asyncio.run(_hello(url))
-    return without_password(url)
+    return shown_address(url)
 
 
 def start_own_server() -> None:
@@ -123,7 +123,7 @@ def _why_not(url: str, problem: Exception) -> str:
     """Say why the server cannot be used, and the command that mends it."""
     from prefect.exceptions import PrefectHTTPStatusError
 
-    shown, parts = without_password(url), urlsplit(url)
+    shown, parts = shown_address(url), urlsplit(url)
     status = problem.response.status_code if isinstance(problem, PrefectHTTPStatusError) else 0
     reason = first_line(problem)
     if status in (401, 403):
@@ -137,7 +137,7 @@ def _why_not(url: str, problem: Exception) -> str:
         whole = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/api", query=""))
         return (
             f"{shown} is not the address of Prefect's API ({status}), which ends in /api: "
-            f"{_EXPORT}{without_password(whole)}"
+            f"{_EXPORT}{shown_address(whole)}"
         )
     if status:
         return (
@@ -150,12 +150,12 @@ def _why_not(url: str, problem: Exception) -> str:
             f"correct it, as in {_EXPORT}{DEFAULT_API_URL}"
         )
     if parts.scheme == "https" and "SSL" in reason:
-        plain = without_password(urlunsplit(parts._replace(scheme="http")))
+        plain = shown_address(urlunsplit(parts._replace(scheme="http")))
         return (
             f"no Prefect server answers at {shown} ({reason}). If it speaks http: {_EXPORT}{plain}"
         )
     return (
-        f"no Prefect server answers at {shown} ({without_password(reason)}). "
+        f"no Prefect server answers at {shown} ({reason}). "
         f"Start it with `prefect server start`, or correct the address: {_EXPORT}{DEFAULT_API_URL}"
     )
 

@@ -4,12 +4,19 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TextIO, cast
+
+from pipeline_lib.shown import printable, shown
+
+
+def say(text: str = "", *, to: TextIO | None = None) -> None:
+    """Print a message, of one or more lines, for a person: printable, and without secrets."""
+    print(shown(text), file=to or sys.stdout, flush=True)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under a head, columns as wide as their widest cell."""
-    cells = [[_shown(cell) for cell in row] for row in (head, *rows)]
+    cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     for row in cells:
         print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
@@ -18,7 +25,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_json(value: object) -> None:
     """Print valid JSON, whatever the encoding of the output; a number that is none is null."""
     is_unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=not is_unicode, allow_nan=False)
+    print("\n".join(_escaped(line) for line in text.split("\n")))
 
 
 def _finite(value: object) -> object:
@@ -29,6 +37,8 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _shown(cell: str) -> str:
-    """Return a cell's text without control characters: a category may hold any."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in cell)
+def _escaped(line: str) -> str:
+    """Return a line of JSON with what is not printable escaped as JSON has it."""
+    if line.isprintable():
+        return line
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in line)

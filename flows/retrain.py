@@ -10,6 +10,7 @@ from flows.outcome import Outcome, entry_of, record_of, skipped
 from flows.parameters import ConfigPath, refuse_strange_paths
 from flows.tracked import due_date, night_of, only_run_of, run_name
 from pipeline_lib.config import Overrides, load_config, load_plain
+from pipeline_lib.shown import show_log_lines
 from pipeline_lib.storage import in_project, project_of
 from tasks.decide import decide
 from tasks.encode import encode
@@ -53,6 +54,7 @@ def retrain(
             on which the run was due (UTC) without it.
         resume: go on with an interrupted training of the same rows, config and code.
     """
+    show_log_lines()
     refuse_strange_paths(config, assignments)
     settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
     with in_project(project_of(config)), only_run_of(settings.name), night_of(settings) as night:

@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
+from pipeline_lib.addresses import link
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
@@ -105,7 +106,9 @@ def flow_url() -> str:
     """Return the page of the flow run that is running."""
     flow_run_id = _flow_run_id()
     known = url_for("flow-run", flow_run_id) if flow_run_id else None
-    return known or f"{DEFAULT_UI_URL}/runs/flow-run/{flow_run_id}"
+    if known is not None:  # it begins with PREFECT_API_URL, or with PREFECT_UI_URL
+        return link(known)
+    return f"{DEFAULT_UI_URL}/runs/flow-run/{flow_run_id}"
 
 
 def _flow_run_id() -> str:

@@ -35,6 +35,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from pipeline_lib.addresses import without_secrets
+from pipeline_lib.shown import printable, shown
+
 MAX_EXAMPLES = 5
 _MAX_QUOTE = 60
 # Columns that a lost loss names.
@@ -43,15 +46,16 @@ _MAX_EXTREMES = 5
 
 def examples(values: Iterable[object]) -> str:
     """Quote the first few values for a message, each cut to 60 characters."""
-    shown = list(values)
-    quoted = (repr(value) for value in shown[:MAX_EXAMPLES])
+    few = list(values)
+    # Cut first, an address would lose the @ that its password is known by.
+    quoted = (without_secrets(repr(value)) for value in few[:MAX_EXAMPLES])
     text = ", ".join(q if len(q) <= _MAX_QUOTE else f"{q[:_MAX_QUOTE]}…" for q in quoted)
-    return f"{text}, …" if len(shown) > MAX_EXAMPLES else text
+    return f"{text}, …" if len(few) > MAX_EXAMPLES else text
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its name."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's text, or its name; printable, and without secrets."""
+    return shown((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def refusal(error: OSError, path: Path | None = None) -> str:
@@ -103,7 +107,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     match = nearest_name(name, known)
     if match is None:
         return ""
-    return f"; did you mean {match!r}?" if match != match.strip() else f"; did you mean {match}?"
+    quoted = repr(match) if match != match.strip() else printable(match)
+    return f"; did you mean {quoted}?"
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
@@ -122,9 +127,15 @@ def unknown_dataset(name: str, known: Sequence[str]) -> str:
 
 
 class EvergreenError(Exception):
-    """Any mistake that Evergreen explains instead of showing a traceback."""
+    """Any mistake that Evergreen explains instead of showing a traceback.
+
+    Its message is printable and holds no secret of an address, wherever it goes.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shown(each) if isinstance(each, str) else each for each in args))
 
     def __reduce__(self) -> "tuple[object, ...]":
         """Travel between processes with message and attributes, whatever `__init__` takes."""

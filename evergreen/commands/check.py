@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from evergreen.config_argument import find_config
-from evergreen.tables import print_json
+from evergreen.tables import print_json, say
 from pipeline_lib.config import load_config
 
 
@@ -62,13 +62,13 @@ def check(
     if json_:
         print_json(facts)
         return 0
-    print(f"{config}: fine")
-    print(f"  {stream.source}: {report.n_used:,} rows keep the contract")
+    say(f"{config}: fine")
+    say(f"  {stream.source}: {report.n_used:,} rows keep the contract")
     if report.n_quarantined:
-        print(f"  {report.n_quarantined:,} rows would go into quarantine")
+        say(f"  {report.n_quarantined:,} rows would go into quarantine")
     for line in (*missing_days(stream), *report.lines(), *([growth] if growth else [])):
-        print(f"  {line}")
-    print(
+        say(f"  {line}")
+    say(
         f"  {facts['categories']} category and {facts['numbers']} number columns → "
         f"{settings.data.target} ({settings.data.task}, judged by {settings.primary})"
     )

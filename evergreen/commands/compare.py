@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 
 from evergreen.config_argument import dataset_name
 from evergreen.environment import require_own_home
-from evergreen.tables import print_json, print_table
+from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import METRICS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def compare(
     differing = [key for key in _shared_params(rows) if len({r.params[key] for r in rows}) > 1]
     head = ("run", "decision", "version", *metrics, *differing)
     print_table(head, [_cells(row, metrics, differing) for row in rows])
-    print(f"\nin MLflow: {comparison_url(name)}")
+    say(f"\nin MLflow: {comparison_url(name)}")
     return 0
 
 

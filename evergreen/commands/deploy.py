@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from evergreen.environment import prepare_prefect
-from evergreen.failures import keep, without_password
+from evergreen.failures import keep
+from evergreen.tables import say
 from pipeline_lib.errors import ServerError, UsageError
+from pipeline_lib.shown import shown
 from pipeline_lib.storage import project_root
 
 _SCHEDULER_S = 60.0
@@ -33,21 +35,21 @@ def deploy() -> int:
     deployments = read_deployments(root / "prefect.yaml", pool=POOL)
     url = require_server()
     created = asyncio.run(ensure_pool())
-    print(f"work pool {POOL}: {'created' if created else 'there'} at {url}")
+    say(f"work pool {POOL}: {'created' if created else 'there'} at {url}")
     ended = asyncio.run(end_schedules(root, deployments))
     _deploy_all(root)
     for line in (*ended, *asyncio.run(adopt(root, deployments))):
-        print(f"  {line}")
+        say(f"  {line}")
     facts = asyncio.run(wait_for_schedules(_SCHEDULER_S))
     for fact in facts:
         when = f"next run {fact.next_run:%Y-%m-%d %H:%M %Z}" if fact.next_run else "no schedule"
-        print(f"  {fact.name}: {when}")
+        say(f"  {fact.name}: {when}")
     if idle := [fact.name for fact in facts if fact.has_schedule and fact.next_run is None]:
         raise ServerError(
             f"the server plans no runs of {', '.join(idle)}. Its scheduler is broken: SQLAlchemy "
             "2.1 does that; install the server with constraints.txt"
         )
-    print(f"start a worker: prefect worker start --pool {POOL}")
+    say(f"start a worker: prefect worker start --pool {POOL}")
     return 0
 
 
@@ -68,9 +70,9 @@ def _deploy_all(root: Path) -> None:
     )
     if done.returncode == 0:
         return
-    printed = without_password(f"{done.stdout}\n{done.stderr}")
+    printed = f"{done.stdout}\n{done.stderr}"
     said = [line.strip(" │╭╰─") for line in (done.stderr or done.stdout).splitlines()]
     last = next((line for line in reversed(said) if line), "it said nothing")
     place = keep(printed)
     whole = f". All that it printed is in {place}" if place else ""
-    raise ServerError(f"`prefect deploy` failed: {without_password(last)[:_MAX_SHOWN]}{whole}")
+    raise ServerError(f"`prefect deploy` failed: {shown(last)[:_MAX_SHOWN]}{whole}")

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 
 from evergreen.environment import prepare_prefect, require_own_home
 from evergreen.failures import describe
-from evergreen.tables import print_json
+from evergreen.tables import print_json, say
+from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import EvergreenError
 
 _DISTRIBUTION = "evergreen-tables"
@@ -53,7 +54,7 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = Fa
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            print(f"{finding.health:<5} {finding.subject:<9} {finding.text}")
+            say(f"{finding.health:<5} {finding.subject:<9} {finding.text}")
     return 1 if any(finding.health == "FAIL" for finding in findings) else 0
 
 
@@ -101,12 +102,11 @@ def _mlflow() -> Finding:
     from pipeline_lib.tracking.store import connect, tracking_uri
 
     names = [found.name for found in connect().search_experiments()]
+    shown = shown_address(tracking_uri())
     if (place := relative_place(tracking_uri())) is not None:
-        text = f"{tracking_uri()} is {place} from here, and another registry from another folder"
+        text = f"{shown} is {place} from here, and another registry from another folder"
         return Finding("note", "mlflow", f"{text}: write the whole path in MLFLOW_TRACKING_URI")
-    return Finding(
-        "ok", "mlflow", f"{tracking_uri()} answers, {_counted(len(names), 'experiment')}"
-    )
+    return Finding("ok", "mlflow", f"{shown} answers, {_counted(len(names), 'experiment')}")
 
 
 def _prefect() -> Finding:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from evergreen.tables import print_json, print_table
+from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, Source, load_config
 from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root
@@ -135,27 +135,27 @@ def _proven(path: Path) -> tuple[PipelineConfig, str | None]:
 
 def _tell(proposal: "Proposal", out: Path, copied: str | None) -> None:
     data, features = proposal.data, proposal.features
-    print(f"looked at {proposal.n_rows:,} rows of {len(proposal.columns) + 1} columns\n")
+    say(f"looked at {proposal.n_rows:,} rows of {len(proposal.columns) + 1} columns\n")
     print_table((f"predict {data.target}: {data.task}, {proposal.target.reason}",), ())
     taken = [c for c in proposal.columns if c.is_feature]
-    print(f"\nfrom {len(taken)} {'column' if len(taken) == 1 else 'columns'}")
+    say(f"\nfrom {len(taken)} {'column' if len(taken) == 1 else 'columns'}")
     print_table(
         ("  column", "kind", "what was seen"),
         [(f"  {c.name}", features[c.name].kind, c.reason) for c in taken],
     )
     if proposal.left_out:
-        print(f"\nleft out {len(proposal.left_out)}")
+        say(f"\nleft out {len(proposal.left_out)}")
         lost = [(f"  {c.name}", c.reason) for c in proposal.left_out]
         print_table(("  column", "why"), lost)
     notes = _notes(proposal, copied)
     if notes:
-        print()
+        say()
         print_table(("to look at",), [(f"  {note}",) for note in notes])
     path = shortest(out)
     proven = "the table keeps it" if copied is None else "the table keeps it once it is loaded once"
-    print(f"\n{path} is written: it loads, and {proven}. Next")
-    print(f"  evergreen check {path}")
-    print(f"  evergreen run {path}")
+    say(f"\n{path} is written: it loads, and {proven}. Next")
+    say(f"  evergreen check {path}")
+    say(f"  evergreen run {path}")
 
 
 def _notes(proposal: "Proposal", copied: str | None) -> list[str]:

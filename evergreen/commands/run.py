@@ -18,7 +18,7 @@ from evergreen.commands.new import shortest
 from evergreen.config_argument import find_config
 from evergreen.environment import prepare_prefect
 from evergreen.interruption import Terminated
-from evergreen.tables import print_json
+from evergreen.tables import print_json, say
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import (
     DataError,
@@ -64,7 +64,7 @@ def run(
     load_config(config, assignments=set_)  # a typo is told before anything heavy starts
     prepare_prefect(project_of(config))
     if not json_:
-        print(f"retraining {config}", flush=True)
+        say(f"retraining {config}")
     from evergreen.prefect_server import require_server, server_url, start_own_server
     from flows.retrain import retrain
 
@@ -200,13 +200,13 @@ def _is_ours(record: logging.LogRecord, project: str) -> bool:
 
 def _tell(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> None:
     version = f" (version {outcome.version})" if outcome.version else ""
-    print(f"\n{outcome.decision}{version}: {outcome.reason}")
+    say(f"\n{outcome.decision}{version}: {outcome.reason}")
     if outcome.decision == "skipped":
         again = [*(part for text in assignments for part in ("--set", text)), "--force"]
-        print(f"Train all the same: evergreen run {shlex.join([str(config), *again])}")
+        say(f"Train all the same: evergreen run {shlex.join([str(config), *again])}")
     if outcome.report:
-        print(f"  report      {shortest(Path(outcome.report))}")
+        say(f"  report      {shortest(Path(outcome.report))}")
     for name, url in outcome.links.items():
-        print(f"  {name:<11} {url}")
+        say(f"  {name:<11} {url}")
     if "PREFECT_API_URL" not in os.environ:
-        print('  (start both servers to open the links: README.md, "Look at it")')
+        say('  (start both servers to open the links: README.md, "Look at it")')

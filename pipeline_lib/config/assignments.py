@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline_lib.addresses import without_secrets
 from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
 
 _QUOTED = r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*"""
@@ -45,7 +46,7 @@ class Assignment:
                 break
             place += 1
         if not parts or not parts[-1] or assignment[place : place + 1] != "=":
-            raise ConfigError([ConfigProblem("--set", assignment[:200], _HOW)])
+            raise ConfigError([ConfigProblem("--set", without_secrets(assignment)[:200], _HOW)])
         return cls(tuple(parts), tuple(quoted), assignment[place + 1 :])
 
     @property

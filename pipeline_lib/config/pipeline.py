@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config.columns import (
     CategoryColumn,
     Column,
@@ -71,6 +72,14 @@ class TrackingSettings(Settings):
     """What MLflow is told."""
 
     tags: dict[str, str] = Field(default={}, description="own tags for each run")
+
+    @field_validator("tags")
+    @classmethod
+    def _passwords_stay_outside(cls, tags: dict[str, str]) -> dict[str, str]:
+        for name, value in tags.items():
+            if without_secrets(value) != value:
+                raise ValueError(f"{name[:60]!r} holds a password; every run would show it")
+        return tags
 
 
 def refuse_unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> None:

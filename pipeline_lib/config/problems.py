@@ -9,6 +9,7 @@ from typing import Literal, cast, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config.pipeline import PipelineConfig
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.yaml_text import Lines
@@ -166,7 +167,8 @@ def _rule(details: ErrorDetails) -> str:
             return f"must be text, not {given!r}; put it in quotes"
         case "model_attributes_type" if isinstance(given, str):
             return (
-                f"must be a mapping of settings, as {{kind: {given[:60]}}}, not {examples([given])}"
+                f"must be a mapping of settings, as {{kind: {without_secrets(given)[:60]}}}, "
+                f"not {examples([given])}"
             )
         case kind if kind in _FORMS:
             return _FORMS[kind].format(shown=examples([given]), **context)

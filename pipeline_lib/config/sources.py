@@ -5,8 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline_lib.addresses import shown_address, without_secrets
+from pipeline_lib.config.database_url import problem_of
 from pipeline_lib.config.settings import Settings
 
+# As in dblink('host=… password=…').
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _FIELDS = ("{YYYY}", "{MM}", "{DD}")
 _PATH = (
     "a file, a glob (`data/*.csv`), or a path with `{YYYY}`, `{MM}`, `{DD}` for a file per day; "
@@ -22,6 +26,16 @@ class _Files(Settings):
 
     path: str = Field(min_length=1, description=_PATH)
     window_days: int | None = Field(default=None, ge=1, le=36_600, description=_WINDOW)
+
+    @field_validator("path")
+    @classmethod
+    def _keys_stay_outside(cls, path: str) -> str:
+        if shown_address(path) != path:
+            raise ValueError(
+                "holds a key or a password; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS's own "
+                "files say who asks"
+            )
+        return path
 
     @model_validator(mode="after")
     def _dates_are_whole(self) -> "_Files":
@@ -88,12 +102,16 @@ class SqlQuery(Settings):
     @field_validator("url")
     @classmethod
     def _passwords_stay_outside(cls, url: str) -> str:
-        # A config is printed, logged and shown: a password in it is a password lost.
-        if re.search(r"://[^/@]*:(?!\$\{)[^/@]+@", url):
-            raise ValueError(
-                "holds a password; put it into an environment variable and write ${NAME} here"
-            )
+        if problem := problem_of(url):
+            raise ValueError(problem)
         return url
+
+    @field_validator("query")
+    @classmethod
+    def _connections_within_hold_no_password(cls, query: str) -> str:
+        if any(without_secrets(literal) != literal for literal in _LITERAL.findall(query)):
+            raise ValueError("holds a password in a literal; let the database know the other one")
+        return query
 
 
 Source = Annotated[BuiltinTable | CsvFile | ParquetFile | SqlQuery, Field(discriminator="kind")]

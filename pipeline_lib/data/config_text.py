@@ -12,6 +12,7 @@ from pipeline_lib.config import Column
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.data.propose import Proposal
 from pipeline_lib.data.propose_columns import ProposedColumn
+from pipeline_lib.shown import printable
 
 # Words that mean themselves wherever they stand; all others are quoted. YAML 1.1's yes and no too:
 # other tools read these files as well.
@@ -172,5 +173,5 @@ def _with_comment(line: str, comment: str) -> str:
 
 def _comment(text: str) -> str:
     """Return text that cannot leave its comment: one line, printable, not too long."""
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    plain = printable(text)
     return plain if len(plain) <= _MAX_COMMENT else f"{plain[:_MAX_COMMENT]}…"

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.shown import printable
 from pipeline_lib.storage import Json
 
 Aspect: TypeAlias = Literal[
@@ -191,13 +192,15 @@ def _table_row(row: DriftRow) -> str:
 
 
 def short_name(name: str) -> str:
-    """Return a column's name on one line, cut to 60 characters."""
-    line = " ".join(name.split())
+    """Return a column's name on one printable line, cut to 60 characters."""
+    line = printable(" ".join(name.split()))
     return line if len(line) <= _NAME_CHARS else f"{line[:_NAME_CHARS]}…"
 
 
 def escape(text: str) -> str:
     r"""Return text that markdown shows as it is: names from data draw no tables, links or HTML.
+
+    What is not printable is shown by its escape.
 
     >>> escape("a|b <b>")
     'a\\|b &lt;b&gt;'
@@ -207,11 +210,10 @@ def escape(text: str) -> str:
     >>> escape("macro_f1 of _x")
     'macro_f1 of \\_x'
     """
-    text = html.escape(text, quote=False)
+    text = html.escape(printable(" ".join(text.split())), quote=False)
     for sign in "\\|`*[]~":
         text = text.replace(sign, f"\\{sign}")
-    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-    return " ".join(text.split())
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
 def records_from_json(lines: Sequence[Mapping[str, Json]]) -> list[NightRecord]:

@@ -23,6 +23,7 @@ from pipeline_lib.errors import (
     did_you_mean,
     first_line,
 )
+from pipeline_lib.shown import printable
 from pipeline_lib.storage import digest_file, digest_json
 
 _S3 = "s3://"
@@ -109,13 +110,13 @@ class FolderStore:
     root: Path
 
     def place(self, path: str) -> str:
-        """Return the whole path."""
-        return str(self._whole(path))
+        """Return the whole path, printable."""
+        return printable(str(self._whole(path)))
 
     def file(self, path: str) -> "LocalFile | None":
         """Return the file with exactly this path, if there is one."""
         whole = self._whole(path)
-        with _told(str(whole)):
+        with _told(self.place(path)):
             return LocalFile(whole, _state(whole)) if whole.is_file() else None
 
     def matches(self, pattern: str) -> "dict[str, LocalFile]":
@@ -129,13 +130,11 @@ class FolderStore:
 
     def missing(self, path: str) -> SourceError:
         """Return what to say of a path that is no file."""
-        whole = self._whole(path)
+        whole, name = self._whole(path), self.place(path)
         if whole.exists():
-            return SourceError(
-                f"{whole} is {'a folder' if whole.is_dir() else 'a device'}, no file"
-            )
+            return SourceError(f"{name} is {'a folder' if whole.is_dir() else 'a device'}, no file")
         near = did_you_mean(whole.name, (p.name for p in whole.parent.glob("*")))
-        return SourceNotFoundError(f"{whole}: there is no such file{near}")
+        return SourceNotFoundError(f"{name}: there is no such file{near}")
 
     def _whole(self, path: str) -> Path:
         folder, inner = _without_climbing(self.root, path)
@@ -158,8 +157,8 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """The path."""
-        return str(self.path)
+        """The path, printable."""
+        return printable(str(self.path))
 
     @property
     def size_bytes(self) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipeline_lib.addresses import shown_address
 from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.formats import (
     NO_FIT,
@@ -62,14 +63,14 @@ def guess_source(
         return _guess(table, root, project or root, query)
     except ValidationError as error:
         rule = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{_shown(table)}: {rule}") from None
+        raise UsageError(f"{shown_address(table)}: {rule}") from None
 
 
 def _guess(table: str, root: Path, project: Path, query: str | None) -> GuessedSource:
     if "://" in table and not table.startswith(_REMOTE):
         if query is None:
             raise UsageError(
-                f"{_shown(table)} is a database: say with --query which rows to take from it"
+                f"{shown_address(table)} is a database: say with --query which rows to take from it"
             )
         return GuessedSource(SqlQuery(url=table, query=query))
     if query is not None:
@@ -98,11 +99,6 @@ def _guess(table: str, root: Path, project: Path, query: str | None) -> GuessedS
     if encoding != "utf-8":
         given["encoding"] = encoding
     return GuessedSource(CsvFile.model_validate({"path": path, **given}), notes)
-
-
-def _shown(table: str) -> str:
-    """Return a path, or a url without who asks and their password."""
-    return re.sub(r"://[^/]*@", "://…@", table)
 
 
 def _first_file(table: str) -> Path:

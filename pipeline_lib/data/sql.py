@@ -22,6 +22,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.addresses import is_secret_name, without_secrets
 from pipeline_lib.config import SqlQuery
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.stream import Part, RowStream
@@ -270,8 +271,8 @@ class _Url:
             raise SourceError(
                 f"{name}: is no url of a database, as driver://user@host/database is"
             ) from None
-        options_of_url = {key: str(value) for key, value in url.query.items() if "pass" in key}
-        for value in (url.password, *options_of_url.values()):
+        options = [value for key in url.query if is_secret_name(key) for value in _all(url, key)]
+        for value in (url.password, *options):
             if value:
                 secrets.setdefault(str(value), "***")
                 secrets.setdefault(quote(str(value), safe=""), "***")
@@ -282,7 +283,12 @@ class _Url:
         said = first_line(getattr(error, "orig", None) or error)
         for secret in sorted(self.secrets, key=len, reverse=True):
             said = said.replace(secret, self.secrets[secret])
-        return said[:_MAX_SAID]
+        return without_secrets(said)[:_MAX_SAID]
+
+
+def _all(url: "URL", key: str) -> Sequence[str]:
+    value = url.query[key]
+    return (value,) if isinstance(value, str) else value
 
 
 def _engine(url: _Url, root: Path, name: str) -> "Engine":

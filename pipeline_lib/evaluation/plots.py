@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from pipeline_lib.shown import printable
 from pipeline_lib.training.records import EpochRecord
 
 _TRAIN, _VAL, _BEST = "#8a8f98", "#1b7f4b", "#c0392b"
@@ -45,14 +46,14 @@ def plot_losses(history: Sequence[EpochRecord], *, primary: str) -> Figure:
 
 def plot_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """Draw a confusion matrix; rows are the actual classes, colors their shares."""
-    n = len(classes)
+    n, names = len(classes), [printable(name) for name in classes]
     side = min(max(3.2, 0.7 * n + 1.6), 16)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Greens", vmin=0, vmax=1)
-    axis.set_xticks(range(n), classes, rotation=45, ha="right", parse_math=False)
-    axis.set_yticks(range(n), classes, parse_math=False)
+    axis.set_xticks(range(n), names, rotation=45, ha="right", parse_math=False)
+    axis.set_yticks(range(n), names, parse_math=False)
     axis.set_xlabel("predicted")
     axis.set_ylabel("actual")
     if n <= 25:

@@ -14,6 +14,7 @@ from sklearn import metrics as sk
 
 from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.serving import Predictions
+from pipeline_lib.shown import printable
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTabl
         }
     )
     held = np.unique(y)  # so that its macro average is the macro_f1 of the scores
-    names = [target.classes[number] for number in held]
+    names = [printable(target.classes[number]) for number in held]
     options["labels"] = held
     text = sk.classification_report(y, predicted, target_names=names, digits=3, **options)
     confusion = sk.confusion_matrix(y, predicted, labels=numbers)

@@ -1,15 +1,19 @@
 """Whether MLFLOW_TRACKING_URI can be used, asked before MLflow is: it would retry for minutes."""
 
+import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.errors import ServerError, UsageError, first_line
 
 _CONNECT_TIMEOUT_S = 10
+_NAME, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+# What was set for one address is taken back when this process goes on to another.
+_lent: dict[str, str] = {}
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _INSTEAD = (
     "Correct MLFLOW_TRACKING_URI, as in http://127.0.0.1:5000, or unset it to use the database "
@@ -30,14 +34,41 @@ def check_address(uri: str) -> None:
     scheme = uri.partition("://")[0].partition("+")[0]
     if scheme in ("http", "https"):
         try:
-            parts = urlsplit(uri)
-            is_address = bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port or brackets that are none
-            is_address = False
-        if not is_address:
-            raise UsageError(f"{uri[:200]!r} is no address of an MLflow server. {_INSTEAD}")
+            ServerAddress.of(uri)
+        except ValueError:
+            shown = shown_address(uri)[:200]
+            raise UsageError(f"{shown!r} is no address of an MLflow server. {_INSTEAD}") from None
     elif scheme in _DATABASES:
         _ask_database(uri, scheme)
+
+
+def lend_credentials(uri: str) -> None:
+    """Move user and password of a server's address to where MLflow expects them.
+
+    In the address they would stand in MLflow's messages and in links. What an earlier address of
+    this process had is not sent to another one.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    address = ServerAddress.of(uri)
+    name, colon, password = address.credentials.partition(":")
+    if colon:
+        _lent.clear()
+        _lent[address.url] = address.credentials
+        os.environ.update({_NAME: name, _PASSWORD: password, "MLFLOW_TRACKING_URI": address.url})
+    elif _lent and address.url not in _lent and _credentials() in _lent.values():
+        for variable in (_NAME, _PASSWORD):
+            del os.environ[variable]
+
+
+def credentials_header(address: ServerAddress) -> dict[str, str]:
+    """Return the header that MLflow's client would send there, or none."""
+    return ServerAddress(address.url, address.credentials or _credentials()).headers()
+
+
+def _credentials() -> str:
+    name, password = os.environ.get(_NAME, ""), os.environ.get(_PASSWORD, "")
+    return f"{name}:{password}" if name and password else ""
 
 
 def relative_place(uri: str) -> Path | None:
@@ -61,7 +92,7 @@ def _ask_database(uri: str, scheme: str) -> None:
         url = make_url(uri)
     except (SQLAlchemyError, ValueError):
         raise UsageError(f"the {scheme} address in MLFLOW_TRACKING_URI has errors") from None
-    shown, arguments = url.render_as_string(hide_password=True), {}
+    shown, arguments = shown_address(uri), {}
     if scheme == "sqlite":
         place = Path(url.database or "")
         if not url.database or not place.exists():

@@ -7,7 +7,6 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -15,9 +14,15 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking._tracking_service import utils
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline_lib.addresses import ServerAddress, link, shown_address
 from pipeline_lib.errors import ServerError, first_line
 from pipeline_lib.storage import evergreen_home, writable_folder
-from pipeline_lib.tracking.address import check_address, relative_place
+from pipeline_lib.tracking.address import (
+    check_address,
+    credentials_header,
+    lend_credentials,
+    relative_place,
+)
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
 
 # What `mlflow server` takes when nothing else is said.
@@ -37,7 +42,7 @@ def tracking_uri() -> str:
 def ui_url() -> str:
     """Return where MLflow's pages are, or would be with `mlflow server` on its own port."""
     uri = tracking_uri()
-    return _without_user(uri).rstrip("/") if uri.startswith("http") else DEFAULT_UI_URL
+    return link(uri).rstrip("/") if uri.startswith("http") else DEFAULT_UI_URL
 
 
 def connect() -> MlflowClient:
@@ -58,8 +63,9 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    check_address(tracking_uri())
+    lend_credentials(tracking_uri())
     uri = tracking_uri()
-    check_address(uri)
     if (place := relative_place(uri)) is not None:
         _warn_of_relative(uri, place)
     if uri.startswith("http"):
@@ -74,7 +80,7 @@ def connect() -> MlflowClient:
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
         said = _said(error)[:_MAX_SAID]
-        raise ServerError(f"MLflow at {_without_user(uri)} refuses: {said}") from error
+        raise ServerError(f"MLflow at {shown_address(uri)} refuses: {said}") from error
     return client
 
 
@@ -85,7 +91,7 @@ def _warn_of_relative(uri: str, place: Path) -> None:
         "%s=%s is relative: from this working directory it is %s, and from another one another "
         "registry. Write the whole path",
         _ADDRESS,
-        uri,
+        shown_address(uri),
         place,
     )
 
@@ -137,8 +143,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def address_of(client: MlflowClient) -> str:
-    """Return the address of a client's store, without name and password."""
-    return _without_user(client.tracking_uri)
+    """Return the address of a client's store, without its secrets."""
+    return shown_address(client.tracking_uri)
 
 
 def what_failed(client: MlflowClient, error: MlflowException) -> str:
@@ -167,24 +173,20 @@ def _artifact_location(name: str) -> str | None:
     return folder.as_uri()
 
 
-def _without_user(uri: str) -> str:
-    """Return an address without name and password."""
-    head, at, tail = uri.rpartition("@")
-    return f"{head.partition('://')[0]}://{tail}" if at else uri
-
-
 def _probe(uri: str) -> None:
     """Ask the server for its health once: mlflow's own client would retry for minutes."""
+    address = ServerAddress.of(uri)
+    asked = urllib.request.Request(f"{address.url.rstrip('/')}/health")  # noqa: S310 - http or https
+    for name, value in credentials_header(address).items():
+        asked.add_unredirected_header(name, value)
     try:
-        # The user's own setting, and http or https by the test of the caller.
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_TIMEOUT_S):  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=_PROBE_TIMEOUT_S):  # noqa: S310
             return
     except urllib.error.HTTPError:
         return  # it answers; whether it lets us in, the first call will tell
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        place = urlsplit(_without_user(uri)).netloc or "the address in MLFLOW_TRACKING_URI"
+        reason = first_line(getattr(error, "reason", error))
         raise ServerError(
-            f"no MLflow server answers at {place} ({reason}). Start it, or unset "
-            "MLFLOW_TRACKING_URI to use the embedded database."
+            f"no MLflow server answers at {link(uri).partition('://')[2]} ({reason}). Start it, "
+            "or unset MLFLOW_TRACKING_URI to use the embedded database."
         ) from None
