@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -163,7 +164,12 @@ def digest_json(value: Json) -> str:
 def digest_file(path: Path) -> str:
     """Return the sha256 of a file's content, read in blocks."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_opened(file)
+
+
+def digest_opened(file: BufferedReader) -> str:
+    """Return the sha256 of an opened file's content from here on, read in blocks."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_tree(folder: Path, pattern: str) -> str:

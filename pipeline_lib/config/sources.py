@@ -20,11 +20,17 @@ _WINDOW = (
     "of a path with dates, the last days to take, tonight's included; without it all there are"
 )
 
+_LINKS = (
+    "let a glob, or a path with dates, find files through links that lead out of its fixed folder, "
+    "which ends before the first star; without it such a link is refused"
+)
+
 
 class _Files(Settings):
     """What files of any format have in common: a path, a glob or a span of days."""
 
     path: str = Field(min_length=1, description=_PATH)
+    follow_symlinks: bool = Field(default=False, description=_LINKS)
     window_days: int | None = Field(default=None, ge=1, le=36_600, description=_WINDOW)
 
     @field_validator("path")

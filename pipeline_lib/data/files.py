@@ -4,16 +4,19 @@ What a path means is decided in `paths`, what a file holds where its format is r
 """
 
 import contextlib
-import glob
+import errno
+import os
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from fsspec import AbstractFileSystem, filesystem
 
+from pipeline_lib.data.beneath import Glob, open_beneath
 from pipeline_lib.errors import (
     EvergreenError,
     SourceError,
@@ -24,7 +27,7 @@ from pipeline_lib.errors import (
     first_line,
 )
 from pipeline_lib.shown import printable
-from pipeline_lib.storage import digest_file, digest_json
+from pipeline_lib.storage import digest_json, digest_opened
 
 _S3 = "s3://"
 _COPY_BYTES = 8 * 1024 * 1024
@@ -78,8 +81,13 @@ class Store(Protocol):
         ...
 
 
-def store_of(path: str, *, root: Path) -> Store:
+def store_of(path: str, *, root: Path, follow_symlinks: bool = False) -> Store:
     """Return the store that a config's path means.
+
+    Args:
+        path: of a file, a glob, or one with dates.
+        root: the folder that a relative path starts from.
+        follow_symlinks: whether what a glob finds may lie elsewhere; a bucket has no links.
 
     Raises:
         UsageError: the path names a kind of store that is not known, or `s3fs` is not installed.
@@ -95,7 +103,7 @@ def store_of(path: str, *, root: Path) -> Store:
         return BucketStore(cast("AbstractFileSystem", s3), _S3)
     if "://" in path:
         raise UsageError(f"{path}: files are read from folders and from s3://, not from there")
-    return FolderStore(root)
+    return FolderStore(root, follow_symlinks)
 
 
 def is_remote(path: str) -> bool:
@@ -105,9 +113,14 @@ def is_remote(path: str) -> bool:
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Files of this machine; relative paths start at `root`."""
+    """Files of this machine; relative paths start at `root`.
+
+    What a glob finds lies below its fixed folder, unless links may be followed; a file that is
+    named outright may be a link.
+    """
 
     root: Path
+    follow_symlinks: bool = False
 
     def place(self, path: str) -> str:
         """Return the whole path, printable."""
@@ -115,18 +128,30 @@ class FolderStore:
 
     def file(self, path: str) -> "LocalFile | None":
         """Return the file with exactly this path, if there is one."""
-        whole = self._whole(path)
-        with _told(self.place(path)):
-            return LocalFile(whole, _state(whole)) if whole.is_file() else None
+        return self._found(self._whole(path), self._glob(path))
 
     def matches(self, pattern: str) -> "dict[str, LocalFile]":
         """Return the files that a glob finds, by path, which begins as the pattern does."""
-        # Path.glob takes no absolute pattern, and its stars find hidden files.
         folder, inner = _without_climbing(self.root, pattern)
-        found = glob.glob(inner, root_dir=folder, recursive=True)  # noqa: PTH207
-        up = pattern.removesuffix(inner)
-        files = {f"{up}{path}": self.file(f"{up}{path}") for path in found}
-        return {path: file for path, file in files.items() if file is not None}
+        found, wanted = dict[str, LocalFile](), self._glob(pattern)
+        for path in wanted.paths():
+            if (file := self._found(path, wanted)) is not None:
+                name = str(path if inner.startswith("/") else path.relative_to(folder))
+                found[pattern.removesuffix(inner) + name] = file
+        return found
+
+    def _found(self, whole: Path, wanted: Glob) -> "LocalFile | None":
+        with _told(printable(str(whole))):
+            if not whole.is_file():
+                return None
+            if self.follow_symlinks or not wanted.parts:
+                return LocalFile(whole, _state(whole.stat()))
+            real, folder = wanted.real(whole), wanted.folder.resolve()
+            return LocalFile(whole, _state(real.lstat()), Beneath(folder, real))
+
+    def _glob(self, pattern: str) -> Glob:
+        folder, inner = _without_climbing(self.root, pattern)
+        return Glob.of(folder, inner, follow_symlinks=self.follow_symlinks)
 
     def missing(self, path: str) -> SourceError:
         """Return what to say of a path that is no file."""
@@ -149,11 +174,20 @@ def _without_climbing(root: Path, path: str) -> tuple[Path, str]:
 
 
 @dataclass(frozen=True)
+class Beneath:
+    """Where a file lies that must not be reached by a link: below `folder`; both are resolved."""
+
+    folder: Path
+    file: Path
+
+
+@dataclass(frozen=True)
 class LocalFile:
-    """A file of this machine, as it was when it was found."""
+    """A file of this machine, as it was when it was found; `beneath` for one that a glob found."""
 
     path: Path
     state: tuple[int, int, int]
+    beneath: Beneath | None = None
 
     @property
     def name(self) -> str:
@@ -167,30 +201,44 @@ class LocalFile:
 
     def fingerprint(self) -> str:
         """Return the sha256 of its bytes."""
-        with _told(self.name):
-            return digest_file(self.path)
+        with self.open() as file:
+            return digest_opened(file)
 
     @contextlib.contextmanager
-    def open(self) -> Generator[BinaryIO]:
+    def open(self) -> Generator[BufferedReader]:
         """Open it for a look."""
-        with _told(self.name), self.path.open("rb") as file:
+        with _told(self.name), self._opened() as file:
             yield file
 
     @contextlib.contextmanager
     def on_disk(self) -> Generator[Path]:
-        """Lend its path.
+        """Lend its path, or where the opened file is found.
 
         Raises:
             SourceError: it has changed since it was found.
         """
-        with _told(self.name):
-            self._check_unchanged()
-            yield self.path
-            self._check_unchanged()
+        with _told(self.name), self._opened() as file:
+            yield self.path if self.beneath is None else Path(f"/dev/fd/{file.fileno()}")
+            with self._opened():  # as it was
+                pass
 
-    def _check_unchanged(self) -> None:
-        if _state(self.path) != self.state:
-            raise _changed(self.name)
+    @contextlib.contextmanager
+    def _opened(self) -> Generator[BufferedReader]:
+        """Open the very file that was found; another one in its place is refused."""
+        where = self.beneath
+        try:
+            number = (
+                os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+                if where is None
+                else open_beneath(where.folder, where.file)
+            )
+        except OSError as error:
+            is_link = where is not None and error.errno in (errno.ELOOP, errno.ENOTDIR)
+            raise (_changed(self.name) if is_link else error) from error
+        with os.fdopen(number, "rb") as file:
+            if _state(os.fstat(number)) != self.state:
+                raise _changed(self.name)
+            yield file
 
 
 @dataclass(frozen=True)
@@ -284,8 +332,7 @@ class BucketFile:
                 )
 
 
-def _state(path: Path) -> tuple[int, int, int]:
-    facts = path.stat()
+def _state(facts: os.stat_result) -> tuple[int, int, int]:
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
 
 

@@ -6,7 +6,6 @@ reading with it.
 
 import codecs
 import csv
-import glob
 import io
 import os
 import re
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.data.files import FolderStore
 from pipeline_lib.data.formats import (
     NO_FIT,
     delimiter_fit,
@@ -110,7 +110,7 @@ def _first_file(table: str) -> Path:
         pattern = table
         for field, digits in {"{YYYY}": 4, "{MM}": 2, "{DD}": 2}.items():
             pattern = pattern.replace(field, "[0-9]" * digits)
-        found = [p for p in glob.glob(pattern, recursive=True) if Path(p).is_file()]  # noqa: PTH207
+        found = FolderStore(Path.cwd()).matches(pattern)
         if not found:
             near = did_you_mean(path.name, (p.name for p in path.parent.glob("*")))
             raise SourceNotFoundError(f"{table}: there is no such file{near}")

@@ -98,5 +98,5 @@ def source_name(source: Source, *, root: Path) -> str:
 
 
 def _found(source: CsvFile | ParquetFile, *, root: Path, run_date: date) -> Found:
-    store = store_of(source.path, root=root)
+    store = store_of(source.path, root=root, follow_symlinks=source.follow_symlinks)
     return find_files(source.path, store, window_days=source.window_days, run_date=run_date)

@@ -20,6 +20,7 @@ from pipeline_lib.config import LOWER_IS_BETTER, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
 from pipeline_lib.training.averages import averaged
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
+from pipeline_lib.training.compiling import keep_compiled_code_private, load_compiler_unused
 from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.optimizers import build_optimizers
@@ -53,6 +54,7 @@ class TrainingLoop:
 
     Raises:
         TrainingError: a split is too small.
+        StorageError: compiled code has no folder of its own under the home.
     """
 
     def __init__(
@@ -74,6 +76,10 @@ class TrainingLoop:
                 f"{train.n_rows} rows to train and {val.n_rows} to validate on are too few; "
                 "2 and 1 are the least"
             )
+        if training.compile:
+            keep_compiled_code_private()
+        else:
+            load_compiler_unused()
         self.model, self._train, self._val = model, train, val
         self._training, self._names = training, numeric_names
         self._val_loss = build_loss(task, training.loss)

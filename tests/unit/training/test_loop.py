@@ -282,7 +282,7 @@ try:
 except TrainingError as error:
     print(error)
 """
-    nothing = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    nothing = {"PATH": str(tmp_path), "EVERGREEN_HOME": str(tmp_path / "home")}
 
     done = subprocess.run(
         [sys.executable, "-c", script],
