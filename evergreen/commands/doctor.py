@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evergreen.environment import prepare_prefect, require_own_home
+from evergreen.environment import existing_home, prepare_prefect
 from evergreen.failures import describe
 from evergreen.tables import print_json
 from pipeline_lib.errors import EvergreenError
+from pipeline_lib.storage import evergreen_home
 
 _DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
@@ -87,7 +88,13 @@ def _packages() -> Finding:
 
 
 def _state() -> Finding:
-    return Finding("ok", "state", f"{require_own_home()} can be written")
+    home = existing_home()
+    if home is None:
+        return Finding("ok", "state", f"{evergreen_home()} is made by the first run")
+    if home.stat().st_mode & 0o007:
+        text = f"{home} is open to other users of this machine; the next run closes it"
+        return Finding("note", "state", text)
+    return Finding("ok", "state", f"{home} can be written")
 
 
 def _device() -> Finding:
@@ -98,8 +105,10 @@ def _device() -> Finding:
 
 def _mlflow() -> Finding:
     from pipeline_lib.tracking.address import relative_place
-    from pipeline_lib.tracking.store import connect, tracking_uri
+    from pipeline_lib.tracking.store import connect, is_anything_recorded, tracking_uri
 
+    if not is_anything_recorded():
+        return Finding("ok", "mlflow", f"{tracking_uri()} is made by the first run")
     names = [found.name for found in connect().search_experiments()]
     if (place := relative_place(tracking_uri())) is not None:
         text = f"{tracking_uri()} is {place} from here, and another registry from another folder"
@@ -110,7 +119,7 @@ def _mlflow() -> Finding:
 
 
 def _prefect() -> Finding:
-    prepare_prefect()
+    prepare_prefect(looks_only=True)
     from evergreen.prefect_server import POOL, deployments, pool_facts, require_server, server_url
 
     if server_url() is None:
