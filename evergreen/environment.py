@@ -4,6 +4,7 @@ A server that PREFECT_API_URL names is used; else an ephemeral one on the databa
 the same that `prefect server start` finds there later.
 """
 
+import atexit
 import errno
 import logging
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.errors import StorageError, UsageError, refusal
-from pipeline_lib.storage import current_project, evergreen_home, in_project, writable_folder
+from pipeline_lib.storage import current_project, enter_home, evergreen_home, in_project
 
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 _TEMPORARY_BYTES = 1024 * 1024
@@ -22,11 +23,14 @@ _PARTS = ("[!.]*", "prefect/*.db*", "datasets/*", "datasets/*/[!.]*", "datasets/
 
 
 def prepare_user() -> None:
-    """Give a user whom the system does not know a home: libraries ask for `~` when imported.
+    """Let nothing that a command makes be writable by everybody, and give each user a home.
+
+    Libraries ask for `~` when imported, and the system does not know every user.
 
     Raises:
         UsageError: EVERGREEN_HOME begins with a `~` that means nothing here.
     """
+    os.umask(os.umask(0o077) | 0o002)
     chosen = os.environ.get("EVERGREEN_HOME", "")
     try:
         Path(chosen).expanduser()
@@ -46,21 +50,48 @@ def prepare_user() -> None:
 
 
 def require_own_home() -> Path:
-    """Return the home if all that a command writes there can be written.
+    """Return the home, made if it was not there, if all that a command writes can be written.
+
+    What this process makes from here on is closed to other users as the home is.
 
     Raises:
         StorageError: a part cannot, as where another user made it; the message names both.
     """
-    home = writable_folder(evergreen_home())
-    for pattern in _PARTS:
-        for part in sorted(home.glob(pattern)):
+    home = enter_home()
+    _require_parts(home)
+    return home
+
+
+def existing_home() -> Path | None:
+    """Return the home if there is one that can be used; commands that only look make none.
+
+    Raises:
+        StorageError: a part of it, or the place for it, cannot be written.
+    """
+    home = evergreen_home()
+    if home.is_dir():
+        _require_parts(home)
+        return home
+    if home.exists():
+        raise StorageError(f"{home} is a file. Rename it, or set EVERGREEN_HOME to a folder")
+    above = next(folder for folder in home.parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
+        raise StorageError(
+            f"{home} cannot be made: {refusal(refused)}. Set EVERGREEN_HOME to a folder of your own"
+        )
+    return None
+
+
+def _require_parts(home: Path) -> None:
+    for pattern in ("", *_PARTS):
+        for part in sorted(home.glob(pattern)) if pattern else [home]:
             if not os.access(part, os.R_OK | os.W_OK):
                 refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(part))
                 raise StorageError(
                     f"{refusal(refused)}. Let {home} be shared through a group, or set "
                     "EVERGREEN_HOME to a folder of your own"
                 )
-    return home
 
 
 def require_temporary_space() -> None:
@@ -81,11 +112,12 @@ def require_temporary_space() -> None:
         ) from error
 
 
-def prepare_prefect(project: Path | None = None) -> None:
+def prepare_prefect(project: Path | None = None, *, looks_only: bool = False) -> None:
     """Set Prefect's environment for this process; what the user has set stays.
 
     Args:
         project: whose home is used; the working directory's project without it.
+        looks_only: make no home; where there is none, Prefect is given a folder of the moment.
 
     Raises:
         StorageError: the home or temporary files cannot be written.
@@ -93,10 +125,10 @@ def prepare_prefect(project: Path | None = None) -> None:
     """
     _check_address()
     with in_project(project or current_project()):
-        home = require_own_home()
+        home = existing_home() if looks_only else require_own_home()
     require_temporary_space()
     defaults = {
-        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_HOME": str(home / "prefect") if home else _folder_of_the_moment(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -105,6 +137,13 @@ def prepare_prefect(project: Path | None = None) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def _folder_of_the_moment() -> str:
+    """Return a folder that is gone when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="evergreen-")
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def _check_address() -> None:

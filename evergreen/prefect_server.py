@@ -14,6 +14,7 @@ from evergreen.interruption import (
     children_outlive_the_terminal,
     end_with_this_process,
 )
+from evergreen.prefect_database import make_prefect_database
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import ServerError, first_line
@@ -67,7 +68,9 @@ def start_own_server() -> None:
 
     Raises:
         ServerError: it does not start.
+        StorageError: its database cannot be made.
     """
+    make_prefect_database()
     from prefect.client.orchestration import get_client
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import get_current_settings

@@ -17,7 +17,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
-from pipeline_lib.storage import dataset_folder, lock
+from pipeline_lib.storage import dataset_folder, enter_home, lock
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
 
@@ -41,8 +41,12 @@ def _due() -> datetime:
 
 @contextmanager
 def only_run_of(name: str) -> Generator[None]:
-    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer."""
+    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
+
+    What the run makes is closed to other users, on a worker as from the command.
+    """
     logger = get_run_logger()
+    enter_home()
     place = dataset_folder(name) / ".lock"
     with (
         _library_in_the_log(),

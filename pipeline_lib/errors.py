@@ -87,11 +87,12 @@ def owned_by_another(path: Path, error: OSError) -> str:
         if owner == os.geteuid():
             return ""
         it = "it" if place == path else str(place)
-        return f"; {it} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
+        return f"; {it} belongs to {user_name(owner)}, and this is {user_name(os.geteuid())}"
     return ""
 
 
-def _user(number: int) -> str:
+def user_name(number: int) -> str:
+    """Return the name of a user, or `user <number>` where the system knows none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

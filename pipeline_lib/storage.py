@@ -14,10 +14,11 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
+import stat
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,6 +27,17 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from pipeline_lib.errors import StorageError, UsageError, owned_by_another, refusal
+from pipeline_lib.permissions import (
+    close_to_others,
+    close_tree,
+    make_file,
+    make_folders,
+    make_private,
+    mode_of_chosen,
+    open_lock,
+    open_to_append,
+    umask_of,
+)
 
 MANIFEST = "manifest.json"
 NAME_PATTERN = r"[a-z][a-z0-9_\-]{0,62}"
@@ -106,10 +118,14 @@ def run_folder(run_key: str) -> Path:
 
 
 def writable_folder(folder: Path) -> Path:
-    """Create a folder and prove that it can be written; a home that is made for it is reported.
+    """Create a folder and prove that it can be written.
+
+    A home that is made for it is reported; one that is open to other users is closed, and that is
+    said.
 
     Raises:
-        StorageError: it cannot be created or written; the message names what to change.
+        StorageError: it cannot be created or written, or others may put files into the home; the
+            message names what to change.
     """
     home = evergreen_home()
     is_inside = folder.is_relative_to(home)
@@ -119,10 +135,9 @@ def writable_folder(folder: Path) -> Path:
             "would look in another folder. Rename it, or set EVERGREEN_HOME to another folder."
         )
     try:
-        makes_home = is_inside and not home.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        if makes_home:
-            _logger.warning("home made: %s%s", home, _another_home(home))
+        if is_inside:
+            _enter(home)
+        make_folders(folder, mode=0o770 if is_inside else 0o775)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -136,6 +151,34 @@ def writable_folder(folder: Path) -> Path:
             "Make it writable, or set EVERGREEN_HOME to a folder that is."
         ) from error
     return folder
+
+
+def enter_home() -> Path:
+    """Return the home, made and closed to others, as is all that this process makes from here on.
+
+    The umask is the process's: a command or a flow calls this, never a library.
+
+    Raises:
+        StorageError: it cannot be made or written, or others may put files into it.
+    """
+    home = writable_folder(evergreen_home())
+    os.umask(umask_of(home))
+    return home
+
+
+def _enter(home: Path) -> None:
+    if home.is_dir():
+        if said := close_to_others(home):
+            _warn_once(said)
+        return
+    with contextlib.suppress(FileExistsError):  # somebody else was faster
+        make_private(home)
+        _logger.warning("home made: %s%s", home, _another_home(home))
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    _logger.warning("%s", text)
 
 
 def _file_in_the_way(folder: Path) -> Path | None:
@@ -198,14 +241,18 @@ def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[Path]:
-    """Give a file to write that takes the place of `path` when it is whole, and not before."""
-    scratch = _beside(path)
+def replacing(path: Path, *, mode: int = 0o660) -> Generator[Path]:
+    """Give a file to write that takes the place of `path` when it is whole, and not before.
+
+    It is there, and empty; its permissions are `mode` without the umask's.
+    """
+    scratch = beside(path)
+    make_file(scratch, mode=mode)
     try:
         yield scratch
-        _sync_file(scratch)
+        sync_file(scratch)
         scratch.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -222,8 +269,8 @@ def append_json_lines(path: Path, values: Iterable[Json]) -> None:
         OSError: the disk refuses; none of the lines is there.
     """
     text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b", buffering=0) as file:
+    make_folders(path.parent)
+    with os.fdopen(open_to_append(path), "a+b", buffering=0) as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
@@ -264,14 +311,18 @@ def lock(path: Path, *, on_wait: Callable[[], None]) -> Generator[None]:
     """Hold a lock that ends with the process, however it ends; wait for whoever has it.
 
     Args:
-        path: the lock's file; it stays.
+        path: the lock's file; it stays, and whatever it holds. A link in its place is refused.
         on_wait: called once if somebody else has it.
+
+    Raises:
+        StorageError: it cannot be used.
     """
     writable_folder(path.parent)
     try:
-        opened = path.open("w")
+        opened = os.fdopen(open_lock(path), "rb")
     except OSError as error:
-        raise StorageError(refusal(error, path)) from error
+        hint = f". {path} is a link: remove it" if path.is_symlink() else ""
+        raise StorageError(f"{refusal(error, path)}{hint}") from error
     with opened as file:
         waiting = False
         while True:
@@ -295,7 +346,8 @@ class Staged:
     def publish(self, folder: Path, facts: Mapping[str, Json]) -> None:
         """Write the manifest and rename to `folder`, beside the temporary one.
 
-        A `folder` that is already there is replaced.
+        A `folder` that is already there is replaced. The new one is its owner's alone, whatever
+        the umask; open to a group if the old one is, or the folder around it if there is none.
 
         Args:
             folder: where the result shall stand.
@@ -303,11 +355,14 @@ class Staged:
         """
         files: dict[str, Json] = {}
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            _sync_file(path)
+            sync_file(path)
             name = path.relative_to(self.folder).as_posix()
             files[name] = {"size_bytes": path.stat().st_size, "sha256": digest_file(path)}
         write_json(self.folder / MANIFEST, {**facts, "files": files})
         _recover(folder)
+        mode = mode_of_chosen((folder if folder.is_dir() else folder.parent).stat())
+        close_tree(self.folder, mode, group=None)
+        self.folder.chmod(mode | (self.folder.stat().st_mode & stat.S_ISGID))
         _replace_folder(self.folder, folder)
 
 
@@ -319,8 +374,8 @@ def staged(parent: Path, label: str) -> Generator[Staged]:
         StorageError: the disk is full, read-only, or otherwise refuses.
     """
     writable_folder(parent)
-    scratch = _beside(parent / label)
-    scratch.mkdir()
+    scratch = beside(parent / label)
+    make_private(scratch)
     try:
         yield Staged(scratch)
     except OSError as error:
@@ -369,9 +424,9 @@ def scratch_files(path: Path) -> list[Path]:
     return list(path.parent.glob(f".{glob.escape(path.name)}.*"))
 
 
-def _beside(path: Path) -> Path:
-    """Return a hidden name in the same folder that nobody else uses."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+def beside(path: Path) -> Path:
+    """Return a hidden name in the same folder that nobody else uses or can tell."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def _old(folder: Path) -> Path:
@@ -391,16 +446,18 @@ def _replace_folder(scratch: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     scratch.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

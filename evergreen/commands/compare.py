@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from evergreen.config_argument import dataset_name
-from evergreen.environment import require_own_home
+from evergreen.environment import existing_home
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import METRICS
 
@@ -30,7 +30,7 @@ def compare(
     """
     from pipeline_lib.tracking.views import compare_runs, comparison_url
 
-    require_own_home()
+    existing_home()
     name = dataset_name(name)
     rows = compare_runs(name, limit=limit)
     if json_:

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evergreen.environment import prepare_prefect, require_own_home
+from evergreen.environment import existing_home, prepare_prefect
 from evergreen.failures import describe
 from evergreen.tables import print_json, say
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import EvergreenError
+from pipeline_lib.storage import evergreen_home
 
 _DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
@@ -88,7 +89,13 @@ def _packages() -> Finding:
 
 
 def _state() -> Finding:
-    return Finding("ok", "state", f"{require_own_home()} can be written")
+    home = existing_home()
+    if home is None:
+        return Finding("ok", "state", f"{evergreen_home()} is made by the first run")
+    if home.stat().st_mode & 0o007:
+        text = f"{home} is open to other users of this machine; the next run closes it"
+        return Finding("note", "state", text)
+    return Finding("ok", "state", f"{home} can be written")
 
 
 def _device() -> Finding:
@@ -99,8 +106,10 @@ def _device() -> Finding:
 
 def _mlflow() -> Finding:
     from pipeline_lib.tracking.address import relative_place
-    from pipeline_lib.tracking.store import connect, tracking_uri
+    from pipeline_lib.tracking.store import connect, is_anything_recorded, tracking_uri
 
+    if not is_anything_recorded():
+        return Finding("ok", "mlflow", f"{tracking_uri()} is made by the first run")
     names = [found.name for found in connect().search_experiments()]
     shown = shown_address(tracking_uri())
     if (place := relative_place(tracking_uri())) is not None:
@@ -110,7 +119,7 @@ def _mlflow() -> Finding:
 
 
 def _prefect() -> Finding:
-    prepare_prefect()
+    prepare_prefect(looks_only=True)
     from evergreen.prefect_server import deployments, require_server, server_url
     from evergreen.work_pool import POOL, pool_facts
 

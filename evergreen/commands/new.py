@@ -1,9 +1,7 @@
 """`evergreen new`: a config for a table that has none, with the evidence for each line."""
 
-import os
 import re
 import unicodedata
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,8 @@ from cyclopts import Parameter
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, Source, load_config
 from pipeline_lib.errors import StorageError, UsageError
-from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root
+from pipeline_lib.permissions import make_folders
+from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,18 +102,13 @@ def _written(out: Path, text: str) -> tuple[PipelineConfig, str | None]:
     Returns:
         The config, and what `validation.duplicates` stops, if it does.
     """
-    scratch = out.with_name(f".{out.stem}.{os.getpid()}.yaml")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text, encoding="utf-8")
-        config, said = _proven(scratch)
-        scratch.replace(out)
+        make_folders(out.parent, mode=0o775)
+        with replacing(out, mode=0o664) as scratch:  # a part of the project, not of its state
+            scratch.write_text(text, encoding="utf-8")
+            return _proven(scratch)
     except OSError as error:
         raise StorageError(f"cannot write {out}: {error.strerror}; give another --out") from error
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-    return config, said
 
 
 def _proven(path: Path) -> tuple[PipelineConfig, str | None]:

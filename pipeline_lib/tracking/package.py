@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
 from pipeline_lib.encoding import ClassTarget, LabelType
 from pipeline_lib.errors import ModelError
+from pipeline_lib.permissions import close_tree
 from pipeline_lib.serving import FittedModel, load_model
+from pipeline_lib.storage import evergreen_home
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.versions import downloaded
 
@@ -71,7 +74,16 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
             signature=signature_of(model),
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS],
         )
+    _close(str(logged.artifact_location))
     return str(info.model_uri)
+
+
+def _close(location: str) -> None:
+    """Close a package in the home as the home is: MLflow copies code with its permissions."""
+    home = evergreen_home()
+    folder = Path(unquote(urlsplit(location).path))
+    if location.startswith("file:") and folder.is_relative_to(home) and folder.is_dir():
+        close_tree(folder, home.stat().st_mode & 0o770, group=None)
 
 
 def signature_of(model: FittedModel) -> ModelSignature:

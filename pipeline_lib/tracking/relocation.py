@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
+from pipeline_lib.databases import home_lock
 from pipeline_lib.errors import StorageError, first_line
-from pipeline_lib.storage import lock, write_json
+from pipeline_lib.storage import write_json
 
 DATABASE = "mlflow.db"
 _RECORD = "home.json"
@@ -53,7 +54,7 @@ def follow_home(home: Path) -> bool:
     """
     if not (home / DATABASE).exists() or _recorded(home) == str(home):
         return False
-    with lock(home / ".home.lock", on_wait=lambda: None):
+    with home_lock(home):
         recorded = _recorded(home)
         if recorded == str(home):
             return False

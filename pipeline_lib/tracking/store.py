@@ -23,6 +23,7 @@ from pipeline_lib.tracking.address import (
     lend_credentials,
     relative_place,
 )
+from pipeline_lib.tracking.embedded import has_store, make_store
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
 
 # What `mlflow server` takes when nothing else is said.
@@ -53,7 +54,7 @@ def connect() -> MlflowClient:
     Raises:
         ServerError: the server named by MLFLOW_TRACKING_URI does not answer, or the database
             belongs to another version of MLflow.
-        StorageError: the home cannot be written.
+        StorageError: the home cannot be written, or the database is damaged.
     """
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -61,8 +62,10 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry"):
+    for noisy in ("alembic", "mlflow.store.model_registry"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It prints the traceback of what it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     check_address(tracking_uri())
     lend_credentials(tracking_uri())
     uri = tracking_uri()
@@ -72,6 +75,7 @@ def connect() -> MlflowClient:
         _probe(uri)
     else:
         writable_folder(evergreen_home())
+        make_store(uri)
     # Behind a server, too: it may be one of this very database.
     has_moved = follow_home(evergreen_home())
     _use(uri, is_another_place=has_moved)
@@ -82,6 +86,11 @@ def connect() -> MlflowClient:
         said = _said(error)[:_MAX_SAID]
         raise ServerError(f"MLflow at {shown_address(uri)} refuses: {said}") from error
     return client
+
+
+def is_anything_recorded() -> bool:
+    """Tell whether there is a store to read; where there is none, nothing is made to find out."""
+    return has_store(tracking_uri())
 
 
 @functools.cache

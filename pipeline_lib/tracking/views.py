@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric
 from pipeline_lib.errors import UsageError, unknown_dataset
-from pipeline_lib.tracking.store import connect, ui_url
+from pipeline_lib.tracking.store import connect, is_anything_recorded, ui_url
 from pipeline_lib.tracking.versions import champion_version
 
 _VIEW_KEY = "evergreen"
@@ -39,8 +39,10 @@ def compare_runs(name: str, *, limit: int = 20) -> tuple[RunRow, ...]:
     """Return the latest runs of a dataset, newest first.
 
     Raises:
-        UsageError: MLflow knows no experiment of that name.
+        UsageError: MLflow knows no experiment of that name, or there is no store yet.
     """
+    if not is_anything_recorded():
+        raise _not_recorded(name, [])
     client = connect()
     experiment = _experiment(client, name)
     versions = {v.run_id: str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
@@ -107,5 +109,9 @@ def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         known = [e.name for e in client.search_experiments() if e.name != "Default"]
-        raise UsageError(f"no runs of {name!r} are recorded{unknown_dataset(name, known)}")
+        raise _not_recorded(name, known)
     return str(found.experiment_id)
+
+
+def _not_recorded(name: str, known: list[str]) -> UsageError:
+    return UsageError(f"no runs of {name!r} are recorded{unknown_dataset(name, known)}")

@@ -1,0 +1,90 @@
+"""The database of Prefect's temporary server, made whole before the server opens it.
+
+The server makes and changes its schema in place, in over a hundred steps; see
+`pipeline_lib.databases` for what a start that is cut short leaves, and how it is kept from that.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from pipeline_lib.databases import Schema, has_rows, make_whole, revision_of, tables_of
+from pipeline_lib.errors import StorageError
+
+_IN_USE = ("flow", "flow_run", "deployment", "variable", "block_document", "automation")
+
+
+def make_prefect_database() -> None:
+    """Let the database that Prefect's settings name be there, with its whole schema.
+
+    A database of an earlier Prefect is brought up to date in a copy. PostgreSQL is left alone.
+
+    Raises:
+        StorageError: the disk is full or refuses, the file is damaged, or a newer Prefect's.
+    """
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().server.database.connection_url
+    address = make_url(url.get_secret_value() if url is not None else "sqlite://")
+    name = address.database
+    if not address.drivername.startswith("sqlite") or not name or name.startswith((":", "file:")):
+        return
+    make_whole(Path(name).absolute(), judge=_judge, fill=_fill)
+
+
+def _judge(connection: sqlite3.Connection) -> Schema:
+    revision = revision_of(connection)
+    if revision == _newest():
+        return Schema.WHOLE
+    if tables_of(connection) and revision and revision not in _known():
+        place = connection.execute("PRAGMA database_list").fetchone()[2]
+        raise StorageError(
+            f"{place} is of another release of Prefect (schema {revision}). Install that release, "
+            "or move the file away: the history of flow runs is in it, and no model"
+        )
+    return Schema.OLDER if has_rows(connection, *_IN_USE) else Schema.HALF_MADE
+
+
+def _steps() -> Path:
+    import prefect
+
+    return Path(prefect.__file__).parent / "server/database/_migrations"
+
+
+def _newest() -> str:
+    """Return the last step of the schema, by the names of the steps: they begin with their day.
+
+    Prefect's own way imports all of them, which takes a third of a second at each start.
+    """
+    last = max((_steps() / "versions/sqlite").glob("[0-9]*.py"), key=lambda path: path.name)
+    return last.name.split("_")[4]
+
+
+def _known() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    steps = _steps()
+    script = ScriptDirectory(str(steps), version_locations=[str(steps / "versions/sqlite")])
+    return {step.revision for step in script.walk_revisions()}
+
+
+def _fill(file: Path) -> None:
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+
+    for noisy in ("alembic", "alembic.runtime.migration"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{file}"}):
+        asyncio.run(_upgrade())
+
+
+async def _upgrade() -> None:
+    from prefect.server.database.dependencies import provide_database_interface
+
+    database = provide_database_interface()
+    try:
+        await database.create_db()
+    finally:
+        await (await database.engine()).dispose()
