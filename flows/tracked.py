@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from prefect.context import FlowRunContext
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
@@ -15,7 +14,6 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
-from pipeline_lib.storage import dataset_folder, lock
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
 
@@ -35,15 +33,6 @@ def due_date() -> date:
 
 def _due() -> datetime:
     return flow_run.scheduled_start_time or datetime.now(UTC)
-
-
-@contextmanager
-def only_run_of(name: str) -> Generator[None]:
-    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer."""
-    logger = get_run_logger()
-    place = dataset_folder(name) / ".lock"
-    with lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)):
-        yield
 
 
 @contextmanager
@@ -98,17 +87,18 @@ class Night:
 
 def run_tags() -> dict[str, str]:
     """Return the tags of an MLflow run that lead to its flow run."""
-    return {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
+    return {"trigger": _trigger(), "prefect.flow_run_id": flow_run_id(), "prefect.url": flow_url()}
 
 
 def flow_url() -> str:
     """Return the page of the flow run that is running."""
-    flow_run_id = _flow_run_id()
-    known = url_for("flow-run", flow_run_id) if flow_run_id else None
-    return known or f"{DEFAULT_UI_URL}/runs/flow-run/{flow_run_id}"
+    identity = flow_run_id()
+    known = url_for("flow-run", identity) if identity else None
+    return known or f"{DEFAULT_UI_URL}/runs/flow-run/{identity}"
 
 
-def _flow_run_id() -> str:
+def flow_run_id() -> str:
+    """Return the id of the flow run that is running, or an empty string outside one."""
     context = FlowRunContext.get()
     return str(context.flow_run.id) if context and context.flow_run else ""
 
