@@ -6,9 +6,11 @@ the same that `prefect server start` finds there later.
 
 import atexit
 import errno
+import functools
 import logging
 import os
 import pwd
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -127,11 +129,18 @@ def prepare_prefect(project: Path | None = None, *, looks_only: bool = False) ->
     with in_project(project or current_project()):
         home = existing_home() if looks_only else require_own_home()
     require_temporary_space()
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.update(_own_credentials())
+        os.environ.pop("PREFECT_API_KEY", None)  # of another server
     defaults = {
         "PREFECT_HOME": str(home / "prefect") if home else _folder_of_the_moment(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # Of a server that takes a call and never answers: Prefect's own 6 times 60 s are silence.
+        "PREFECT_API_REQUEST_TIMEOUT": "20",
+        "PREFECT_CLIENT_MAX_RETRIES": "1",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # a server that has gone is told once, by us
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command prints its own lines
     }
@@ -144,6 +153,16 @@ def _folder_of_the_moment() -> str:
     folder = tempfile.TemporaryDirectory(prefix="evergreen-")
     atexit.register(folder.cleanup)
     return folder.name
+
+
+@functools.cache
+def _own_credentials() -> dict[str, str]:
+    """Return what the temporary server of this process, and nobody else, lets in.
+
+    Loopback is open to every user of the machine; the environment is not.
+    """
+    secret = f"evergreen:{secrets.token_urlsafe(32)}"
+    return {"PREFECT_SERVER_API_AUTH_STRING": secret, "PREFECT_API_AUTH_STRING": secret}
 
 
 def _check_address() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.settings.models.client import ClientSettings
 
+    from evergreen.own_server import OwnServer
 _PAGE = 200
 _EXPORT = "export PREFECT_API_URL="
 _UNRESOLVED = ("Name or service not known", "nodename nor servname", "name resolution")
@@ -71,27 +72,30 @@ def start_own_server() -> None:
         StorageError: its database cannot be made.
     """
     make_prefect_database()
-    from prefect.client.orchestration import get_client
-    from prefect.server.api.server import SubprocessASGIServer
+    from httpx import HTTPError
     from prefect.settings import get_current_settings
 
+    from evergreen.own_server import OwnServer
+
     with children_outlive_the_terminal():
+        server = OwnServer()
         try:
-            get_client(sync_client=True)
-        except RuntimeError as error:
+            server.start()
+        except (RuntimeError, HTTPError) as error:
             raise ServerError(
                 f"Prefect's temporary server does not start: {first_line(error)} Is the machine "
                 "busy, the disk full? Run the same command again, or start one with `prefect "
                 "server start` and name it in PREFECT_API_URL"
             ) from error
-        server = SubprocessASGIServer().server_process
-        if server is not None:
-            end_with_this_process(server.pid)
-            at_the_end_of(server, partial(_ask_once, get_current_settings().client))
+        process = server.server_process
+        assert process is not None
+        end_with_this_process(process.pid)
+        at_the_end_of(process, partial(_ask_once, get_current_settings().client, server))
 
 
-def _ask_once(client: "ClientSettings") -> None:
+def _ask_once(client: "ClientSettings", server: "OwnServer") -> None:
     client.max_retries = 0
+    server.release()
 
 
 def require_own_server() -> None:

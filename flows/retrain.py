@@ -4,11 +4,12 @@ from datetime import date
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
+from flows.attempt import only_run_of
 from flows.outcome import Outcome, entry_of, record_of, skipped
 from flows.parameters import ConfigPath, refuse_strange_paths
-from flows.tracked import due_date, night_of, only_run_of, run_name
+from flows.results import SERIALIZER, never_read_results
+from flows.tracked import due_date, night_of, run_name
 from pipeline_lib.config import Overrides, load_config, load_plain
 from pipeline_lib.shown import show_log_lines
 from pipeline_lib.storage import in_project, project_of
@@ -24,8 +25,15 @@ from tasks.split import split
 from tasks.train import train
 from tasks.validate import validate
 
+never_read_results()  # here, for a worker imports nothing else
 
-@flow(name="retrain", flow_run_name=run_name)
+
+@flow(
+    name="retrain",
+    flow_run_name=run_name,
+    persist_result=False,
+    result_serializer=SERIALIZER,
+)
 def retrain(
     config: ConfigPath = "configs/car_evaluation.yaml",
     overrides: Overrides = Overrides(),  # noqa: B008 - frozen
@@ -57,12 +65,16 @@ def retrain(
     show_log_lines()
     refuse_strange_paths(config, assignments)
     settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
-    with in_project(project_of(config)), only_run_of(settings.name), night_of(settings) as night:
+    with (
+        in_project(project_of(config)),
+        only_run_of(settings.name) as attempt,
+        night_of(settings) as night,
+    ):
         today = run_date or due_date()
         standing = identify(settings, plain, today, promote, experiment)
         snapshot = ingest(settings, today)
         if (nothing_new := look_back(settings, snapshot, standing, force)) is not None:
-            return _ended(skipped(nothing_new, standing))
+            return attempt.ended(skipped(nothing_new, standing))
         with night.tracked(snapshot, standing) as run:
             validated = validate(settings, snapshot, today, standing)
             rows = split(settings, validated.rows)
@@ -76,8 +88,4 @@ def retrain(
             )
             entry = entry_of(settings, settled, standing, snapshot, run)
             page = report(settings, record, entry, run)
-    return _ended(Outcome.of(record, entry, page))
-
-
-def _ended(outcome: Outcome) -> State[Outcome]:
-    return Completed(name=outcome.decision.capitalize(), message=outcome.reason, data=outcome)
+        return attempt.ended(Outcome.of(record, entry, page))

@@ -1,6 +1,5 @@
 """The MLflow run of a flow run, and the links between the two."""
 
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from prefect.context import FlowRunContext
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
@@ -17,7 +15,6 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
-from pipeline_lib.storage import dataset_folder, enter_home, lock
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
 
@@ -37,36 +34,6 @@ def due_date() -> date:
 
 def _due() -> datetime:
     return flow_run.scheduled_start_time or datetime.now(UTC)
-
-
-@contextmanager
-def only_run_of(name: str) -> Generator[None]:
-    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
-
-    What the run makes is closed to other users, on a worker as from the command.
-    """
-    logger = get_run_logger()
-    enter_home()
-    place = dataset_folder(name) / ".lock"
-    with (
-        _library_in_the_log(),
-        lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
-    ):
-        yield
-
-
-@contextmanager
-def _library_in_the_log() -> Generator[None]:
-    """Let the library's warnings stand in the run's log, as PREFECT_LOGGING_EXTRA_LOGGERS would."""
-    library = logging.getLogger("pipeline_lib")
-    new = [h for h in logging.getLogger("prefect.extra").handlers if h not in library.handlers]
-    for handler in new:
-        library.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in new:
-            library.removeHandler(handler)
 
 
 @contextmanager
@@ -121,19 +88,20 @@ class Night:
 
 def run_tags() -> dict[str, str]:
     """Return the tags of an MLflow run that lead to its flow run."""
-    return {"trigger": _trigger(), "prefect.flow_run_id": _flow_run_id(), "prefect.url": flow_url()}
+    return {"trigger": _trigger(), "prefect.flow_run_id": flow_run_id(), "prefect.url": flow_url()}
 
 
 def flow_url() -> str:
     """Return the page of the flow run that is running."""
-    flow_run_id = _flow_run_id()
-    known = url_for("flow-run", flow_run_id) if flow_run_id else None
+    identity = flow_run_id()
+    known = url_for("flow-run", identity) if identity else None
     if known is not None:  # it begins with PREFECT_API_URL, or with PREFECT_UI_URL
         return link(known)
-    return f"{DEFAULT_UI_URL}/runs/flow-run/{flow_run_id}"
+    return f"{DEFAULT_UI_URL}/runs/flow-run/{identity}"
 
 
-def _flow_run_id() -> str:
+def flow_run_id() -> str:
+    """Return the id of the flow run that is running, or an empty string outside one."""
     context = FlowRunContext.get()
     return str(context.flow_run.id) if context and context.flow_run else ""
 

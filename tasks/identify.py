@@ -21,9 +21,12 @@ def identify(
     """Return the run's standing; `plain` is its config without the run's own values."""
     from pipeline_lib.tracking.champions import standing_of
     from pipeline_lib.tracking.store import connect
+    from pipeline_lib.tracking.unrecorded import record_late
 
+    client = connect()
+    record_late(client, config.name)
     standing = standing_of(
-        connect(), config, plain, run_date=run_date, promote=promote, experiment=experiment
+        client, config, plain, run_date=run_date, promote=promote, experiment=experiment
     )
     for note in standing.notes:
         get_run_logger().warning("identify  %s", note)

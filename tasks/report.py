@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry
 from pipeline_lib.evaluation.report import DecisionRecord
 from pipeline_lib.storage import run_folder
 from pipeline_lib.tracking.reference import RunReference
+from tasks.publish import publish_page
 
 
 @task(cache_policy=NO_CACHE)
@@ -18,22 +19,15 @@ def report(
     config: PipelineConfig, record: DecisionRecord, entry: JournalEntry, run: RunReference
 ) -> Path:
     """Publish the decision record and write the decision into the journal."""
-    from pipeline_lib.tracking.runs import TrackedRun
-    from pipeline_lib.tracking.views import share_leaderboard
+    from pipeline_lib.tracking.unrecorded import record_decision
     from pipeline_lib.training.checkpoint import discard_checkpoints
 
-    tracked, page = TrackedRun.of(run), record.to_markdown()
     path = run_folder(run.run_key) / "report.md"
-    path.write_text(page, encoding="utf-8")
-    create_markdown_artifact(
-        page,
-        key=f"decision-{config.name.replace('_', '-')}",
-        description=f"{config.name}: {record.decision.outcome}",
-    )
-    tracked.log_text(page, "report.md")
-    tracked.describe(page)
-    tracked.set_tags({"decision": entry.decision, "decision.reason": entry.reason})
-    share_leaderboard(tracked.client, run.experiment_id, config.primary)
+    path.write_text(record.to_markdown(), encoding="utf-8")
+    publish_page(config.name, path, record.decision.outcome)
+    tags = {"decision": entry.decision, "decision.reason": entry.reason}
+    if why_not := record_decision(config.name, run, path, tags, config.primary):
+        get_run_logger().warning("report    %s; the next run writes the page there", why_not)
     append_entry(config.name, entry)
     discard_checkpoints(path.parent)  # the night is over; forced, it trains again
     return path

@@ -1,8 +1,8 @@
 """Write the page of a night that was stopped or failed, in Prefect, in MLflow and on disk."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
@@ -13,6 +13,7 @@ from pipeline_lib.evaluation.journal import JournalEntry, append_entry, now
 from pipeline_lib.evaluation.report import FailureRecord
 from pipeline_lib.storage import run_folder, writable_folder
 from pipeline_lib.tracking.reference import RunReference
+from tasks.publish import publish_page
 
 
 def report_failure(
@@ -62,14 +63,13 @@ def report_failure(
         )
         append_entry(config.name, made)
 
-    _attempt(lambda: _write_page(config, key, page))
+    path = run_folder(key or f"{config.name}-without-rows") / "report.md"
+    _attempt(lambda: _write_page(path, page))
     if not isinstance(error, ServerError):
         _attempt(track)
     _attempt(entry)
     if isinstance(error, EvergreenError) and not isinstance(error, ServerError):
-        artifact = f"decision-{config.name.replace('_', '-')}"
-        about = f"{config.name}: {outcome}"
-        _attempt(lambda: create_markdown_artifact(page, key=artifact, description=about))
+        _attempt(lambda: publish_page(config.name, path, outcome))
 
 
 def _attempt(step: Callable[[], object]) -> None:
@@ -82,7 +82,7 @@ def _attempt(step: Callable[[], object]) -> None:
         )
 
 
-def _write_page(config: PipelineConfig, key: str, page: str) -> None:
-    folder = writable_folder(run_folder(key or f"{config.name}-without-rows"))
-    (folder / "report.md").write_text(page, encoding="utf-8")
-    get_run_logger().info("report    the page of this run is %s", folder / "report.md")
+def _write_page(path: Path, page: str) -> None:
+    writable_folder(path.parent)
+    path.write_text(page, encoding="utf-8")
+    get_run_logger().info("report    the page of this run is %s", path)

@@ -1,8 +1,9 @@
 """What every test stands on: a home of its own, one thread, no server from outside."""
 
 import os
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,26 @@ def evergreen_home_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     if "torch" in sys.modules:  # tests of the config never bring it
         sys.modules["torch"].set_num_threads(1)
     return home
+
+
+@pytest.fixture(scope="session")
+def harness() -> Iterator[None]:
+    """One Prefect server for the whole session, which lets nobody else in."""
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_SERVER_API_AUTH_STRING,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    secret = f"tests:{secrets.token_urlsafe(16)}"
+    with (
+        temporary_settings(
+            {PREFECT_API_AUTH_STRING: secret, PREFECT_SERVER_API_AUTH_STRING: secret}
+        ),
+        prefect_test_harness(server_startup_timeout=180),
+    ):
+        yield
 
 
 @pytest.fixture(scope="session")

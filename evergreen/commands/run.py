@@ -10,15 +10,16 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
 from evergreen.commands.new import shortest
 from evergreen.config_argument import find_config
 from evergreen.environment import prepare_prefect
-from evergreen.interruption import Terminated
+from evergreen.interruption import Terminated, end_at_once
 from evergreen.tables import print_json, say
+from evergreen.waiting import TOLD_BY, waiting_told
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import (
     DataError,
@@ -30,6 +31,7 @@ from pipeline_lib.errors import (
 from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
+    from flows.attempt import Seen
     from flows.outcome import Outcome
 
 _BAR_WIDTH = 30
@@ -66,16 +68,23 @@ def run(
     if not json_:
         say(f"retraining {config}")
     from evergreen.prefect_server import require_server, server_url, start_own_server
+    from flows.attempt import seen
     from flows.retrain import retrain
 
     logging.raiseExceptions = False  # Prefect's handler would print each line that it cannot send
-    with _told_how_to_go_on(resume), nullcontext() if json_ else _progress_told():
+    with (
+        _told_how_to_go_on(resume),
+        nullcontext() if json_ else _progress_told(),
+        waiting_told(),
+        seen() as night,
+        _end_without_goodbyes(night),
+    ):
         if server_url() is None:
             start_own_server()
         else:
             require_server()
-        with _told_if_the_server_went():
-            state = retrain(
+        with _failure_in_json() if json_ else nullcontext(), _told_if_the_server_went(night):
+            retrain(
                 str(config),
                 assignments=set_,
                 force=force,
@@ -83,15 +92,28 @@ def run(
                 experiment=promote is False,
                 run_date=run_date,
                 resume=resume,
-                return_state=True,
             )
-    with _failure_in_json() if json_ else nullcontext():
-        outcome = cast("Outcome", state.result())
-    if json_:
-        print_json(asdict(outcome))
-    else:
-        _tell(outcome, config, set_)
+        if night.outcome is None:
+            raise ServerError("the Prefect server ended this run before it began: nothing was done")
+        if json_:
+            print_json(asdict(night.outcome))
+        else:
+            _tell(night.outcome, config, set_)
     return 0
+
+
+@contextmanager
+def _end_without_goodbyes(night: "Seen") -> Generator[None]:
+    """End at once where Prefect has gone: its client would say goodbye to it for minutes."""
+    try:
+        yield
+    except EvergreenError as error:
+        if night.server_lost:
+            say(f"error: {error}", to=sys.stderr)
+            end_at_once(error.exit_code)
+        raise
+    if night.server_lost:
+        end_at_once(0)
 
 
 @contextmanager
@@ -145,17 +167,27 @@ def _told_how_to_go_on(resume: bool) -> Generator[None]:
 
 
 @contextmanager
-def _told_if_the_server_went() -> Generator[None]:
-    """Say it in our words when the engine fails because its server has gone."""
+def _told_if_the_server_went(night: "Seen") -> Generator[None]:
+    """Say it in our words when the engine fails because its server has gone.
+
+    What the night came to is known to this process: a decision stands, and an error of the night's
+    own is told rather than that nobody could be told of it.
+    """
     from evergreen.prefect_server import require_own_server, require_server, server_url
 
     try:
         yield
-    except EvergreenError:
-        raise
     except Exception as error:
         if (number := _signal_behind(error)) is not None:
             raise Terminated(number, server_lost=True) from error
+        own = _own_behind(error)
+        night.server_lost = night.server_lost or own is not error
+        if night.outcome is not None:
+            text = "report    Prefect does not know how this run ended; the next run tells it"
+            logging.getLogger(TOLD_BY).info(text)
+            return
+        if own is not None:
+            raise own from None
         require = require_own_server if server_url() is None else require_server
         try:
             require()
@@ -163,6 +195,13 @@ def _told_if_the_server_went() -> Generator[None]:
             kept = "What was done is kept: run the same command again to go on."
             raise ServerLostError(f"{gone} {kept}") from error
         raise
+
+
+def _own_behind(error: BaseException | None) -> EvergreenError | None:
+    """Return what ended the night, behind an error of whoever could not report it."""
+    while error is not None and not isinstance(error, EvergreenError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _signal_behind(error: BaseException | None) -> int | None:
@@ -194,7 +233,7 @@ def _progress_told() -> Generator[None]:
 
 def _is_ours(record: logging.LogRecord, project: str) -> bool:
     path = Path(record.pathname)
-    rooms = ("flows", "tasks", "pipeline_lib")
+    rooms = ("evergreen", "flows", "tasks", "pipeline_lib")
     return path.is_relative_to(project) and path.relative_to(project).parts[0] in rooms
 
 

@@ -13,14 +13,21 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
 from mlflow.entities import Metric as MlflowMetric
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.storage import Json, current_project, dataset_folder
 from pipeline_lib.tracking.reference import RunReference
-from pipeline_lib.tracking.store import connect, experiment_id, ui_url, what_failed
+from pipeline_lib.tracking.store import (
+    connect,
+    experiment_id,
+    tracking_uri,
+    ui_url,
+    what_failed,
+)
+from pipeline_lib.tracking.unrecorded import end_or_keep
 
 _MAX_PARAM_CHARACTERS = 6000
 _MAX_DIGEST_CHARACTERS = 36
@@ -115,7 +122,8 @@ def start_run(
     KILLED first: whoever calls holds the folder, so nobody else runs in it.
 
     Raises:
-        ServerError: MLflow is absent or refuses, now or at any call until the run has ended.
+        ServerError: MLflow is absent or refuses, now or at any call of the night's own. If it is
+            the last one, which ends the run, the next run makes it.
     """
     client = connect()
     try:
@@ -139,15 +147,13 @@ def start_run(
         yield reference
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        with suppress(MlflowException):
-            client.set_terminated(tracked.run_id, status)
+        if not _is_silence(error):  # the next run ends it as KILLED
+            with suppress(MlflowException):
+                client.set_terminated(tracked.run_id, status)
         if isinstance(error, MlflowException):
             raise _lost(client, error) from error
         raise
-    try:
-        client.set_terminated(tracked.run_id, "FINISHED")
-    except MlflowException as error:
-        raise _lost(client, error) from error
+    end_or_keep(config.name, tracked.run_id, "FINISHED")
 
 
 def _create(
@@ -175,6 +181,12 @@ def _create(
     }
     known = {k: v for k, v in all_tags.items() if v}
     return experiment, client.create_run(experiment, run_name=run_name, tags=known)
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Tell whether the server did not answer: asked again, it would take as long once more."""
+    is_answer = isinstance(error, RestException) or not tracking_uri().startswith("http")
+    return isinstance(error, ServerError | MlflowException) and not is_answer
 
 
 def _lost(client: MlflowClient, error: MlflowException) -> ServerError:

@@ -10,7 +10,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.testing.utilities import prefect_test_harness
 
 from pipeline_lib.data.car_evaluation import car_evaluation
 
@@ -60,13 +59,6 @@ class Story:
         assert experiment is not None
         query = f"tags.`prefect.flow_run_id` = '{self.states[night].state_details.flow_run_id}'"
         return list(self.client.search_runs([experiment.experiment_id], query))
-
-
-@pytest.fixture(scope="session")
-def harness() -> Iterator[None]:
-    """One ephemeral Prefect server for the whole session."""
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The progress that a training shows on Prefect's page, on a real server."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +8,6 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
-from prefect.testing.utilities import prefect_test_harness
 
 from pipeline_lib.training.records import Progress
 from tasks.feedback import Feedback
@@ -26,34 +24,33 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Told]:
+def told(harness: None) -> Told:
     """Two trainings of two datasets: one of seven seconds, one that is over at once."""
-    with prefect_test_harness(server_startup_timeout=180):
-        client = get_client(sync_client=True)
-        changes: list[tuple[float, float]] = []
+    client = get_client(sync_client=True)
+    changes: list[tuple[float, float]] = []
 
-        @flow
-        def long() -> None:
-            feedback, started = Feedback("quick_trees"), time.monotonic()
-            for done in range(70):
-                time.sleep(0.1)
-                feedback.tell(Progress(1, 1, done, 70, 100.0, 1.0), "")
-                now = time.monotonic() - started
-                for artifact in _artifacts(client, "training-quick-trees"):
-                    if not changes or changes[-1][1] != artifact.data:
-                        changes.append((now, float(str(artifact.data))))
-            feedback.end()
+    @flow
+    def long() -> None:
+        feedback, started = Feedback("quick_trees"), time.monotonic()
+        for done in range(70):
+            time.sleep(0.1)
+            feedback.tell(Progress(1, 1, done, 70, 100.0, 1.0), "")
+            now = time.monotonic() - started
+            for artifact in _artifacts(client, "training-quick-trees"):
+                if not changes or changes[-1][1] != artifact.data:
+                    changes.append((now, float(str(artifact.data))))
+        feedback.end()
 
-        @flow
-        def short() -> None:
-            feedback = Feedback("slow")
-            feedback.tell(Progress(1, 1, 1, 2, 100.0, 1.0), "")
-            feedback.end()
+    @flow
+    def short() -> None:
+        feedback = Feedback("slow")
+        feedback.tell(Progress(1, 1, 1, 2, 100.0, 1.0), "")
+        feedback.end()
 
-        long()
-        short()
-        keys = ("training-quick-trees", "training-slow")
-        yield Told(changes, {key: _artifacts(client, key) for key in keys})
+    long()
+    short()
+    keys = ("training-quick-trees", "training-slow")
+    return Told(changes, {key: _artifacts(client, key) for key in keys})
 
 
 def _artifacts(client: SyncPrefectClient, key: str) -> list[Artifact]:

@@ -1,0 +1,47 @@
+"""Say that a server is waited for, once a minute: its client alone would be silent."""
+
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+TOLD_BY = "evergreen.progress"
+_EVERY_S = 60.0
+# Which logger of a client says that it tries again, in which words, and of which server
+# (Prefect 3.8.8, urllib3 2 for MLflow).
+_CLIENTS = {
+    "prefect.client": ("Encountered retryable exception", "Prefect"),
+    "urllib3.connectionpool": ("Retrying (", "MLflow"),
+}
+
+
+class _Retries(logging.Handler):
+    """Hears that a client tries again."""
+
+    def __init__(self, words: str, server: str) -> None:
+        super().__init__(logging.DEBUG)
+        self._words, self._server = words, server
+        self._told_at = -_EVERY_S
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        now = time.monotonic()
+        if str(record.msg).startswith(self._words) and now - self._told_at >= _EVERY_S:
+            self._told_at = now
+            logging.getLogger(TOLD_BY).info("waiting   %s does not answer", self._server)
+
+
+@contextmanager
+def waiting_told() -> Generator[None]:
+    """Say it for as long as the context lasts."""
+    handlers: list[tuple[logging.Logger, logging.Handler]] = []
+    for name, (words, server) in _CLIENTS.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG if name == "prefect.client" else logging.WARNING)
+        handlers.append((logger, _Retries(words, server)))
+        logger.addHandler(handlers[-1][1])
+    try:
+        yield
+    finally:
+        for logger, handler in handlers:
+            logger.removeHandler(handler)

@@ -1,0 +1,176 @@
+"""One run of a dataset at a time; what earlier ones left open on the Prefect server is ended.
+
+A flow run stays Running for ever where its process is killed, or where the server is away when it
+ends. The next run knows: it holds the dataset, so nobody else runs in it.
+"""
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import SyncClientContext
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Crashed
+
+from flows.outcome import Outcome
+from flows.tracked import flow_run_id
+from pipeline_lib.data.attempts import Attempt, abandoned
+from pipeline_lib.errors import first_line
+from pipeline_lib.storage import Json, dataset_folder, enter_home, lock
+
+GONE = "The process of this run has gone (was it killed?); ended by the next run of the dataset."
+_MAX_TASK_RUNS = 200
+
+
+@dataclass
+class Seen:
+    """What a run in this process came to; `outcome` is None until it has one.
+
+    `server_lost` is for whoever makes the run, and finds that Prefect could not be told.
+    """
+
+    outcome: Outcome | None = None
+    server_lost: bool = False
+
+
+_seen: ContextVar[Seen | None] = ContextVar("seen", default=None)
+
+
+@contextmanager
+def seen() -> Generator[Seen]:
+    """Give what the run that is made meanwhile comes to, whatever a server says of it."""
+    watcher = Seen()
+    token = _seen.set(watcher)
+    try:
+        yield watcher
+    finally:
+        _seen.reset(token)
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run that holds its dataset."""
+
+    attempt: Attempt
+
+    def ended(self, outcome: Outcome) -> State[Outcome]:
+        """Note the outcome, here and for this process; return the state that says it."""
+        name = outcome.decision.capitalize()
+        self.attempt.end({"type": "COMPLETED", "name": name, "message": outcome.reason})
+        if (watcher := _seen.get()) is not None:
+            watcher.outcome = outcome
+        return Completed(name=name, message=outcome.reason, data=outcome)
+
+
+@contextmanager
+def only_run_of(name: str) -> Generator[Night]:
+    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
+
+    What the run makes is closed to other users, on a worker as from the command.
+    """
+    logger = get_run_logger()
+    enter_home()
+    attempt = Attempt.begin(name, flow_run_id())
+    place = dataset_folder(name) / ".lock"
+    try:
+        with (
+            _library_in_the_log(),
+            lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
+        ):
+            end_abandoned(name)
+            yield Night(attempt)
+    except Exception as error:
+        attempt.end({"type": "FAILED", "name": "Failed", "message": first_line(error)})
+        raise
+
+
+@contextmanager
+def _library_in_the_log() -> Generator[None]:
+    """Let the library's warnings stand in the run's log, as PREFECT_LOGGING_EXTRA_LOGGERS would."""
+    library = logging.getLogger("pipeline_lib")
+    new = [h for h in logging.getLogger("prefect.extra").handlers if h not in library.handlers]
+    for handler in new:
+        library.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in new:
+            library.removeHandler(handler)
+
+
+def end_abandoned(name: str) -> None:
+    """Let the server know how runs of a dataset ended whose process has gone.
+
+    Whoever calls holds the dataset. A server that cannot be asked ends nothing: the next run asks.
+    """
+    logger = get_run_logger()
+    with SyncClientContext.get_or_create() as context:
+        for attempt in abandoned(name):
+            try:
+                if (told := _tell(context.client, attempt)) or attempt.is_old():
+                    attempt.forget()
+            except Exception as error:  # noqa: BLE001 - the night has work of its own
+                logger.warning(
+                    "an earlier run is still open on the Prefect server: %s", first_line(error)
+                )
+                return
+            if told and told is not True:
+                logger.info("an earlier run was left open on the Prefect server: %s", told)
+
+
+def _tell(client: SyncPrefectClient, attempt: Attempt) -> str | bool:
+    """Bring a flow run to its end; return what was done, or whether there was nothing to do.
+
+    False is of a run that another server knows.
+    """
+    try:
+        flow_run = client.read_flow_run(UUID(attempt.flow_run_id))
+    except ObjectNotFound:
+        return False
+    facts, state = attempt.facts(), flow_run.state
+    if page := facts.get("page"):
+        _publish(client, flow_run, facts, Path(str(page)))
+    wanted = _state_of(facts)
+    is_final = state is not None and state.is_final()
+    if state is not None and is_final and (wanted.is_crashed() or state.type == wanted.type):
+        return True
+    client.set_flow_run_state(flow_run.id, wanted, force=is_final)
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    for task_run in client.read_task_runs(flow_run_filter=of_run, limit=_MAX_TASK_RUNS):
+        if task_run.state is not None and not task_run.state.is_final():
+            client.set_task_run_state(task_run.id, Crashed(message=GONE), force=True)
+    return f"{flow_run.name} is {wanted.name} now"
+
+
+def _state_of(facts: dict[str, Json]) -> State[object]:
+    if "type" not in facts:
+        return Crashed(message=GONE)
+    kind, name, message = (str(facts.get(key, "")) for key in ("type", "name", "message"))
+    return State(type=StateType(kind), name=name, message=message)
+
+
+def _publish(
+    client: SyncPrefectClient, flow_run: FlowRun, facts: dict[str, Json], page: Path
+) -> None:
+    try:
+        text = page.read_text("utf-8")
+    except OSError:
+        return
+    client.create_artifact(
+        ArtifactCreate(
+            key=str(facts.get("artifact")),
+            type="markdown",
+            description=str(facts.get("about")),
+            data=text,
+            flow_run_id=flow_run.id,
+        )
+    )

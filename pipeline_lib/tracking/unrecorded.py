@@ -1,0 +1,150 @@
+"""What MLflow was not there to take after a night's decision; the next run writes it.
+
+It is kept beside the dataset, and belongs to one store: another one knows nothing of the run.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline_lib.config import Metric
+from pipeline_lib.errors import ServerError, StorageError, first_line
+from pipeline_lib.storage import (
+    Json,
+    append_json_line,
+    dataset_folder,
+    read_json_lines,
+    replacing,
+)
+from pipeline_lib.tracking.reference import RunReference
+from pipeline_lib.tracking.store import address_of, connect, tracking_address, what_failed
+from pipeline_lib.tracking.versions import is_absent
+from pipeline_lib.tracking.views import share_leaderboard
+
+_FILE = "unrecorded.jsonl"
+_DESCRIPTION = "mlflow.note.content"
+_log = logging.getLogger(__name__)
+
+
+def record_decision(
+    name: str, run: RunReference, page: Path, tags: Mapping[str, str], primary: Metric
+) -> str:
+    """Put a night's page and decision into its run, or keep them for the next run.
+
+    Args:
+        name: of the dataset.
+        run: of the night.
+        page: the file of its page, which stays.
+        tags: what was decided.
+        primary: the metric of the leaderboard.
+
+    Returns:
+        Why MLflow did not take it; empty if it did.
+    """
+    try:
+        client = connect()
+    except ServerError as error:
+        keep_for_later(name, run.run_id, page=page, tags=tags)
+        return first_line(error)
+    try:
+        _record(client, run.run_id, page, tags)
+        share_leaderboard(client, run.experiment_id, primary)
+    except MlflowException as error:
+        keep_for_later(name, run.run_id, page=page, tags=tags)
+        return what_failed(client, error)
+    return ""
+
+
+def end_or_keep(name: str, run_id: str, status: str) -> None:
+    """End a run, or let the next one of the dataset do it."""
+    try:
+        client = connect()
+    except ServerError as error:
+        why = first_line(error)
+    else:
+        try:
+            client.set_terminated(run_id, status)
+        except MlflowException as error:
+            why = what_failed(client, error)
+        else:
+            return
+    keep_for_later(name, run_id, status=status)
+    _log.warning("%s; the next run ends this one there", why)
+
+
+def keep_for_later(
+    name: str,
+    run_id: str,
+    *,
+    page: Path | None = None,
+    tags: Mapping[str, str] | None = None,
+    status: str = "",
+) -> None:
+    """Keep what MLflow did not take of a run.
+
+    Args:
+        name: of the dataset.
+        run_id: MLflow's.
+        page: the file of the night's page.
+        tags: what was decided.
+        status: how the run ended, as FINISHED.
+    """
+    kept: dict[str, Json] = {
+        "store": tracking_address(),
+        "run_id": run_id,
+        "page": "" if page is None else str(page),
+        "tags": dict(tags or {}),
+        "status": status,
+    }
+    append_json_line(dataset_folder(name) / _FILE, kept)
+
+
+def record_late(client: MlflowClient, name: str) -> None:
+    """Write what was kept for this store; whoever calls holds the dataset."""
+    path = dataset_folder(name) / _FILE
+    if not path.exists():
+        return
+    try:
+        lines = read_json_lines(path)
+    except StorageError as error:
+        _log.warning("%s", first_line(error))
+        return
+    left = [line for line in lines if not _is_recorded(client, line)]
+    if len(left) < len(lines):
+        _log.warning("MLflow has now what it did not take of an earlier run of %s", name)
+    if not left:
+        path.unlink()
+        return
+    with replacing(path) as scratch:
+        scratch.write_text("".join(f"{json.dumps(line)}\n" for line in left), "utf-8")
+
+
+def _is_recorded(client: MlflowClient, line: Mapping[str, Json]) -> bool:
+    if line.get("store") != address_of(client):
+        return False
+    run_id, status = str(line.get("run_id")), str(line.get("status", ""))
+    try:
+        if line.get("page") or line.get("tags"):
+            tags = cast("Mapping[str, str]", line.get("tags") or {})
+            _record(client, run_id, Path(str(line.get("page"))), tags)
+        if status:
+            client.set_terminated(run_id, status)
+    except MlflowException as error:
+        return is_absent(error)  # a run that somebody has deleted
+    return True
+
+
+def _record(client: MlflowClient, run_id: str, page: Path, tags: Mapping[str, str]) -> None:
+    """Write page and tags; doing it again changes nothing."""
+    try:
+        text = page.read_text("utf-8")
+    except OSError:  # removed since
+        text = "The page of this night is gone."
+    client.log_text(run_id, text, "report.md")
+    for key, value in {_DESCRIPTION: text, **tags}.items():
+        client.set_tag(run_id, key, value)
