@@ -1,4 +1,4 @@
-"""Which Python files run because of where they lie or what a config names: no more than is meant."""
+"""Which Python files run by where they lie or by what a config names: no more than is meant."""
 
 import os
 import subprocess
