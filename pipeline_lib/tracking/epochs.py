@@ -62,7 +62,8 @@ class EpochLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._try_to_flush()
+        if time.monotonic() >= self._barred_until:  # else asked just now, and to no avail
+            self._try_to_flush()
 
     def append(self, record: EpochRecord) -> None:
         """Write a record to the file, and to MLflow when it is time."""

@@ -136,11 +136,6 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def tracking_address() -> str:
-    """Return the address of the store in use, without name and password."""
-    return _without_user(tracking_uri())
-
-
 def address_of(client: MlflowClient) -> str:
     """Return the address of a client's store, without name and password."""
     return _without_user(client.tracking_uri)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -22,7 +23,7 @@ from pipeline_lib.storage import (
     replacing,
 )
 from pipeline_lib.tracking.reference import RunReference
-from pipeline_lib.tracking.store import address_of, connect, tracking_address, what_failed
+from pipeline_lib.tracking.store import connect, tracking_uri, what_failed
 from pipeline_lib.tracking.versions import is_absent
 from pipeline_lib.tracking.views import share_leaderboard
 
@@ -95,7 +96,7 @@ def keep_for_later(
         status: how the run ended, as FINISHED.
     """
     kept: dict[str, Json] = {
-        "store": tracking_address(),
+        "store": _store(),
         "run_id": run_id,
         "page": "" if page is None else str(page),
         "tags": dict(tags or {}),
@@ -124,8 +125,14 @@ def record_late(client: MlflowClient, name: str) -> None:
         scratch.write_text("".join(f"{json.dumps(line)}\n" for line in left), "utf-8")
 
 
+def _store() -> str:
+    """Return where the store in use is, whoever asks."""
+    parts = urlsplit(tracking_uri())
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def _is_recorded(client: MlflowClient, line: Mapping[str, Json]) -> bool:
-    if line.get("store") != address_of(client):
+    if line.get("store") != _store():
         return False
     run_id, status = str(line.get("run_id")), str(line.get("status", ""))
     try:
