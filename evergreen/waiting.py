@@ -51,8 +51,11 @@ def waiting_told() -> Generator[None]:
 @contextmanager
 def told_if_slow(server: str) -> Generator[None]:
     """Say that a server is waited for if it takes some seconds."""
-    logger = logging.getLogger(TOLD_BY)
-    timer = Timer(_SLOW_S, logger.info, ("waiting   for %s", server))
+
+    def tell() -> None:
+        logging.getLogger(TOLD_BY).info("waiting   for %s", server)
+
+    timer = Timer(_SLOW_S, tell)
     timer.daemon = True
     timer.start()
     try:

@@ -80,17 +80,19 @@ def end_or_keep(name: str, run_id: str, status: str) -> None:
 
 def keep_for_later(
     name: str,
-    run_id: str,
+    run_id: str = "",
     *,
+    version: str = "",
     page: Path | None = None,
     tags: Mapping[str, str] | None = None,
     status: str = "",
 ) -> None:
-    """Keep what MLflow did not take of a run.
+    """Keep what MLflow did not take of a run, or of a version.
 
     Args:
         name: of the dataset.
-        run_id: MLflow's.
+        run_id: MLflow's; empty where a version is meant.
+        version: its number.
         page: the file of the night's page.
         tags: what was decided.
         status: how the run ended, as FINISHED.
@@ -98,6 +100,7 @@ def keep_for_later(
     kept: dict[str, Json] = {
         "store": _store(),
         "run_id": run_id,
+        "version": version,
         "page": "" if page is None else str(page),
         "tags": dict(tags or {}),
         "status": status,
@@ -115,7 +118,7 @@ def record_late(client: MlflowClient, name: str) -> None:
     except StorageError as error:
         _log.warning("%s", first_line(error))
         return
-    left = [line for line in lines if not _is_recorded(client, line)]
+    left = [line for line in lines if not _is_recorded(client, name, line)]
     if len(left) < len(lines):
         _log.warning("MLflow has now what it did not take of an earlier run of %s", name)
     if not left:
@@ -131,18 +134,21 @@ def _store() -> str:
     return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _is_recorded(client: MlflowClient, line: Mapping[str, Json]) -> bool:
+def _is_recorded(client: MlflowClient, name: str, line: Mapping[str, Json]) -> bool:
     if line.get("store") != _store():
         return False
-    run_id, status = str(line.get("run_id")), str(line.get("status", ""))
+    run_id, version, status = (str(line.get(key, "")) for key in ("run_id", "version", "status"))
+    tags = cast("Mapping[str, str]", line.get("tags") or {})
     try:
-        if line.get("page") or line.get("tags"):
-            tags = cast("Mapping[str, str]", line.get("tags") or {})
-            _record(client, run_id, Path(str(line.get("page"))), tags)
+        if version:
+            for key, text in tags.items():
+                client.set_model_version_tag(name, version, key, text)
+        elif page := line.get("page"):
+            _record(client, run_id, Path(str(page)), tags)
         if status:
             client.set_terminated(run_id, status)
     except MlflowException as error:
-        return is_absent(error)  # a run that somebody has deleted
+        return is_absent(error)  # somebody has deleted the run or the version
     return True
 
 

@@ -157,3 +157,29 @@ def test_a_night_whose_mlflow_falls_silent_in_register_ends_and_the_next_one_goe
     assert "goes on from there" in message
     assert again_code == 0, again.printed
     assert "promoted (version 1)" in again.printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_promotion_stands_though_mlflow_falls_silent_right_after_it(
+    tmp_path: Path, start: Callable[..., Any], mlflow_server: Any, proxy: Callable[[Any], Any]
+) -> None:
+    home, between = tmp_path / "home", proxy(mlflow_server)
+    between.fall_silent(at=b"promoted_at")
+    tags = ("name=silent_alias",)
+    night = start(home, EPOCHS, *tags, MLFLOW_TRACKING_URI=between.url)
+
+    code = night.wait(WAIT_S)
+    between.speak()
+    again = start(home, EPOCHS, *tags, MLFLOW_TRACKING_URI=between.url)
+    again_code = again.wait(WAIT_S)
+
+    assert code == 0, night.printed
+    assert "promoted (version 1)" in night.printed
+    assert again_code == 0, again.printed
+    assert "skipped (version 1)" in again.printed
+    client = MlflowClient(mlflow_server.url)
+    champion = client.get_model_version_by_alias("silent_alias", "champion")
+    assert "promoted_at" in champion.tags
+    run = client.get_run(champion.run_id)
+    assert (run.info.status, run.data.tags["decision"]) == ("FINISHED", "promoted")
