@@ -17,6 +17,7 @@ from evergreen.interruption import (
 from evergreen.prefect_database import make_prefect_database
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
+from evergreen.waiting import told_if_slow
 from pipeline_lib.errors import ServerError, first_line
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from evergreen.own_server import OwnServer
 _PAGE = 200
+# Of the first call to a server; a silent one is told after it, and asked no second time.
+HEALTH_S = 15.0
 _EXPORT = "export PREFECT_API_URL="
 _UNRESOLVED = ("Name or service not known", "nodename nor servname", "name resolution")
 
@@ -56,7 +59,8 @@ def require_server() -> str:
             "no Prefect server is named. Start one with `prefect server start`, then "
             f"`{_EXPORT}{DEFAULT_API_URL}`"
         )
-    asyncio.run(_hello(url))
+    with told_if_slow(f"the Prefect server at {shown_address(url)}"):
+        asyncio.run(_hello(url))
     return shown_address(url)
 
 
@@ -116,14 +120,27 @@ async def _hello(url: str) -> None:
     from httpx import HTTPError
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_CLIENT_MAX_RETRIES,
+        PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+        temporary_settings,
+    )
 
-    async with get_client() as client:
-        if problem := await client.api_healthcheck():
-            raise ServerError(_why_not(url, problem))
-        try:
-            await client.read_work_pools(limit=1)
-        except (PrefectHTTPStatusError, HTTPError, ValueError) as error:
-            raise ServerError(_why_not(url, error)) from None
+    with temporary_settings(
+        {
+            PREFECT_API_REQUEST_TIMEOUT: HEALTH_S,
+            PREFECT_CLIENT_MAX_RETRIES: 0,
+            PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+        }
+    ):
+        async with get_client() as client:
+            if problem := await client.api_healthcheck():
+                raise ServerError(_why_not(url, problem))
+            try:
+                await client.read_work_pools(limit=1)
+            except (PrefectHTTPStatusError, HTTPError, ValueError) as error:
+                raise ServerError(_why_not(url, error)) from None
 
 
 def _why_not(url: str, problem: Exception) -> str:
@@ -150,6 +167,11 @@ def _why_not(url: str, problem: Exception) -> str:
         return (
             f"what answers at {shown} is no Prefect server, or it is in trouble ({status}); "
             f"correct the address, as in {_EXPORT}{DEFAULT_API_URL}"
+        )
+    if "Timeout" in type(problem).__name__:
+        return (
+            f"the Prefect server at {shown} does not answer within {HEALTH_S:.0f} s. Is it the "
+            f"right address, and the server in order? Restart it, or {_EXPORT}{DEFAULT_API_URL}"
         )
     if any(text in reason for text in _UNRESOLVED):
         return (

@@ -4,9 +4,10 @@ import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import Timer
 
 TOLD_BY = "evergreen.progress"
-_EVERY_S = 60.0
+_EVERY_S, _SLOW_S = 60.0, 3.0
 # Which logger of a client says that it tries again, in which words, and of which server
 # (Prefect 3.8.8, urllib3 2 for MLflow).
 _CLIENTS = {
@@ -45,3 +46,19 @@ def waiting_told() -> Generator[None]:
     finally:
         for logger, handler in handlers:
             logger.removeHandler(handler)
+
+
+@contextmanager
+def told_if_slow(server: str) -> Generator[None]:
+    """Say that a server is waited for if it takes some seconds."""
+
+    def tell() -> None:
+        logging.getLogger(TOLD_BY).info("waiting   for %s", server)
+
+    timer = Timer(_SLOW_S, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -9,26 +9,34 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.context import SyncClientContext
+from prefect.context import FlowRunContext, SyncClientContext
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
 from prefect.states import Completed, Crashed
 
 from flows.outcome import Outcome
 from flows.tracked import flow_run_id
-from pipeline_lib.data.attempts import Attempt, abandoned
+from pipeline_lib.data.attempts import Attempt, abandoned, is_registered
 from pipeline_lib.errors import first_line
-from pipeline_lib.storage import Json, dataset_folder, enter_home, lock
+from pipeline_lib.storage import Json, dataset_folder, enter_home, evergreen_home, lock
 
 GONE = "The process of this run has gone (was it killed?); ended by the next run of the dataset."
 _MAX_TASK_RUNS = 200
+_FORGOTTEN_AFTER = timedelta(hours=1)
 
 
 @dataclass
@@ -114,36 +122,87 @@ def end_abandoned(name: str) -> None:
     """
     logger = get_run_logger()
     with SyncClientContext.get_or_create() as context:
-        for attempt in abandoned(name):
-            try:
-                if (told := _tell(context.client, attempt)) or attempt.is_old():
+        client = context.client
+        try:
+            for attempt in abandoned(name):
+                told = _tell(client, attempt)
+                if told is not None or attempt.is_old():
                     attempt.forget()
-            except Exception as error:  # noqa: BLE001 - the night has work of its own
-                logger.warning(
-                    "an earlier run is still open on the Prefect server: %s", first_line(error)
-                )
-                return
-            if told and told is not True:
+                if told:
+                    logger.info("an earlier run was left open on the Prefect server: %s", told)
+            for flow_run in _forgotten(client, name):
+                told = _set(client, flow_run, Crashed(message=GONE), force=False)
                 logger.info("an earlier run was left open on the Prefect server: %s", told)
+        except Exception as error:  # noqa: BLE001 - the night has work of its own
+            logger.warning(
+                "an earlier run is still open on the Prefect server: %s", first_line(error)
+            )
 
 
-def _tell(client: SyncPrefectClient, attempt: Attempt) -> str | bool:
-    """Bring a flow run to its end; return what was done, or whether there was nothing to do.
+def left_open() -> list[str]:
+    """Return the flow runs of this home that the server takes for running, and no process runs."""
+    found: list[str] = []
+    with SyncClientContext.get_or_create() as context:
+        folders = sorted(evergreen_home().glob("datasets/*/attempts"))
+        for name in (folder.parent.name for folder in folders):
+            for attempt in abandoned(name):
+                try:
+                    flow_run = context.client.read_flow_run(UUID(attempt.flow_run_id))
+                except ObjectNotFound:
+                    continue
+                if flow_run.state is not None and not flow_run.state.is_final():
+                    found.append(flow_run.name)
+    return found
 
-    False is of a run that another server knows.
+
+def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """Return old runs that this project's own database has open, and that never registered.
+
+    An earlier release registered none, and a kill may come before. On a server that others use
+    nobody can tell whose they are.
+    """
+    context = FlowRunContext.get()
+    if get_current_settings().api.url or context is None or context.flow_run is None:
+        return []
+    kinds = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    is_open = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
+    config, now = context.flow_run.parameters.get("config"), datetime.now(UTC)
+    return [
+        found
+        for found in client.read_flow_runs(flow_run_filter=is_open)
+        if found.parameters.get("config") == config
+        and found.deployment_id is None
+        and found.created is not None
+        and now - found.created > _FORGOTTEN_AFTER
+        and not is_registered(name, str(found.id))
+    ]
+
+
+def _tell(client: SyncPrefectClient, attempt: Attempt) -> str | None:
+    """Bring a flow run to its end.
+
+    Returns:
+        What was done; empty if the server knew the end, None if it does not know the run.
     """
     try:
         flow_run = client.read_flow_run(UUID(attempt.flow_run_id))
     except ObjectNotFound:
-        return False
+        return None
     facts, state = attempt.facts(), flow_run.state
     if page := facts.get("page"):
         _publish(client, flow_run, facts, Path(str(page)))
     wanted = _state_of(facts)
     is_final = state is not None and state.is_final()
     if state is not None and is_final and (wanted.is_crashed() or state.type == wanted.type):
-        return True
-    client.set_flow_run_state(flow_run.id, wanted, force=is_final)
+        return ""
+    return _set(client, flow_run, wanted, force=is_final)
+
+
+def _set(
+    client: SyncPrefectClient, flow_run: FlowRun, wanted: State[object], *, force: bool
+) -> str:
+    """End a flow run and its task runs; the server frees its place among those of a deployment."""
+    client.set_flow_run_state(flow_run.id, wanted, force=force)
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
     for task_run in client.read_task_runs(flow_run_filter=of_run, limit=_MAX_TASK_RUNS):
         if task_run.state is not None and not task_run.state.is_final():

@@ -11,11 +11,18 @@ from cyclopts import Parameter
 
 from evergreen.environment import existing_home, prepare_prefect
 from evergreen.failures import describe
+from evergreen.open_servers import (
+    MLFLOW_PATH,
+    PREFECT_PATH,
+    answers_strangers,
+    is_of_this_machine,
+)
 from evergreen.tables import print_json, say
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.storage import evergreen_home
 
+_MAX_SHOWN = 5
 _DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
 
@@ -111,6 +118,8 @@ def _mlflow() -> Finding:
     if not is_anything_recorded():
         return Finding("ok", "mlflow", f"{tracking_uri()} is made by the first run")
     names = [found.name for found in connect().search_experiments()]
+    if (finding := _open_mlflow(tracking_uri())) is not None:
+        return finding
     shown = shown_address(tracking_uri())
     if (place := relative_place(tracking_uri())) is not None:
         text = f"{shown} is {place} from here, and another registry from another folder"
@@ -118,15 +127,41 @@ def _mlflow() -> Finding:
     return Finding("ok", "mlflow", f"{shown} answers, {_counted(len(names), 'experiment')}")
 
 
+def _open_mlflow(uri: str) -> Finding | None:
+    """Say that an MLflow server asks nobody who they are, which is what it does by itself."""
+    if not uri.startswith("http") or not answers_strangers(uri, MLFLOW_PATH):
+        return None
+    if is_of_this_machine(uri):
+        text = (
+            "MLflow answers without credentials: every user of this machine can change runs and "
+            "models, and so the code that your consumers load. Keep it to machines of your own"
+        )
+        return Finding("note", "mlflow", text)
+    text = (
+        "MLflow answers anyone who reaches it: whoever does can change models, and so the code "
+        "that your consumers load. Let it listen on 127.0.0.1, or put it behind something that "
+        "asks for credentials"
+    )
+    return Finding("FAIL", "mlflow", text)
+
+
 def _prefect() -> Finding:
     prepare_prefect(looks_only=True)
     from evergreen.prefect_server import deployments, require_server, server_url
     from evergreen.work_pool import POOL, pool_facts
+    from flows.attempt import left_open
 
     if server_url() is None:
         text = "no server is named (PREFECT_API_URL): runs start one of their own for a moment"
         return Finding("note", "prefect", text)
     url = require_server()
+    if answers_strangers(url, PREFECT_PATH):
+        text = (
+            f"{url} answers without credentials: every user of its machine, and web pages open "
+            "there, can have code run by its workers. Start it with "
+            "PREFECT_SERVER_API_AUTH_STRING set, as README.md says"
+        )
+        return Finding("FAIL", "prefect", text)
     facts, pool = asyncio.run(deployments()), asyncio.run(pool_facts())
     if not pool.is_closed:
         text = f"{url}: whoever fills a form can run any command on a worker of the pool {POOL}"
@@ -137,6 +172,13 @@ def _prefect() -> Finding:
         return Finding("note", "prefect", text)
     if pool.is_paused:
         text = f"{url}: the work pool is paused and starts no runs: prefect work-pool resume {POOL}"
+        return Finding("FAIL", "prefect", text)
+    if left := left_open():
+        text = (
+            f"{url}: {'; '.join(left[:_MAX_SHOWN])}: Running there, but the process has gone, and "
+            "the next night waits for its place. It is ended, and the place is free, when the "
+            "dataset is run: evergreen run NAME"
+        )
         return Finding("FAIL", "prefect", text)
     idle = [fact.name for fact in facts if fact.has_schedule and fact.next_run is None]
     if idle:

@@ -186,14 +186,19 @@ def _told_if_the_server_went(night: "Seen") -> Generator[None]:
             text = "report    Prefect does not know how this run ended; the next run tells it"
             logging.getLogger(TOLD_BY).info(text)
             return
+        if own is error:
+            raise
         if own is not None:
             raise own from None
         require = require_own_server if server_url() is None else require_server
+        kept = "What was done is kept: run the same command again to go on."
         try:
             require()
         except ServerError as gone:
-            kept = "What was done is kept: run the same command again to go on."
             raise ServerLostError(f"{gone} {kept}") from error
+        if type(error).__module__.startswith("httpx"):
+            lost = f"the Prefect server does not answer ({first_line(error)})."
+            raise ServerLostError(f"{lost} {kept}") from error
         raise
 
 

@@ -118,6 +118,11 @@ def abandoned(name: str) -> list[Attempt]:
     return [attempt for _, attempt in sorted(found, key=lambda each: each[0])]
 
 
+def is_registered(name: str, flow_run_id: str) -> bool:
+    """Tell whether a run has a file, whether its process lives or not."""
+    return _place(name, flow_run_id).exists()
+
+
 def attempt_of(name: str, flow_run_id: str) -> Attempt:
     """Return a run that was registered."""
     return Attempt(_place(name, flow_run_id))

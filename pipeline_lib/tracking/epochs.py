@@ -50,6 +50,7 @@ class EpochLog:
         self._unwritten: list[EpochRecord] = list(history)
         self._flushed_at = time.monotonic()
         self._barred_until, self._has_warned = 0.0, False
+        self._is_silent = False
         path.unlink(missing_ok=True)
         self._try_to_write()
 
@@ -62,7 +63,8 @@ class EpochLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._try_to_flush()
+        if not self._is_silent or time.monotonic() >= self._barred_until:
+            self._try_to_flush()
 
     def append(self, record: EpochRecord) -> None:
         """Write a record to the file, and to MLflow when it is time."""
@@ -94,6 +96,7 @@ class EpochLog:
         except MlflowException as error:
             _logger.warning("%s; epochs wait", what_failed(self._run.client, error))
             ended = time.monotonic()
+            self._is_silent = ended - started > FLUSH_S  # asked again, it would cost as much
             self._barred_until = ended + max(FLUSH_S, _PAUSE_PER_COST * (ended - started))
 
     def flush(self) -> None:

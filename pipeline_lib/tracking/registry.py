@@ -1,6 +1,7 @@
 """Versions of the registered model, and which of them is champion."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from pipeline_lib.evaluation.journal import now
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
-from pipeline_lib.tracking.store import ui_url
+from pipeline_lib.tracking.store import ui_url, what_failed
+from pipeline_lib.tracking.unrecorded import keep_for_later
 from pipeline_lib.tracking.versions import (
     CHALLENGER,
     CHAMPION,
@@ -35,6 +37,7 @@ from pipeline_lib.tracking.versions import (
     what_is_wrong_with,
 )
 
+_log = logging.getLogger(__name__)
 # The tag of a version that holds the version its first weights are from.
 STARTED_FROM = "started_from"
 
@@ -180,12 +183,17 @@ def promote(client: MlflowClient, version: RegisteredVersion, *, instead_of: str
         if found != instead_of:
             return False
         client.set_registered_model_alias(name, CHAMPION, version.version)
-        if _champion_number(client, name) != version.version:
+    promoted_at = now()
+    try:
+        if found != version.version and _champion_number(client, name) != version.version:
             return False
-    client.set_model_version_tag(name, version.version, PROMOTED_AT, now())
-    current = client.get_registered_model(name).aliases.get(CHALLENGER)
-    if str(current) == version.version:
-        client.delete_registered_model_alias(name, CHALLENGER)
+        client.set_model_version_tag(name, version.version, PROMOTED_AT, promoted_at)
+        current = client.get_registered_model(name).aliases.get(CHALLENGER)
+        if str(current) == version.version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+    except MlflowException as error:  # the champion is this one: that stands
+        keep_for_later(name, version=version.version, tags={PROMOTED_AT: promoted_at})
+        _log.warning("%s; the next run notes the promotion there", what_failed(client, error))
     return True
 
 

@@ -151,11 +151,6 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def tracking_address() -> str:
-    """Return the address of the store in use, without its secrets."""
-    return shown_address(tracking_uri())
-
-
 def address_of(client: MlflowClient) -> str:
     """Return the address of a client's store, without its secrets."""
     return shown_address(client.tracking_uri)

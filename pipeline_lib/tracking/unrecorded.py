@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -22,7 +23,7 @@ from pipeline_lib.storage import (
     replacing,
 )
 from pipeline_lib.tracking.reference import RunReference
-from pipeline_lib.tracking.store import address_of, connect, tracking_address, what_failed
+from pipeline_lib.tracking.store import connect, tracking_uri, what_failed
 from pipeline_lib.tracking.versions import is_absent
 from pipeline_lib.tracking.views import share_leaderboard
 
@@ -79,24 +80,27 @@ def end_or_keep(name: str, run_id: str, status: str) -> None:
 
 def keep_for_later(
     name: str,
-    run_id: str,
+    run_id: str = "",
     *,
+    version: str = "",
     page: Path | None = None,
     tags: Mapping[str, str] | None = None,
     status: str = "",
 ) -> None:
-    """Keep what MLflow did not take of a run.
+    """Keep what MLflow did not take of a run, or of a version.
 
     Args:
         name: of the dataset.
-        run_id: MLflow's.
+        run_id: MLflow's; empty where a version is meant.
+        version: its number.
         page: the file of the night's page.
         tags: what was decided.
         status: how the run ended, as FINISHED.
     """
     kept: dict[str, Json] = {
-        "store": tracking_address(),
+        "store": _store(),
         "run_id": run_id,
+        "version": version,
         "page": "" if page is None else str(page),
         "tags": dict(tags or {}),
         "status": status,
@@ -114,7 +118,7 @@ def record_late(client: MlflowClient, name: str) -> None:
     except StorageError as error:
         _log.warning("%s", first_line(error))
         return
-    left = [line for line in lines if not _is_recorded(client, line)]
+    left = [line for line in lines if not _is_recorded(client, name, line)]
     if len(left) < len(lines):
         _log.warning("MLflow has now what it did not take of an earlier run of %s", name)
     if not left:
@@ -124,18 +128,27 @@ def record_late(client: MlflowClient, name: str) -> None:
         scratch.write_text("".join(f"{json.dumps(line)}\n" for line in left), "utf-8")
 
 
-def _is_recorded(client: MlflowClient, line: Mapping[str, Json]) -> bool:
-    if line.get("store") != address_of(client):
+def _store() -> str:
+    """Return where the store in use is, whoever asks."""
+    parts = urlsplit(tracking_uri())
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_recorded(client: MlflowClient, name: str, line: Mapping[str, Json]) -> bool:
+    if line.get("store") != _store():
         return False
-    run_id, status = str(line.get("run_id")), str(line.get("status", ""))
+    run_id, version, status = (str(line.get(key, "")) for key in ("run_id", "version", "status"))
+    tags = cast("Mapping[str, str]", line.get("tags") or {})
     try:
-        if line.get("page") or line.get("tags"):
-            tags = cast("Mapping[str, str]", line.get("tags") or {})
-            _record(client, run_id, Path(str(line.get("page"))), tags)
+        if version:
+            for key, text in tags.items():
+                client.set_model_version_tag(name, version, key, text)
+        elif page := line.get("page"):
+            _record(client, run_id, Path(str(page)), tags)
         if status:
             client.set_terminated(run_id, status)
     except MlflowException as error:
-        return is_absent(error)  # a run that somebody has deleted
+        return is_absent(error)  # somebody has deleted the run or the version
     return True
 
 

@@ -1,5 +1,6 @@
 """What faults happen to: `evergreen run` in a process of its own, and real servers."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -182,6 +184,97 @@ def worker(prefect_server: Server) -> Iterator[Callable[[Path], Server]]:
     yield start
     for server in started:
         server.kill()
+
+
+@dataclass
+class Proxy:
+    """Stands before a server; it can fall silent: calls are taken, and nothing is answered.
+
+    It does so by itself at the first call in which the bytes `silent_at` stand.
+    """
+
+    target: int
+    silent_at: bytes = b""
+    is_silent: threading.Event = field(default_factory=threading.Event)
+    _listener: socket.socket = field(default_factory=socket.socket)
+    _open: list[socket.socket] = field(default_factory=list[socket.socket])
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def start(self) -> None:
+        """Listen."""
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def fall_silent(self, *, at: bytes = b"") -> None:
+        """Answer nothing any more, now or from a call on."""
+        self.silent_at = at
+        if not at:
+            self.is_silent.set()
+
+    def speak(self) -> None:
+        """Answer again; who waited is cut off."""
+        self.silent_at = b""
+        self.is_silent.clear()
+        self._close_all()
+
+    def stop(self) -> None:
+        """End it."""
+        self._listener.close()
+        self._close_all()
+
+    def _close_all(self) -> None:
+        while self._open:
+            with contextlib.suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._open.append(client)
+                if self.is_silent.is_set():
+                    continue
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:
+                    client.close()
+                    continue
+                self._open.append(server)
+                for here, there, asks in ((client, server, True), (server, client, False)):
+                    arguments = (here, there, asks)
+                    threading.Thread(target=self._pass_on, args=arguments, daemon=True).start()
+
+    def _pass_on(self, here: socket.socket, there: socket.socket, asks: bool) -> None:
+        recent = b""
+        with contextlib.suppress(OSError):
+            while data := here.recv(65536):
+                recent = (recent + data)[-131072:]
+                if asks and self.silent_at and self.silent_at in recent:
+                    self.is_silent.set()
+                if self.is_silent.is_set():
+                    return  # both ends stay open
+                there.sendall(data)
+            there.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[Server], Proxy]]:
+    """Return a function that puts a proxy before a server."""
+    started: list[Proxy] = []
+
+    def before(server: Server) -> Proxy:
+        started.append(Proxy(int(server.url.rpartition(":")[2])))
+        started[-1].start()
+        return started[-1]
+
+    yield before
+    for each in started:
+        each.stop()
 
 
 def _running(server: Server) -> Iterator[Server]:

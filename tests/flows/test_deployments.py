@@ -1,7 +1,9 @@
 """The deployments on real servers: a Prefect server, an MLflow server and a worker."""
 
+import base64
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -10,9 +12,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +36,27 @@ class Servers:
 
     def post(self, path: str, body: dict[str, Any], method: str = "POST") -> Any:
         """Ask the Prefect server."""
-        request = urllib.request.Request(
-            f"{self.prefect_url}{path}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        return self.ask(method, path, json.dumps(body).encode(), **self.token())
+
+    def token(self) -> dict[str, str]:
+        """Return what the server wants to see of who may change something."""
+        client = str(uuid.uuid4())
+        token = self.ask("GET", f"/csrf-token?client={client}")["token"]
+        return {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Any:
+        """Make one call with the credentials of the README."""
+        basic = base64.b64encode(self.environment["PREFECT_API_AUTH_STRING"].encode()).decode()
+        known = {"Content-Type": "application/json", "Authorization": f"Basic {basic}", **headers}
+        request = urllib.request.Request(f"{self.prefect_url}{path}", body, known, method=method)
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # its database is busy
+                    raise
+                time.sleep(1)
 
     def run(self, *command: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment in the project."""
@@ -111,8 +127,16 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+    secret = f"tests:{secrets.token_urlsafe()}"
+    guarded = {
+        **environment,
+        "PREFECT_SERVER_API_AUTH_STRING": secret,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": prefect_url,
+    }
     client = {
         **environment,
+        "PREFECT_API_AUTH_STRING": secret,
         "PREFECT_API_URL": f"{prefect_url}/api",
         "MLFLOW_TRACKING_URI": mlflow_url,
         "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -122,7 +146,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     mlflow_command += ["--default-artifact-root", (home / "artifacts").as_uri()]
     mlflow_command += ["--no-serve-artifacts"]
     with (
-        _running(["prefect", "server", "start", "--port", str(prefect_port)], environment, log),
+        _running(["prefect", "server", "start", "--port", str(prefect_port)], guarded, log),
         _running(mlflow_command, environment, log),
     ):
         _wait_for(f"{prefect_url}/api/health", log)
@@ -190,6 +214,57 @@ def test_the_doctor_finds_servers_deployments_and_worker_in_order(servers: Serve
 
     assert done.returncode == 0, done.stdout
     assert "2 deployments, 1 worker online" in done.stdout
+
+
+def test_the_doctor_says_that_mlflow_asks_nobody(servers: Servers) -> None:
+    done = servers.run("evergreen", "doctor", "--json")
+
+    (found,) = [look for look in json.loads(done.stdout) if look["subject"] == "mlflow"]
+    assert found["health"] == "note"
+    assert "answers without credentials" in found["text"]
+
+
+def test_a_web_page_gets_nothing_from_the_server_that_the_readme_starts(servers: Servers) -> None:
+    page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+
+    def answer(method: str, path: str, **headers: str) -> tuple[int, str]:
+        request = urllib.request.Request(
+            f"{servers.prefect_url}{path}", None, {**page, **headers}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as got:
+                return got.status, got.headers.get("access-control-allow-origin", "")
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers.get("access-control-allow-origin", "")
+
+    with pytest.raises(urllib.error.HTTPError) as without_token:
+        servers.ask("POST", "/flow_runs/filter", b"{}")
+
+    preflight = {"Access-Control-Request-Method": "POST"}
+    assert answer("POST", "/flow_runs/filter") in ((401, ""), (403, ""))
+    assert answer("GET", "/admin/version") == (401, "")
+    assert answer("OPTIONS", "/flow_runs/filter", **preflight) == (400, "")
+    assert without_token.value.code == 403
+
+
+def test_the_doctor_fails_a_server_that_lets_in_everybody(servers: Servers, tmp_path: Path) -> None:
+    environment = {
+        name: text
+        for name, text in servers.environment.items()
+        if name not in ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_URI")
+    } | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    port, log = _free_port(), tmp_path / "log"
+    url = f"http://127.0.0.1:{port}/api"
+    with _running(["prefect", "server", "start", "--port", str(port)], environment, log):
+        _wait_for(f"{url}/health", log)
+        open_to_all = replace(servers, environment={**environment, "PREFECT_API_URL": url})
+        done = open_to_all.run("evergreen", "doctor", "--json")
+
+    (found,) = [look for look in json.loads(done.stdout) if look["subject"] == "prefect"]
+    assert done.returncode == 1
+    assert found["health"] == "FAIL"
+    assert f"{url} answers without credentials" in found["text"]
+    assert "PREFECT_SERVER_API_AUTH_STRING" in found["text"]
 
 
 def test_a_form_may_not_read_files_from_outside_the_project(servers: Servers) -> None:
