@@ -15,9 +15,9 @@ from evergreen.interruption import (
     end_with_this_process,
 )
 from evergreen.prefect_database import make_prefect_database
+from evergreen.waiting import told_if_slow
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
-from evergreen.waiting import told_if_slow
 from pipeline_lib.errors import ServerError, first_line
 
 if TYPE_CHECKING:

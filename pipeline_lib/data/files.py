@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from fsspec import AbstractFileSystem, filesystem
 
-from pipeline_lib.data.beneath import Glob, open_beneath
+from pipeline_lib.data.beneath import open_beneath, real_below
+from pipeline_lib.data.globs import Glob, fixed_part, is_glob, walk
 from pipeline_lib.errors import (
     EvergreenError,
     SourceError,
@@ -128,30 +130,29 @@ class FolderStore:
 
     def file(self, path: str) -> "LocalFile | None":
         """Return the file with exactly this path, if there is one."""
-        return self._found(self._whole(path), self._glob(path))
+        folder, inner = _without_climbing(self.root, path)
+        fixed = folder / fixed_part(inner) if is_glob(inner) else None
+        return self._found(folder / inner, fixed)
 
     def matches(self, pattern: str) -> "dict[str, LocalFile]":
         """Return the files that a glob finds, by path, which begins as the pattern does."""
         folder, inner = _without_climbing(self.root, pattern)
-        found, wanted = dict[str, LocalFile](), self._glob(pattern)
-        for path in wanted.paths():
-            if (file := self._found(path, wanted)) is not None:
-                name = str(path if inner.startswith("/") else path.relative_to(folder))
-                found[pattern.removesuffix(inner) + name] = file
+        up, fixed = pattern.removesuffix(inner), folder / fixed_part(inner)
+        enter = None if self.follow_symlinks else partial(real_below, fixed)
+        found: dict[str, LocalFile] = {}
+        for path in walk(folder, inner, enter=enter):
+            if (file := self._found(folder / path, fixed)) is not None:
+                found[f"{up}{path}"] = file
         return found
 
-    def _found(self, whole: Path, wanted: Glob) -> "LocalFile | None":
+    def _found(self, whole: Path, fixed: Path | None = None) -> "LocalFile | None":
         with _told(printable(str(whole))):
             if not whole.is_file():
                 return None
-            if self.follow_symlinks or not wanted.parts:
+            if self.follow_symlinks or fixed is None:
                 return LocalFile(whole, _state(whole.stat()))
-            real, folder = wanted.real(whole), wanted.folder.resolve()
-            return LocalFile(whole, _state(real.lstat()), Beneath(folder, real))
-
-    def _glob(self, pattern: str) -> Glob:
-        folder, inner = _without_climbing(self.root, pattern)
-        return Glob.of(folder, inner, follow_symlinks=self.follow_symlinks)
+            real = real_below(fixed, whole)
+            return LocalFile(whole, _state(real.lstat()), Beneath(fixed.resolve(), real))
 
     def missing(self, path: str) -> SourceError:
         """Return what to say of a path that is no file."""
@@ -264,11 +265,18 @@ class BucketStore:
     def matches(self, pattern: str) -> "dict[str, BucketFile]":
         """Return the files that a glob finds, by path."""
         with _told_from_afar(pattern):
-            found = cast("dict[str, dict[str, object]]", self.system.glob(pattern, detail=True))
+            # Its own glob tries what every star could mean, one after the other.
+            start = fixed_part(pattern.removeprefix(self.scheme))
+            glob = Glob(pattern.removeprefix(f"{self.scheme}{start}").split("/"), hidden=True)
+            depth = None if "**" in glob.names else len(glob.names)
+            place = f"{self.scheme}{start}"
+            listed = self.system.find(place, maxdepth=depth, withdirs=False, detail=True)
+            found = cast("dict[str, dict[str, object]]", listed)
+        names = {path.lstrip("/"): facts for path, facts in found.items()}
         paths = {
-            f"{self.scheme}{path.lstrip('/')}": facts
-            for path, facts in found.items()
-            if facts["type"] == "file"
+            f"{self.scheme}{name}": facts
+            for name, facts in names.items()
+            if facts["type"] == "file" and glob.matches(name.removeprefix(start))
         }
         return {path: BucketFile(self.system, path, facts) for path, facts in paths.items()}
 
