@@ -21,7 +21,7 @@ from pipeline_lib.permissions import make_file, make_folders
 from pipeline_lib.storage import beside, evergreen_home, lock, sync_file, sync_folder
 
 _COMPANIONS = ("-journal", "-wal", "-shm")
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 10.0
 # What SQLite says of a disk that refuses.
 _REFUSALS = ("full", "disk I/O error", "unable to open", "readonly")
 _PATIENCE_S = 60.0
@@ -42,7 +42,7 @@ def home_lock(home: Path) -> contextlib.AbstractContextManager[None]:
     """Hold what a home has only one of: its databases, and the record of where it lies."""
     return lock(
         home / ".home.lock",
-        on_wait=lambda: _logger.info("waiting for another process to make %s ready", home),
+        on_wait=lambda: _logger.warning("waiting for another process that makes %s ready", home),
     )
 
 

@@ -164,8 +164,7 @@ def close_to_others(home: Path) -> str:
 
 def umask_of(home: Path) -> int:
     """Return the umask under which what is made in a home is closed as the home is."""
-    group = home.stat().st_mode & 0o070 if home.is_dir() else 0
-    return 0o077 & ~group
+    return 0o077 & ~mode_of_chosen(home.stat())
 
 
 def close_tree(folder: Path, mode: int, *, group: int | None) -> None:
@@ -236,8 +235,11 @@ def _is_shared(home: Path, status: os.stat_result) -> bool:
 
 
 def _is_more_than_a_home(home: Path) -> bool:
-    special = home in (Path(home.anchor), Path("~").expanduser().resolve())
-    return special or any((home / name).exists() for name in _OF_A_PROJECT)
+    try:
+        own = Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve()
+    except KeyError:  # a user whom the system does not know has no other home
+        own = None
+    return home in (Path(home.anchor), own) or any((home / n).exists() for n in _OF_A_PROJECT)
 
 
 def _has_access_list(folder: Path) -> bool:
