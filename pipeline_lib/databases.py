@@ -6,6 +6,7 @@ Here a schema is made in a scratch file, under one lock for the home, synced, an
 """
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -100,6 +101,10 @@ def _judged(database: Path, judge: Judge) -> Schema | None:
     """Return what a database is; None if there is none."""
     if not database.is_file():
         return None
+    if not os.access(database, os.R_OK | os.W_OK):
+        raise StorageError(
+            refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database)))
+        )
     if not database.stat().st_size:
         return Schema.HALF_MADE
     try:
