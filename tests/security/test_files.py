@@ -166,6 +166,21 @@ def test_a_home_that_its_owner_opened_to_a_group_stays_open_to_it_and_never_to_t
     assert "Permission denied" in as_other_user("cat", new_file).stderr
 
 
+def test_sharing_a_home_opens_nothing_that_its_owner_keeps_closed(
+    place: Path, umask: Callable[[int], int]
+) -> None:
+    umask(0o022)
+    home_of_a_release(place / "home", 0o770)
+    (place / "home" / "compiled").mkdir(mode=0o700)
+    os.chown(place / "home", -1, OTHER_GROUP if os.geteuid() == 0 else -1)
+    (place / "home").chmod(0o770)
+
+    for _ in range(2):
+        writable_folder(dataset_folder("shop"))
+
+    assert mode(place / "home" / "compiled") & 0o777 == 0o700
+
+
 def _as_member_of(group: int, *command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(map(str, command)),
