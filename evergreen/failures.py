@@ -101,7 +101,7 @@ def keep(text: str) -> Path | None:
         if folder is None:
             continue
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(0o770, exist_ok=True)
             prefix = f"evergreen-{datetime.now(UTC):%Y%m%dT%H%M%S}-"
             number, path = tempfile.mkstemp(".txt", prefix, folder, text=True)
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -6,6 +6,7 @@ Here a schema is made in a scratch file, under one lock for the home, synced, an
 """
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -21,7 +22,7 @@ from pipeline_lib.permissions import make_file, make_folders
 from pipeline_lib.storage import beside, evergreen_home, lock, sync_file, sync_folder
 
 _COMPANIONS = ("-journal", "-wal", "-shm")
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 10.0
 # What SQLite says of a disk that refuses.
 _REFUSALS = ("full", "disk I/O error", "unable to open", "readonly")
 _PATIENCE_S = 60.0
@@ -42,7 +43,7 @@ def home_lock(home: Path) -> contextlib.AbstractContextManager[None]:
     """Hold what a home has only one of: its databases, and the record of where it lies."""
     return lock(
         home / ".home.lock",
-        on_wait=lambda: _logger.info("waiting for another process to make %s ready", home),
+        on_wait=lambda: _logger.warning("waiting for another process that makes %s ready", home),
     )
 
 
@@ -100,6 +101,10 @@ def _judged(database: Path, judge: Judge) -> Schema | None:
     """Return what a database is; None if there is none."""
     if not database.is_file():
         return None
+    if not os.access(database, os.R_OK | os.W_OK):
+        raise StorageError(
+            refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database)))
+        )
     if not database.stat().st_size:
         return Schema.HALF_MADE
     try:

@@ -151,12 +151,12 @@ def close_to_others(home: Path) -> str:
             f"the home {home} is open to other users of this machine (mode {left:o}), and this "
             f"user or its disk cannot close it: let {owner} run `chmod o-rwx` on it"
         )
-    close_tree(home, chosen, group=None)
+    close_tree(home, chosen)
     _share(home, home.stat())
     if chosen & 0o070:
         now = f"to its group {_group(status.st_gid)} alone ({left & _ALL:o})"
     else:
-        now = f"to its owner alone ({left & _ALL:o}; `chmod g+rwx,g+s` opens it to its group)"
+        now = f"to its owner alone ({left & _ALL:o}; `chmod -R g+rwX` opens it to its group)"
     return (
         f"the home {home} was open to all users of this machine ({mode & _ALL:o}); it is open {now}"
     )
@@ -164,20 +164,20 @@ def close_to_others(home: Path) -> str:
 
 def umask_of(home: Path) -> int:
     """Return the umask under which what is made in a home is closed as the home is."""
-    group = home.stat().st_mode & 0o070 if home.is_dir() else 0
-    return 0o077 & ~group
+    return 0o077 & ~mode_of_chosen(home.stat())
 
 
-def close_tree(folder: Path, mode: int, *, group: int | None) -> None:
+def close_tree(folder: Path, mode: int, *, group: int | None = None, is_new: bool = False) -> None:
     """Close all that lies in a folder to the world, and to the group beyond a mode's group bits.
 
-    What may be done by the owner may be done by the group, as far as `mode` lets it. Links are
-    not followed; files of other owners, and files with several names, stay as they are.
+    Links are not followed; files of other owners, and files with several names, stay as they are.
 
     Args:
         folder: itself stays as it is.
         mode: 0o700, or one with bits for the group.
         group: the group that all becomes of, if it is another one.
+        is_new: what lies there was made just now, under whatever umask: what the owner may do
+            with it, the group may, as far as `mode` lets it.
     """
     owner = folder.stat().st_uid
     for _, folders, files, place in os.fwalk(folder, follow_symlinks=False):
@@ -187,14 +187,14 @@ def close_tree(folder: Path, mode: int, *, group: int | None) -> None:
             except OSError:  # a link, a socket, or what its owner cannot read
                 continue
             try:
-                _close(number, owner, mode, group)
+                _close(number, owner, mode, group, is_new=is_new)
             except OSError:  # another group than this user's
                 continue
             finally:
                 os.close(number)
 
 
-def _close(number: int, owner: int, mode: int, group: int | None) -> None:
+def _close(number: int, owner: int, mode: int, group: int | None, *, is_new: bool) -> None:
     status = os.fstat(number)
     is_folder = stat.S_ISDIR(status.st_mode)
     if status.st_uid != owner or not (
@@ -205,7 +205,8 @@ def _close(number: int, owner: int, mode: int, group: int | None) -> None:
         os.fchown(number, -1, group)
     before = stat.S_IMODE(status.st_mode)
     of_owner = before & 0o700
-    after = of_owner | (of_owner >> 3 & mode) | (before & stat.S_ISGID)
+    of_group = (of_owner >> 3 if is_new else before) & mode & 0o070
+    after = of_owner | of_group | (before & stat.S_ISGID)
     if is_folder and group is not None:
         after |= stat.S_ISGID
     if after != before or group is not None:
@@ -231,13 +232,16 @@ def _is_shared(home: Path, status: os.stat_result) -> bool:
     return all(
         found.st_mode & stat.S_ISGID and found.st_gid == status.st_gid
         for found in (status, *folders)
-        if found.st_uid == status.st_uid
+        if found.st_uid == status.st_uid and found.st_mode & 0o070
     )
 
 
 def _is_more_than_a_home(home: Path) -> bool:
-    special = home in (Path(home.anchor), Path("~").expanduser().resolve())
-    return special or any((home / name).exists() for name in _OF_A_PROJECT)
+    try:
+        own = Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve()
+    except KeyError:  # a user whom the system does not know has no other home
+        own = None
+    return home in (Path(home.anchor), own) or any((home / n).exists() for n in _OF_A_PROJECT)
 
 
 def _has_access_list(folder: Path) -> bool:

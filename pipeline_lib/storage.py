@@ -361,7 +361,7 @@ class Staged:
         write_json(self.folder / MANIFEST, {**facts, "files": files})
         _recover(folder)
         mode = mode_of_chosen((folder if folder.is_dir() else folder.parent).stat())
-        close_tree(self.folder, mode, group=None)
+        close_tree(self.folder, mode, is_new=True)
         self.folder.chmod(mode | (self.folder.stat().st_mode & stat.S_ISGID))
         _replace_folder(self.folder, folder)
 

@@ -27,7 +27,7 @@ def deploy() -> int:
     root = project_root()
     if not (root / "prefect.yaml").is_file():
         raise UsageError(f"{root} holds no prefect.yaml; go to the project's folder")
-    prepare_prefect()
+    prepare_prefect(looks_only=True)
     from evergreen.deployments_file import read_deployments
     from evergreen.prefect_server import require_server, wait_for_schedules
     from evergreen.project_deployments import adopt, end_schedules

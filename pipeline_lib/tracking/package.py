@@ -83,7 +83,7 @@ def _close(location: str) -> None:
     home = evergreen_home()
     folder = Path(unquote(urlsplit(location).path))
     if location.startswith("file:") and folder.is_relative_to(home) and folder.is_dir():
-        close_tree(folder, home.stat().st_mode & 0o770, group=None)
+        close_tree(folder, home.stat().st_mode & 0o770)
 
 
 def signature_of(model: FittedModel) -> ModelSignature:

@@ -1,6 +1,7 @@
 """What a home and a saved model look like to another account of the machine."""
 
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -165,6 +166,21 @@ def test_a_home_that_its_owner_opened_to_a_group_stays_open_to_it_and_never_to_t
     assert "Permission denied" in as_other_user("cat", new_file).stderr
 
 
+def test_sharing_a_home_opens_nothing_that_its_owner_keeps_closed(
+    place: Path, umask: Callable[[int], int]
+) -> None:
+    umask(0o022)
+    home_of_a_release(place / "home", 0o770)
+    (place / "home" / "compiled").mkdir(mode=0o700)
+    os.chown(place / "home", -1, OTHER_GROUP if os.geteuid() == 0 else -1)
+    (place / "home").chmod(0o770)
+
+    for _ in range(2):
+        writable_folder(dataset_folder("shop"))
+
+    assert mode(place / "home" / "compiled") & 0o777 == 0o700
+
+
 def _as_member_of(group: int, *command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(map(str, command)),
@@ -215,6 +231,21 @@ def test_a_folder_of_a_project_keeps_its_permissions_and_that_is_said(
 
     assert mode(place) == 0o755
     assert [record.getMessage().count(str(place)) for record in caplog.records] == [1]
+
+
+def test_the_folder_of_a_user_keeps_its_permissions_even_as_home_of_evergreen(
+    place: Path, monkeypatch: pytest.MonkeyPatch, umask: Callable[[int], int]
+) -> None:
+    entry = pwd.getpwuid(os.geteuid())
+    of_user = type(entry)((*entry[:5], str(place / "home"), entry[6]))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: of_user)
+    umask(0o022)
+    home_of_a_release(place / "home", 0o755)
+
+    writable_folder(evergreen_home())
+
+    assert mode(place / "home") == 0o755
+    assert umask_of(place / "home") == 0o077
 
 
 def test_a_home_that_another_account_has_prepared_is_refused(place: Path) -> None:
