@@ -8,7 +8,7 @@ reach files or extensions, and its settings are locked.
 
 import json
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -96,14 +96,22 @@ class Database:
 class Expression:
     """One rule's expression, checked against the columns there are."""
 
-    def __init__(self, rule: ExpressionRule, schema: pa.Schema, database: Database) -> None:
-        """Parse and bind the rule.
+    def __init__(
+        self,
+        rule: ExpressionRule,
+        schema: pa.Schema,
+        database: Database,
+        *,
+        hidden: Collection[str] = frozenset(),
+    ) -> None:
+        """Parse and bind the rule; no message quotes a value of a hidden column.
 
         Raises:
             RuleError: it is no SQL expression, names a column that is not there, is not boolean,
                 or looks at more than one row.
         """
         self._rule, self._schema, self._database = rule, schema, database
+        self._hidden = frozenset(hidden)
         try:
             nodes = list(_nodes(self._select_list()))
             self._refuse_shapes(nodes)
@@ -131,7 +139,8 @@ class Expression:
         try:
             return self._database.evaluate(self._rule.expression, table.select(self.columns))
         except self._database.error as error:
-            problem = _cut(first_line(error))
+            is_told = self._hidden.isdisjoint(self.columns)
+            problem = _cut(first_line(error)) if is_told else type(error).__name__
             raise self._error(
                 f"fails on tonight's rows: {problem}. `try_cast(… AS …)` and `try(…)` give null "
                 "instead, which counts as kept",
