@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -347,3 +348,14 @@ def test_the_doctor_asks_both_servers_with_a_password_and_prints_none(tmp_path: 
     assert "ter2" not in done.stdout + done.stderr
     assert set(realm) >= {"/health", "/api/health"}
     assert None not in realm["/api/health"]
+
+
+def test_a_long_text_costs_time_in_proportion() -> None:
+    def seconds(n: int) -> float:
+        text = "a://b:c " * n
+        begin = time.process_time()
+        without_secrets(text)
+        return time.process_time() - begin
+
+    seconds(1_000)
+    assert seconds(40_000) < 60 * max(seconds(4_000), 0.01)
