@@ -23,6 +23,11 @@ def find_config(given: Path) -> Path:
         ConfigError: it is neither; the message names the nearest config there is.
     """
     try:
+        str(given).encode()
+    except UnicodeEncodeError:
+        rule = "its name is no UTF-8, which no server can store; rename it"
+        raise ConfigError([ConfigProblem(str(given)[:_MAX_SHOWN], "", rule)]) from None
+    try:
         if given.exists() and not given.is_dir():
             return given
         places = [given.parent]

@@ -15,6 +15,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.shown import printable
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
 
@@ -25,7 +26,7 @@ DEFAULT_UI_URL = "http://127.0.0.1:4200"
 
 def run_name() -> str:
     """Name a flow run, and its MLflow run, after its config and the time it was due (UTC)."""
-    config = Path(str(flow_run.parameters["config"])).stem[:_MAX_NAME]
+    config = printable(Path(str(flow_run.parameters["config"])).stem)[:_MAX_NAME]
     return f"{config} {_due():%Y-%m-%d %H:%M:%S}"
 
 

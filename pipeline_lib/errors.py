@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline_lib.addresses import without_secrets
-from pipeline_lib.shown import printable, shown
+from pipeline_lib.shown import hashed, printable, shown
 
 MAX_EXAMPLES = 5
 _MAX_QUOTE = 60
@@ -325,11 +325,22 @@ class DriftError(DataError):
 
 
 class UnknownCategoryError(DataError):
-    """A column holds categories unseen in training and its `on_unknown` is `error`."""
+    """A column holds categories unseen in training and its `on_unknown` is `error`.
+
+    They are `unknown`, as hashes where the column hides its values.
+    """
 
     def __init__(
-        self, column: str, unknown: Sequence[str], n_rows: int, known: Sequence[str]
+        self,
+        column: str,
+        unknown: Sequence[str],
+        n_rows: int,
+        known: Sequence[str],
+        *,
+        hidden: bool = False,
     ) -> None:
+        if hidden:
+            unknown, known = (tuple(f"{hashed(w)}" for w in words) for words in (unknown, known))
         self.column, self.unknown, self.n_rows = column, tuple(unknown), n_rows
         noun = "category" if len(unknown) == 1 else "categories"
         super().__init__(

@@ -6,12 +6,15 @@ swap what is read, and half a surrogate pair can be written nowhere. All of thes
 their escapes.
 """
 
+import hashlib
 import logging
+import re
 import traceback
 from typing import Any
 
 from pipeline_lib.addresses import without_secrets
 
+_HASH = re.compile(r"#[0-9a-f]{8}")
 _CONTINUED = "\n    "
 
 
@@ -29,6 +32,23 @@ def printable(text: str) -> str:
 def shown(text: str) -> str:
     """Return a message that may have several lines: printable, and without secrets."""
     return "\n".join(printable(line) for line in without_secrets(text).split("\n"))
+
+
+def hashed(value: object) -> str | None:
+    """Return what stands for a value that may not be shown: 32 bits of its sha256.
+
+    Equal values have equal ones, so that a person can tell them apart and find them again. Who can
+    guess the value can confirm it.
+
+    >>> hashed("ann@example.org"), hashed(hashed("ann@example.org")), hashed(None)
+    ('#438c4c7a', '#438c4c7a', None)
+    """
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else repr(value)
+    if _HASH.fullmatch(text):
+        return text
+    return f"#{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def show_log_lines() -> None:

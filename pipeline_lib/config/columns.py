@@ -1,8 +1,14 @@
 """What a feature column has to look like, and how it becomes codes or floats."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.time_zones import zone_problem
@@ -26,11 +32,35 @@ _TIME_ZONE = (
 )
 
 
+_PRIVATE = (
+    "whether its values are personal: pages, messages, logs, MLflow's artifacts and profiles then "
+    "show counts and hashes in their place, as messages always do for `kind: hash`. Words stay "
+    "where they are worked with, in the home: the rows of snapshots, splits and the quarantine, "
+    "the encoded splits, the ledger (`evergreen codes` shows it), the model's folder and its "
+    "package. Of numbers and times ranges and means are shown; so is what a config says "
+    "elsewhere, as in a rule. A hash confirms a value that somebody guesses"
+)
+
+
 class _Column(Settings):
-    """What every column has: whether it may be empty, and how strict its rules are."""
+    """What every column has: whether it may be empty, how strict its rules are, who may see it."""
 
     nullable: bool = Field(default=False, description="whether rows without a value are fine")
     severity: Severity = Field(default="stop", description=_SEVERITY)
+    private: bool = Field(default=False, description=_PRIVATE)
+
+    @property
+    def hides_values(self) -> bool:
+        """Whether no message may quote a value."""
+        return self.private
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config and an encoder keep the digests that they had before columns could be private.
+        values: dict[str, Any] = handler(self)
+        if not self.private:
+            values.pop("private", None)
+        return values
 
 
 class CategoryColumn(_Column):
@@ -56,6 +86,12 @@ class HashColumn(_Column):
     """A column of so many words that no vocabulary should hold them: a code is a word's hash."""
 
     kind: Literal["hash"] = "hash"
+
+    @property
+    def hides_values(self) -> bool:
+        """Whether no message may quote a value: what many words share means nothing to a reader."""
+        return True
+
     n_buckets: int = Field(
         default=4096, ge=2, le=2**24, description="codes that the words share, less reserved ones"
     )

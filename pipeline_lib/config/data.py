@@ -1,8 +1,8 @@
 """The table and what is to be predicted."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.sources import Source
@@ -37,6 +37,29 @@ class DataSettings(Settings):
         max_length=200,
         description="of `time`, as strptime has it; without it ISO 8601",
     )
+
+    private: tuple[str, ...] = Field(
+        default=(),
+        description="columns beside the features, as those of `key`, whose values are personal: "
+        "as `columns.<name>.private`",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config keeps the digest that it had before columns could be private.
+        values: dict[str, Any] = handler(self)
+        if not self.private:
+            values.pop("private", None)
+        return values
+
+    @model_validator(mode="after")
+    def _the_target_is_seen(self) -> "DataSettings":
+        if self.target in self.private:
+            raise ValueError(
+                "`private` names the target, whose classes every page shows; let the source give "
+                "them other names"
+            )
+        return self
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> "DataSettings":

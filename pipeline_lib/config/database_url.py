@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _NAME = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 _INSTEAD = "put it into an environment variable and write ${NAME} here"
+STRAY_AT = "has an @ behind the one before its host; in a user's name or a password write %40"
 _NO_URL = "is no url of a database, as driver://user@host/database is"
 
 
@@ -50,10 +51,16 @@ def _problem_of_place(parts: "URL", digits: str) -> str | None:
     password = (parts.password or "").replace(digits, "${X}")
     if (password and not is_variable(password)) or ":" in (parts.username or ""):
         return f"holds a password; {_INSTEAD}"
+    return STRAY_AT if has_stray_at(parts) else None
+
+
+def has_stray_at(parts: "URL") -> bool:
+    """Return whether an @ stands behind the one before the host: it may end a password.
+
+    SQLAlchemy would give the rest of that password to the resolver, as a part of the host's name.
+    """
     is_file = parts.drivername.startswith("sqlite")
-    if not is_file and "@" in f"{parts.host or ''}{parts.database or ''}":
-        return "has an @ behind its host; in a user's name or a file's write %40"
-    return None
+    return not is_file and "@" in f"{parts.host or ''}{parts.database or ''}"
 
 
 def _problem_of_options(parts: "URL", digits: str, url: str) -> str | None:

@@ -17,7 +17,7 @@ from pipeline_lib.config.columns import (
 from pipeline_lib.config.data import DataSettings, Task
 from pipeline_lib.config.schedules import SchedulerSettings
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.config.splits import HashSplit, Split, TimeSplit
+from pipeline_lib.config.splits import GroupSplit, HashSplit, PredefinedSplit, Split, TimeSplit
 from pipeline_lib.config.training import (
     CrossEntropy,
     EmbeddingMLPSettings,
@@ -27,6 +27,7 @@ from pipeline_lib.config.training import (
 )
 from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.errors import did_you_mean, examples
+from pipeline_lib.shown import hashed
 from pipeline_lib.storage import NAME_PATTERN, digest_json, project_of
 
 Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
@@ -173,6 +174,18 @@ class PipelineConfig(Settings):
         """The metric that decisions go by."""
         return self.evaluation.primary or METRICS[self.data.task][0]
 
+    def without_private_words(self) -> "PipelineConfig":
+        """Return the config as others may see it: `allowed` words of private columns as hashes."""
+        columns: dict[str, Column] = {}
+        for name, column in self.columns.items():
+            allowed = column.allowed if isinstance(column, CategoryColumn) else None
+            if allowed and column.hides_values:
+                words = tuple(f"{hashed(word)}" for word in allowed)
+                columns[name] = column.model_copy(update={"allowed": words})
+            else:
+                columns[name] = column
+        return self.model_copy(update={"columns": columns})
+
     def digest(self) -> str:
         """Return the sha256 of all values, defaults included; the order of columns counts."""
         values = self.model_dump(mode="json")
@@ -187,6 +200,22 @@ class PipelineConfig(Settings):
     def _target_is_no_feature(self) -> "PipelineConfig":
         if self.data.target in self.columns:
             raise ValueError(f"columns: {self.data.target!r} is the target; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _private_columns_are_there(self) -> "PipelineConfig":
+        split = self.split
+        used = [*self.data.key, *([self.data.time] if self.data.time else [])]
+        used += split.columns if isinstance(split, GroupSplit) else ()
+        used += [split.column] if isinstance(split, PredefinedSplit) else []
+        for name in self.data.private:
+            if name in self.columns:
+                raise ValueError(f"data.private: {name!r} is a feature; set its own `private`")
+            if name not in used:
+                raise ValueError(
+                    f"data.private: {name!r} is no column of the key, the time or the split"
+                    f"{did_you_mean(name, used)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pipeline_lib.config import Column, DatetimeColumn
 from pipeline_lib.data.casts import ReadColumn
 from pipeline_lib.data.zones import Clocks, ColumnZone, common_zone, zones_of_field
 from pipeline_lib.errors import Violation, examples
+from pipeline_lib.shown import hashed
 
 
 class ColumnClocks:
@@ -39,7 +40,7 @@ class ColumnClocks:
                     if name in self._features
                     else "write an offset in all rows of the source, or in none"
                 )
-                yield _naive_times(name, clocks, others, way)
+                yield _naive_times(name, clocks, others, way, hidden=column.hides_values)
 
     def zones(self) -> dict[str, str]:
         """Return the zones of the columns that have one."""
@@ -63,18 +64,22 @@ class ColumnClocks:
 
 
 def times_without_zone(
-    read: Mapping[str, ReadColumn], zones: Mapping[str, str]
+    read: Mapping[str, ReadColumn], zones: Mapping[str, str], hidden: Collection[str]
 ) -> Iterator[Violation]:
-    """Yield the columns whose times need a zone and have none; `zones` are those of training."""
+    """Yield the columns whose times need a zone and have none; `zones` are those of training.
+
+    Of `hidden` columns values are quoted as hashes.
+    """
     for name, zone in zones.items():
         if name in read and read[name].clocks.n_naive:
             others = f"those of the training were of {zone}"
             way = f"write their offset, or train with `columns.{name}.time_zone`, their zone"
-            yield _naive_times(name, read[name].clocks, others, way)
+            yield _naive_times(name, read[name].clocks, others, way, hidden=name in hidden)
 
 
-def _naive_times(name: str, clocks: Clocks, others: str, way: str) -> Violation:
-    shown = examples(dict.fromkeys(clocks.naive))
+def _naive_times(name: str, clocks: Clocks, others: str, way: str, *, hidden: bool) -> Violation:
+    few = map(hashed, clocks.naive) if hidden else clocks.naive
+    shown = examples(dict.fromkeys(few))
     message = (
         f"{clocks.n_naive} rows hold times without a zone, such as {shown}, and {others}: {way}"
     )

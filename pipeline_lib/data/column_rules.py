@@ -1,5 +1,6 @@
 """What a column's own settings ask of its values: that there is one, and that it is allowed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -20,6 +21,7 @@ from pipeline_lib.data.findings import BrokenRows, positions, rows_where
 from pipeline_lib.data.times import format_problem, read_bound, utc_as_local
 from pipeline_lib.data.zones import is_known_zone
 from pipeline_lib.errors import ConfigError, ConfigProblem, examples
+from pipeline_lib.shown import hashed
 
 NULLABLE = "fill them in the source, or declare the column `nullable: true`"
 
@@ -57,9 +59,9 @@ class ColumnRules:
             case CategoryColumn(allowed=words) if words is not None:
                 known = pc.is_in(values, value_set=pa.array(words, pa.string()))
                 odd = pc.and_(pc.invert(known), pc.is_valid(values))
-                found += rows_where(
-                    odd, values, "allowed", "hold ", f"; allowed are {examples(words)}"
-                )
+                few = map(hashed, words) if self.column.hides_values else words
+                after = f"; allowed are {examples(few)}"
+                found += rows_where(odd, values, "allowed", "hold ", after)
             case NumberColumn(minimum=low, maximum=high):
                 shown = [None if bound is None else f"{bound:g}" for bound in (low, high)]
                 found += _outside(values, low, high, shown)
@@ -134,6 +136,11 @@ def _bounds(
 
 def _config_error(key: str, rule: str) -> ConfigError:
     return ConfigError([ConfigProblem("the contract", key, rule)])
+
+
+def hidden_columns(columns: Mapping[str, Column]) -> frozenset[str]:
+    """Return the columns whose values no message quotes."""
+    return frozenset(name for name, column in columns.items() if column.hides_values)
 
 
 def schema_of(columns: "dict[str, Column]") -> pa.Schema:

@@ -25,7 +25,7 @@ from pipeline_lib.config import (
 from pipeline_lib.data.casts import ReadColumn, read_column
 from pipeline_lib.data.classes import ClassCounts
 from pipeline_lib.data.column_clocks import ColumnClocks, times_without_zone
-from pipeline_lib.data.column_rules import ColumnRules, schema_of, without_value
+from pipeline_lib.data.column_rules import ColumnRules, hidden_columns, schema_of, without_value
 from pipeline_lib.data.findings import BrokenRows, Findings, Rows
 from pipeline_lib.data.keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.quarantine import ContractReport, check_budget
@@ -99,11 +99,12 @@ def conform(
     """
     require_columns(table, list(columns), source=source)
     read = _read(table, columns, source=source, known=known)
-    findings = Findings(_order(columns))
+    hidden = hidden_columns(columns)
+    findings = Findings(_order(columns), hidden=hidden)
     for name, column in read.items():
         for broken in column.broken:
             findings.add(name, "stop", broken, first_row=0, keep_rows=False)
-    violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {})]
+    violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {}, hidden)]
     if violations:
         raise ContractError(violations, source=source)
     return pa.table({name: column.values for name, column in read.items()})
@@ -219,11 +220,15 @@ class ContractChecker:
         self._severity = self._severities(columns)
         self._required = list(dict.fromkeys([*self._declared, *required]))
         self._column_rules = self._rules_of_columns(columns)
-        self._row_rules = compile_rules(validation.rules, schema_of(self._declared), root=root)
+        hidden = hidden_columns(self._declared) | set(data.private)
+        self._row_rules = compile_rules(
+            validation.rules, schema_of(self._declared), root=root, hidden=hidden
+        )
         self._key = list(dict.fromkeys(data.key))
         self._key_name = ", ".join(self._key)
         order = _order([*self._declared, self._key_name])
-        self._findings = Findings(order + [("", rule.name) for rule in validation.rules])
+        order += [("", rule.name) for rule in validation.rules]
+        self._findings = Findings(order, hidden=hidden)
         self._keys, self._classes = KeyHashes(self._key), ClassCounts()
         # With a key two rows are different ones, or `unique_key` says what happens.
         self._counts = None if self._key else RowCounts(list(self._declared))

@@ -24,7 +24,11 @@ _PROGRAM = Path(__file__).with_name("expression_process.py")
 
 
 class SqlError(Exception):
-    """What DuckDB says of an expression."""
+    """What DuckDB says of an expression; `kind` is its error's name, which quotes no value."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class TooCostlyError(Exception):
@@ -59,7 +63,7 @@ class ExpressionProcess:
         if told.get("memory"):
             raise TooCostlyError(_MEMORY)
         if "error" in told:
-            raise SqlError(str(told["error"]))
+            raise SqlError(str(told["error"]), str(told["kind"]))
         rows = pa.ipc.open_stream(answer).read_all() if answer else None
         return told.get("answer"), rows
 

@@ -55,7 +55,8 @@ def main(max_cpu_s: int, max_memory_mb: int) -> None:
         except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
             told, table = {"memory": True}, None
         except duckdb.Error as error:
-            told, table = {"error": str(error)[:10_000]}, None
+            told = {"error": str(error)[:10_000], "kind": type(error).__name__}
+            table = None
         _write(answers, told, table)
 
 

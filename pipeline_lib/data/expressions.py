@@ -8,7 +8,7 @@ a rule takes too much time or memory.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
@@ -68,14 +68,22 @@ class Database:
 class Expression:
     """One rule's expression, checked against the columns there are."""
 
-    def __init__(self, rule: ExpressionRule, schema: pa.Schema, database: Database) -> None:
-        """Parse and bind the rule.
+    def __init__(
+        self,
+        rule: ExpressionRule,
+        schema: pa.Schema,
+        database: Database,
+        *,
+        hidden: Collection[str] = frozenset(),
+    ) -> None:
+        """Parse and bind the rule; no message quotes a value of a hidden column.
 
         Raises:
             RuleError: it is no SQL expression, names a column that is not there, is not boolean,
                 looks at more than one row, is nested too deeply, or costs too much.
         """
         self._rule, self._schema, self._database = rule, schema, database
+        self._hidden = frozenset(hidden)
         try:
             nodes = list(_nodes(self._select_list()))
             self._refuse_shapes(nodes)
@@ -110,7 +118,8 @@ class Expression:
         except TooCostlyError as error:
             raise self._error(f"{error}: {_CHEAPER}", told_columns=False) from None
         except SqlError as error:
-            problem = _cut(first_line(error))
+            is_told = self._hidden.isdisjoint(self.columns)
+            problem = _cut(first_line(error)) if is_told else error.kind
             raise self._error(
                 f"fails on tonight's rows: {problem}. `try_cast(… AS …)` and `try(…)` give null "
                 "instead, which counts as kept",

@@ -4,7 +4,7 @@ Sums do not depend on where batches end: counts add up, and the examples are the
 values of the stream.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config import Severity
 from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples
+from pipeline_lib.shown import hashed
 
 Rows = npt.NDArray[np.int64]
 _MAX_SHOWN = MAX_EXAMPLES + 1  # one more than is shown, so that a message can say "and others"
@@ -66,6 +67,23 @@ def first_values(values: pa.ChunkedArray) -> tuple[object, ...]:
     return tuple(values.unique()[:_MAX_SHOWN].to_pylist())
 
 
+@dataclass(frozen=True, repr=False)
+class ExampleRow:
+    """A row of the stream as messages show it: `row 17 (price=-1.0)`."""
+
+    number: int
+    values: tuple[tuple[str, object], ...] = ()
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={value!r}" for name, value in self.values)
+        return f"row {self.number} ({named})" if named else f"row {self.number}"
+
+    def without(self, hidden: Collection[str]) -> "ExampleRow":
+        """Return the row with the hashes of values in place of those of the hidden columns."""
+        values = ((name, hashed(v) if name in hidden else v) for name, v in self.values)
+        return ExampleRow(self.number, tuple(values))
+
+
 @dataclass
 class _Sum:
     """What one rule has found so far."""
@@ -95,8 +113,16 @@ class _Sum:
 class Findings:
     """What all rules have found over a stream."""
 
-    def __init__(self, order: Sequence[tuple[str, str]]) -> None:
-        """Start with nothing; `order` are pairs of column and rule as a report lists them."""
+    def __init__(
+        self, order: Sequence[tuple[str, str]], *, hidden: Collection[str] = frozenset()
+    ) -> None:
+        """Start with nothing.
+
+        Args:
+            order: pairs of column and rule as a report lists them.
+            hidden: columns whose values are quoted as hashes.
+        """
+        self._hidden = frozenset(hidden)
         self._order = {pair: position for position, pair in enumerate(order)}
         self._sums: dict[tuple[str, str], _Sum] = {}
 
@@ -115,9 +141,15 @@ class Findings:
         found.n_rows += len(broken.rows)
         for value in broken.shown:
             if len(found.shown) < _MAX_SHOWN:
-                found.shown.setdefault(repr(value), value)
+                quoted = self._quoted(column, value)
+                found.shown.setdefault(repr(quoted), quoted)
         if keep_rows:
             found.rows.append(broken.rows + first_row)
+
+    def _quoted(self, column: str, value: object) -> object:
+        if isinstance(value, ExampleRow):
+            return value.without(self._hidden)
+        return hashed(value) if column in self._hidden else value
 
     def violations(self, severities: Iterable[Severity]) -> tuple[Violation, ...]:
         """Return what was found under these severities, in the order of columns and rules."""

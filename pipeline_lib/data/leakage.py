@@ -9,7 +9,7 @@ is different learns nothing, however many values it has. Which half a row is in 
 content, so that rows that stand twice in a table are no way around.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import Column, Task
+from pipeline_lib.data.column_rules import hidden_columns
 from pipeline_lib.data.formulas import find_formulas
 from pipeline_lib.errors import examples
+from pipeline_lib.shown import hashed
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -67,11 +69,16 @@ def leaks_in(
         target: the column to predict.
         task: what kind of prediction it is.
     """
-    return find_leaks(typed, list(columns), target, task)
+    return find_leaks(typed, list(columns), target, task, hidden=hidden_columns(columns))
 
 
 def find_leaks(
-    table: pa.Table, features: Sequence[str], target: str, task: Task
+    table: pa.Table,
+    features: Sequence[str],
+    target: str,
+    task: Task,
+    *,
+    hidden: Collection[str] = frozenset(),
 ) -> tuple[Leak, ...]:
     """Return the leaks among features, whose Arrow types say what they are.
 
@@ -80,6 +87,7 @@ def find_leaks(
         features: which columns to look at.
         target: the column to predict; rows without it do not count.
         task: what kind of prediction it is.
+        hidden: features whose values are quoted as hashes.
 
     Returns:
         Leaks in the order of the features, formulas last; no column twice.
@@ -87,11 +95,15 @@ def find_leaks(
     first = table.slice(0, MAX_ROWS)
     rows = _sampled(table.select([*features, target]))
     rows = rows.filter(pc.is_valid(rows[target]))
-    useless = {n: leak for n in features if (leak := _useless(n, rows[n], first[n])) is not None}
+    useless = {
+        name: leak
+        for name in features
+        if (leak := _useless(name, rows[name], first[name], is_hidden=name in hidden)) is not None
+    }
     if rows.num_rows < _LEAST_ROWS:
         return tuple(useless.values())
     judged = [
-        _seen(name, rows[name])
+        _seen(name, rows[name], is_hidden=name in hidden)
         for name in features
         if name not in useless and not pa.types.is_temporal(rows[name].type)
     ]
@@ -139,7 +151,7 @@ def _sampled(rows: pa.Table) -> pa.Table:
     return rows.take(np.sort(random.choice(rows.num_rows, MAX_ROWS, replace=False)))
 
 
-def _seen(name: str, values: pa.ChunkedArray) -> _Seen:
+def _seen(name: str, values: pa.ChunkedArray, *, is_hidden: bool = False) -> _Seen:
     if _is_number(values.type):
         numbers = _as_floats(values)
         codes, n_codes = _binned(numbers)
@@ -148,6 +160,8 @@ def _seen(name: str, values: pa.ChunkedArray) -> _Seen:
         values = values.cast(pa.string()).dictionary_encode()
     encoded = values.combine_chunks()
     words = tuple(encoded.dictionary.cast(pa.string()).to_pylist())
+    if is_hidden:
+        words = tuple(hashed(word) or "" for word in words)
     codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy(zero_copy_only=False)
     return _Seen(name, codes, len(words) + 1, None, words)
 
@@ -173,12 +187,15 @@ def _binned(numbers: Floats) -> tuple[Codes, int]:
     return codes, len(edges) + 2
 
 
-def _useless(name: str, values: pa.ChunkedArray, first: pa.ChunkedArray) -> Leak | None:
+def _useless(
+    name: str, values: pa.ChunkedArray, first: pa.ChunkedArray, *, is_hidden: bool
+) -> Leak | None:
     """Tell a column without use by a sample; a counter by rows that follow each other."""
     n_known = len(values) - values.null_count
     n_different = int(pc.count_distinct(values, mode="only_valid").as_py())
     if n_different <= 1 and values.null_count in (0, len(values)):
-        only = examples(values.drop_null().slice(0, 1).to_pylist())
+        held = values.drop_null().slice(0, 1).to_pylist()
+        only = examples(map(hashed, held) if is_hidden else held)
         reason = f"always {only}" if n_different else "no value in any row"
         return Leak((name,), "constant", 1.0, reason)
     if n_known < _LEAST_VALUES or n_different < NEARLY_ALL * n_known:

@@ -18,6 +18,7 @@ from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.written import text_of
 from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.errors import ContractError, Violation, examples
+from pipeline_lib.shown import hashed
 
 
 def array_by_value(
@@ -70,7 +71,8 @@ def _mixed(
         text.append(word if is_text else None)
         typed.append(None if is_text else word)
     if odd:
-        different = {repr(value): value for value in odd}.values()
+        few = map(hashed, odd) if column.hides_values else odd
+        different = {repr(value): value for value in few}.values()
         message = (
             f"{len(odd)} rows hold {examples(different)}, which is neither text nor a whole number"
         )

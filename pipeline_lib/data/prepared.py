@@ -26,6 +26,7 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.data.casts import arrow_type, read_columns
 from pipeline_lib.data.checked import CheckedRows, split_source_columns
+from pipeline_lib.data.column_rules import hidden_columns
 from pipeline_lib.data.contract import conform, declared_columns, typed_rows
 from pipeline_lib.data.leakage import shared_rows
 from pipeline_lib.data.row_hashes import RowHasher
@@ -156,7 +157,8 @@ def _split(
     config: PipelineConfig, checked: CheckedRows, by: Sequence[str], folder: Path, digest: str
 ) -> dict[str, Json]:
     zone = checked.report.zones.get(config.data.time or "")
-    assigner = SplitAssigner(config.split, by=by, data=config.data, zone=zone)
+    hidden = hidden_columns(config.columns) | set(config.data.private)
+    assigner = SplitAssigner(config.split, by=by, data=config.data, zone=zone, hidden=hidden)
     # By its features a row cannot be on two sides; by anything else equal rows can.
     hasher = None if _goes_by_features(config) else RowHasher(list(config.columns), seed=0)
     kept, hashes = checked.kept(), list[npt.NDArray[np.uint64]]()

@@ -8,7 +8,7 @@ were cut into batches. Whether two profiles differ is decided in `drift`.
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 
@@ -24,6 +24,7 @@ from pipeline_lib.data.number_sketch import Leaves, NumberCounter
 from pipeline_lib.data.sketches import PAGE_ROWS
 from pipeline_lib.data.word_sketch import N_BUCKETS, N_RARE, N_TOP, TopWord, WordCounter
 from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.shown import hashed
 from pipeline_lib.storage import Json, digest_json
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -70,6 +71,14 @@ class CategoryProfile:
         _check_counts(self.n_rows, self.n_null, self.buckets)
         if any(word.n_rows < 0 or not 0 <= word.hash < 2**64 for word in self.top):
             raise ValueError("a top word has a count or a hash that no word can have")
+
+    def hidden(self) -> "CategoryProfile":
+        """Return the profile with hashes in place of words."""
+        top = tuple(replace(each, word=hashed(each.word) or "") for each in self.top)
+        unseen = self.unseen
+        if unseen is not None:
+            unseen = Unseen(unseen.n_rows, tuple(hashed(word) or "" for word in unseen.examples))
+        return replace(self, top=top, unseen=unseen)
 
     @property
     def is_listed(self) -> bool:
@@ -161,6 +170,18 @@ class Profile:
         except ValueError as error:
             reason = " ".join(str(error).split()[:40])[:200] or first_line(error)
             raise StorageError(f"a data profile is damaged: {reason}") from None
+
+    def hiding(self, columns: Mapping[str, Column]) -> "Profile":
+        """Return the profile with hashes for the words of columns that hide their values.
+
+        It may be from a night before they did.
+        """
+        profiles = dict(self.columns)
+        for name, column in columns.items():
+            known = profiles.get(name)
+            if column.hides_values and isinstance(known, CategoryProfile):
+                profiles[name] = known.hidden()
+        return replace(self, columns=profiles)
 
     @property
     def digest(self) -> str:
@@ -287,15 +308,15 @@ def _new_counter(column: Column, known: pa.Array | None) -> "_WordColumn | _Numb
         return _NumberColumn("number")
     if isinstance(column, DatetimeColumn):
         return _NumberColumn("datetime")
-    return _WordColumn(known)
+    return _WordColumn(known, hidden=column.hides_values)
 
 
 class _WordColumn:
     """Counts a column of words."""
 
-    def __init__(self, known: pa.Array | None) -> None:
+    def __init__(self, known: pa.Array | None, *, hidden: bool = False) -> None:
         self._is_told = known is not None
-        self._words, self._noise = WordCounter(known), BlockNoise()
+        self._words, self._noise = WordCounter(known, hidden=hidden), BlockNoise()
         self._n_rows = self._n_null = 0
 
     def add_page(self, values: pa.Array) -> None:

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,24 +18,12 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config import ExpressionRule, FunctionRule, Rule, Severity
 from pipeline_lib.data.expressions import Database, Expression
-from pipeline_lib.data.findings import BrokenRows, positions
+from pipeline_lib.data.findings import BrokenRows, ExampleRow, positions
 from pipeline_lib.errors import MAX_EXAMPLES, RuleError, did_you_mean, first_line
 
 RowFunction = Callable[[pa.Table], object]
 _MAX_CHARACTERS = 100
 _PACKAGE = "rules"
-
-
-@dataclass(frozen=True, repr=False)
-class ExampleRow:
-    """A row of the stream as messages show it: `row 17 (price=-1.0)`."""
-
-    number: int
-    values: tuple[tuple[str, object], ...] = ()
-
-    def __repr__(self) -> str:
-        named = ", ".join(f"{name}={value!r}" for name, value in self.values)
-        return f"row {self.number} ({named})" if named else f"row {self.number}"
 
 
 @dataclass(frozen=True)
@@ -83,13 +71,20 @@ def _shown(value: object) -> object:
     return value[:_MAX_CHARACTERS] if isinstance(value, str) else value
 
 
-def compile_rules(rules: Sequence[Rule], schema: pa.Schema, *, root: Path) -> tuple[RowRule, ...]:
+def compile_rules(
+    rules: Sequence[Rule],
+    schema: pa.Schema,
+    *,
+    root: Path,
+    hidden: Collection[str] = frozenset(),
+) -> tuple[RowRule, ...]:
     """Make rules ready to be asked.
 
     Args:
         rules: as the config has them.
         schema: of the typed rows.
         root: the project's folder, where functions are looked for.
+        hidden: columns whose values no message quotes, an error of a rule included.
 
     Raises:
         RuleError: an expression or a function is wrong.
@@ -100,23 +95,30 @@ def compile_rules(rules: Sequence[Rule], schema: pa.Schema, *, root: Path) -> tu
         match rule:
             case ExpressionRule():
                 assert database is not None
-                asked = Expression(rule, schema, database)
+                asked = Expression(rule, schema, database, hidden=hidden)
                 columns, quoted, kept = tuple(asked.columns), asked.quoted, asked.kept
             case FunctionRule():
-                columns, quoted, kept = (), f"`{rule.function}`", _asking(rule, root)
+                columns, quoted = (), f"`{rule.function}`"
+                kept = _asking(rule, root, is_told=not hidden)
             case _:
                 assert_never(rule)
         compiled.append(RowRule(rule.name, rule.severity, quoted, columns, kept))
     return tuple(compiled)
 
 
-def _asking(rule: FunctionRule, root: Path) -> Callable[[pa.Table], pa.ChunkedArray]:
+def _asking(
+    rule: FunctionRule, root: Path, *, is_told: bool
+) -> Callable[[pa.Table], pa.ChunkedArray]:
     function = _load(rule, root)
 
     def kept(typed: pa.Table) -> pa.ChunkedArray:
         try:
             answer = function(typed)
         except Exception as error:
+            if not is_told:  # its text, and the traceback of its cause, may quote a value
+                raise RuleError(
+                    rule.name, f"`{rule.function}` fails with {type(error).__name__}"
+                ) from None
             told = f"{type(error).__name__}: {first_line(error)[:200]}"
             raise RuleError(rule.name, f"`{rule.function}` fails: {told}") from error
         return _as_booleans(answer, rule, typed.num_rows)

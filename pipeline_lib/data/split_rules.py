@@ -5,7 +5,7 @@ and what is said of classes, is decided in `splits`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Protocol, assert_never
 
@@ -26,6 +26,7 @@ from pipeline_lib.config import (
 from pipeline_lib.data.row_hashes import Hashes, RowHasher, microseconds, one_array
 from pipeline_lib.data.zones import to_local, to_utc
 from pipeline_lib.errors import ContractError, Violation, examples
+from pipeline_lib.shown import hashed
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -69,11 +70,16 @@ class SplitRule(Protocol):
 
 
 def make_rule(
-    split: Split, by: Sequence[str], data: DataSettings | None, *, zone: str | None = None
+    split: Split,
+    by: Sequence[str],
+    data: DataSettings | None,
+    *,
+    zone: str | None = None,
+    hidden: Collection[str] = frozenset(),
 ) -> SplitRule:
     """Return the rule of a split; without `data` those of classes and time have no meaning.
 
-    Days begin at midnight in the zone, or in UTC.
+    Days begin at midnight in the zone, or in UTC. Of `hidden` columns hashes are quoted.
     """
     match split:
         case HashSplit():
@@ -88,7 +94,7 @@ def make_rule(
             assert data.time is not None
             return _TimeRule(split, data.time, zone)
         case PredefinedSplit():
-            return _PredefinedRule(split)
+            return _PredefinedRule(split, hidden=split.column in hidden)
         case _:
             assert_never(split)
 
@@ -328,8 +334,8 @@ def _text(micros: int) -> str:
 class _PredefinedRule:
     """By words; what is none of them is not used, and said."""
 
-    def __init__(self, split: PredefinedSplit) -> None:
-        self.column = split.column
+    def __init__(self, split: PredefinedSplit, *, hidden: bool) -> None:
+        self.column, self._hidden = split.column, hidden
         self._split = split
         self._places: list[Places] = []
         self._other = Counter[str]()
@@ -373,4 +379,5 @@ class _PredefinedRule:
         ]
 
     def _examples(self) -> str:
-        return examples(word for word, _ in self._other.most_common(6))
+        words = [word for word, _ in self._other.most_common(6)]
+        return examples(map(hashed, words) if self._hidden else words)

@@ -16,7 +16,7 @@ The time split goes by `data.time`, and a predefined one by a column that names 
 counted back from the newest row moves with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +61,13 @@ class SplitAssigner:
     """
 
     def __init__(
-        self, split: Split, *, by: Sequence[str], data: DataSettings, zone: str | None = None
+        self,
+        split: Split,
+        *,
+        by: Sequence[str],
+        data: DataSettings,
+        zone: str | None = None,
+        hidden: Collection[str] = frozenset(),
     ) -> None:
         """Prepare for the rows of one table.
 
@@ -70,9 +76,10 @@ class SplitAssigner:
             by: the columns whose values are hashed; their order does not count.
             data: target, task and time.
             zone: where days begin at midnight; UTC without it.
+            hidden: columns whose values are quoted as hashes.
         """
         self._data = data
-        self._rule = make_rule(split, by, data, zone=zone)
+        self._rule = make_rule(split, by, data, zone=zone, hidden=hidden)
         self._classes = None if data.task == "regression" else _Classes(data.target)
 
     def add(self, batch: pa.Table) -> None:

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from pipeline_lib.addresses import is_secret_name, without_secrets
 from pipeline_lib.config import SqlQuery
+from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.stream import Part, RowStream
 from pipeline_lib.data.written import TYPED_TEXT, plain_numbers, text_of
@@ -271,6 +272,8 @@ class _Url:
             raise SourceError(
                 f"{name}: is no url of a database, as driver://user@host/database is"
             ) from None
+        if has_stray_at(url):
+            raise SourceError(f"{name}: {STRAY_AT}")
         options = [value for key in url.query if is_secret_name(key) for value in _all(url, key)]
         for value in (url.password, *options):
             if value:

@@ -24,6 +24,7 @@ from pipeline_lib.errors import (
     examples,
     repeated,
 )
+from pipeline_lib.shown import hashed
 
 Rows: TypeAlias = pd.DataFrame | pa.Table | Mapping[str, object] | Sequence[Mapping[str, object]]
 _ACCEPTED = (
@@ -87,7 +88,8 @@ def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None =
         except ContractError as error:
             violations += error.violations
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            violations.append(_of_several_types(name, frame.iloc[:, place]))
+            hidden = feature is not None and feature.hides_values
+            violations.append(_of_several_types(name, frame.iloc[:, place], hidden=hidden))
     if violations:
         raise ContractError(violations, source=source)
     return pa.table(arrays, names=names)
@@ -106,12 +108,13 @@ def _array(values: pd.Series) -> pa.Array:
     return array
 
 
-def _of_several_types(name: str, values: pd.Series) -> Violation:
+def _of_several_types(name: str, values: pd.Series, *, hidden: bool) -> Violation:
     firsts: dict[str, object] = {}
     for value in cast("list[object]", values.dropna().tolist()):
         firsts.setdefault(type(value).__name__, value)
+    few = map(hashed, firsts.values()) if hidden else firsts.values()
     message = (
-        f"holds values that no one type has, such as {examples(firsts.values())} "
+        f"holds values that no one type has, such as {examples(few)} "
         f"({', '.join(list(firsts)[:MAX_EXAMPLES])}); make them one type"
     )
     return Violation(name, "type", len(values), message)

@@ -110,6 +110,7 @@ class Watch:
         """
         config, folder = self._config, self._snapshot.folder
         before = None if reference is None else read_profile(config.name, reference)
+        before = before and before.hiding(config.columns)
         history = read_nights(config.name)
         profile, settings = self._whole.finish(), config.validation.drift
         whole = compare(

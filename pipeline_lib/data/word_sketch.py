@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.data.sketches import N_CLASSES, NO_CLASS, PAGE_ROWS, Counts, Ints, UInts
+from pipeline_lib.shown import hashed
 
 N_BUCKETS = 256
 N_RARE = 10
@@ -87,9 +88,11 @@ class WordCounter:
 
     Args:
         known: words of the champion, of type string, to count the rows with any other word.
+        hidden: whether words are kept as their hashes.
     """
 
-    def __init__(self, known: pa.Array | None) -> None:
+    def __init__(self, known: pa.Array | None, *, hidden: bool = False) -> None:
+        self._hidden = hidden
         self._table = Counts()
         self._below = 1.0
         self._texts: dict[int, str] = {}
@@ -157,7 +160,7 @@ class WordCounter:
         fresh = np.setdiff1d(chosen, held)
         places = by_hash[np.searchsorted(hashes, fresh)]
         texts = dictionary.take(pa.array(places, pa.int64())).to_pylist()
-        new = dict(zip(fresh.tolist(), (text[:_WORD_CHARS] for text in texts), strict=True))
+        new = dict(zip(fresh.tolist(), map(self._text, texts), strict=True))
         every = {**self._texts, **new}
         self._texts = {key: every[key] for key in chosen.tolist()}
 
@@ -172,9 +175,12 @@ class WordCounter:
         self.n_unseen += int(counts[~seen].sum())
         room = 5 - len(self.unseen_examples)
         for i in np.flatnonzero(~seen)[np.argsort(-counts[~seen], kind="stable")][:room].tolist():
-            word: str = dictionary[int(by_hash[i])].as_py()[:_WORD_CHARS]
+            word = self._text(dictionary[int(by_hash[i])].as_py())
             if word not in self.unseen_examples:
                 self.unseen_examples.append(word)
+
+    def _text(self, word: str) -> str:
+        return hashed(word) or "" if self._hidden else word[:_WORD_CHARS]
 
     def _classes(self, hashes: UInts, counts: Ints) -> npt.NDArray[np.uint8]:
         if self._own_class is None:

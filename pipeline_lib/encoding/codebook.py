@@ -9,6 +9,7 @@ from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.prepared import read_ledger
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
 from pipeline_lib.errors import UsageError, did_you_mean, examples, unknown_dataset
+from pipeline_lib.shown import hashed
 from pipeline_lib.storage import Json, evergreen_home
 
 _RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
@@ -31,8 +32,8 @@ class Code:
     state: str = ""
 
 
-def codes_of(vocabulary: Vocabulary) -> tuple[Code, ...]:
-    """Return every code of a column, reserved ones first."""
+def codes_of(vocabulary: Vocabulary, *, hidden: bool = False) -> tuple[Code, ...]:
+    """Return every code of a column, reserved ones first; of a hidden one hashes of its words."""
     counts = {MISSING: vocabulary.n_missing}
     reserved = [
         Code(vocabulary.column, code, None, meaning, counts.get(code, 0))
@@ -46,7 +47,16 @@ def codes_of(vocabulary: Vocabulary) -> tuple[Code, ...]:
         vocabulary.states(),
     )
     known = [
-        Code(vocabulary.column, code, word, "category", count, first, last, state)
+        Code(
+            vocabulary.column,
+            code,
+            hashed(word) if hidden else word,
+            "category",
+            count,
+            first,
+            last,
+            state,
+        )
         for code, (word, count, first, last, state) in enumerate(
             zip(*parts, strict=True), start=len(_RESERVED)
         )
@@ -59,7 +69,10 @@ def _days(days: "npt.NDArray[np.datetime64]") -> list[str]:
 
 
 def codebook(encoder: Encoder) -> Json:
-    """Return all codes of an encoder; columns are values here, never keys."""
+    """Return all codes of an encoder; columns are values here, never keys.
+
+    Of columns that hide their values the categories are hashes.
+    """
     columns: list[Json] = [
         {
             "column": name,
@@ -71,7 +84,7 @@ def codebook(encoder: Encoder) -> Json:
                     "train_rows": code.count,
                     "state": code.state,
                 }
-                for code in codes_of(vocabulary)
+                for code in codes_of(vocabulary, hidden=encoder.columns[name].hides_values)
             ],
         }
         for name, vocabulary in encoder.vocabularies.items()

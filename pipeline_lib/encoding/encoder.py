@@ -191,7 +191,9 @@ class Encoder:
         for position, (name, inputs) in enumerate(self.code_inputs.items()):
             if isinstance(inputs, Vocabulary):
                 column = cast("CategoryColumn", self.columns[name])
-                codes[:, position] = inputs.encode(table[name], on_unknown=column.on_unknown)
+                codes[:, position] = inputs.encode(
+                    table[name], on_unknown=column.on_unknown, hidden=column.hides_values
+                )
             else:
                 codes[:, position] = inputs.encode(table[name])
         return codes

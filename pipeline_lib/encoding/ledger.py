@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 from pipeline_lib.encoding.encoder import CountedWords, Encoder
 from pipeline_lib.encoding.vocabulary import UNSEEN, Vocabulary
 from pipeline_lib.errors import MAX_EXAMPLES, examples
+from pipeline_lib.shown import hashed
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Words:
     some: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, categories: pa.Array, chosen: npt.NDArray[np.bool_]) -> "Words":
-        """Return the chosen ones of categories."""
+    def of(
+        cls, categories: pa.Array, chosen: npt.NDArray[np.bool_], *, hidden: bool = False
+    ) -> "Words":
+        """Return the chosen ones of categories, or the hashes of these."""
         positions = np.flatnonzero(chosen)
         # One more than is shown, so that a message can say that there are others.
         some = categories.take(pa.array(positions[: MAX_EXAMPLES + 1])).to_pylist()
-        return cls(int(positions.size), tuple(some))
+        return cls(int(positions.size), tuple(hashed(w) or "" if hidden else w for w in some))
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def ledger_changes(
 ) -> tuple[LedgerChange, ...]:
     """Return what changed, column by column; columns without a change are left out.
 
+    Columns that hide their values show the hashes of words.
+
     Args:
         ledger: the vocabularies before.
         encoder: the one after.
@@ -89,15 +95,16 @@ def ledger_changes(
         before = ledger.get(name, Vocabulary(name))
         n_before, categories = len(before.categories), now.categories
         is_new = np.arange(len(categories)) >= n_before
+        words = partial(Words.of, categories, hidden=encoder.columns[name].hides_values)
         had_rows = np.concatenate([before.counts > 0, np.zeros(is_new.sum(), np.bool_)])
         counted = train[name]
         has_no_code = (codes[name] == UNSEEN) & (counted.counts[1:] > 0)
         changes.append(
             LedgerChange(
                 name,
-                Words.of(categories, is_new),
-                Words.of(categories, had_rows & (now.counts == 0)),
-                Words.of(categories, ~had_rows & ~is_new & (now.counts > 0)),
+                words(is_new),
+                words(had_rows & (now.counts == 0)),
+                words(~had_rows & ~is_new & (now.counts > 0)),
                 int(has_no_code.sum()),
                 int(counted.counts[1:][has_no_code].sum()),
             )

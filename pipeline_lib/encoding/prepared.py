@@ -250,7 +250,7 @@ def _encoded_again(
         )
     changes = done.changes
     if last_ended and done.encoded_at <= last_ended:
-        changes = _changes_since(ledger, seen, done.changes)
+        changes = _changes_since(ledger, seen, done)
     same = all(_has_counts_of(ledger[column], words) for column, words in seen.items())
     data = EncodedData(done.folder, done.digest, changes, is_new=False)
     return _Again(data, {} if same else seen)
@@ -263,17 +263,17 @@ def _has_counts_of(one: Vocabulary, other: Vocabulary) -> bool:
 def _changes_since(
     ledger: Mapping[str, Vocabulary],
     seen: Mapping[str, Vocabulary],
-    earlier: tuple[LedgerChange, ...],
+    done: _Done,
 ) -> tuple[LedgerChange, ...]:
     """Return what differs from the ledger; rare words are a fact of the rows, counted before."""
-    now = Encoder({column: CategoryColumn() for column in seen}, dict(seen), {})
+    now = Encoder({column: done.encoder.columns[column] for column in seen}, dict(seen), {})
     train = {
         column: CountedWords(words.categories, np.concatenate([[words.n_missing], words.counts]))
         for column, words in seen.items()
     }
     codes = {column: words.codes for column, words in seen.items()}
     found = {change.column: change for change in ledger_changes(ledger, now, train, codes)}
-    rare = {change.column: change for change in earlier}
+    rare = {change.column: change for change in done.changes}
     changes = (
         replace(
             found.get(column, LedgerChange(column)),

@@ -112,6 +112,7 @@ class NumberedRows:
                         words.take(pa.array(unknown)).to_pylist(),
                         int(used[unknown].sum()),
                         vocabulary.categories.slice(0, 100).to_pylist(),
+                        hidden=encoder.columns[name].hides_values,
                     )
 
     def write(

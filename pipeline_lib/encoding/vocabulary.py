@@ -176,13 +176,18 @@ class Vocabulary:
         return np.append(self.codes, np.int32(UNSEEN))[known]
 
     def encode(
-        self, values: pa.ChunkedArray, *, on_unknown: Literal["bucket", "error"] = "bucket"
+        self,
+        values: pa.ChunkedArray,
+        *,
+        on_unknown: Literal["bucket", "error"] = "bucket",
+        hidden: bool = False,
     ) -> npt.NDArray[np.int32]:
         """Turn categories into codes.
 
         Args:
             values: the column, of type string; length ``n_rows``.
             on_unknown: "bucket" gives unseen categories code 0, "error" raises.
+            hidden: whether an error quotes hashes in place of categories.
 
         Returns:
             Codes in ``range(cardinality)``, shape ``(n_rows,)``.
@@ -197,7 +202,7 @@ class Vocabulary:
             known = self.categories.slice(0, 100).to_pylist()
             unknown = unseen.field("values").to_pylist()
             rows = int(pc.sum(unseen.field("counts")).as_py())
-            raise UnknownCategoryError(self.column, unknown, rows, known)
+            raise UnknownCategoryError(self.column, unknown, rows, known, hidden=hidden)
         return codes
 
     def decode(self, codes: Sequence[int]) -> list[str | None]:

@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.addresses import ServerAddress, shown_address
+from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
 from pipeline_lib.errors import ServerError, UsageError, first_line
 
 _CONNECT_TIMEOUT_S = 10
@@ -93,6 +94,8 @@ def _ask_database(uri: str, scheme: str) -> None:
     except (SQLAlchemyError, ValueError):
         raise UsageError(f"the {scheme} address in MLFLOW_TRACKING_URI has errors") from None
     shown, arguments = shown_address(uri), {}
+    if has_stray_at(url):
+        raise UsageError(f"the address {shown} in MLFLOW_TRACKING_URI {STRAY_AT}")
     if scheme == "sqlite":
         place = Path(url.database or "")
         if not url.database or not place.exists():

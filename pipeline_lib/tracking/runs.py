@@ -140,10 +140,11 @@ def start_run(
     )
     tracked = TrackedRun(client, reference)
     try:
-        client.log_batch(tracked.run_id, params=_params(config))
+        public = config.without_private_words()
+        client.log_batch(tracked.run_id, params=_params(public))
         if snapshot is not None:
             client.log_inputs(tracked.run_id, [_dataset(config, snapshot)])
-        tracked.log_text(config_yaml(config), "config.yaml")
+        tracked.log_text(config_yaml(public), "config.yaml")
         yield reference
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"

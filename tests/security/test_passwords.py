@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,7 +22,8 @@ from evergreen.environment import prepare_prefect
 from evergreen.failures import describe
 from pipeline_lib.addresses import ServerAddress, link, open_secret, shown_address, without_secrets
 from pipeline_lib.config import CsvFile, SqlQuery, load_config
-from pipeline_lib.errors import ConfigError, EvergreenError, ServerError, UsageError
+from pipeline_lib.data.sql import open_query
+from pipeline_lib.errors import ConfigError, EvergreenError, ServerError, SourceError, UsageError
 from pipeline_lib.shown import show_log_lines
 from pipeline_lib.tracking.address import check_address
 from pipeline_lib.tracking.store import connect, tracking_uri, ui_url
@@ -254,11 +257,25 @@ def test_a_tracking_server_that_is_not_there_is_told_without_the_password(
         "http://ann:12/hunter2@127.0.0.1:9",
         "postgresql+psycopg://ann:hunter2@127.0.0.1:9/runs?sslpassword=hunter2",
         "postgresql://ann:hun/ter2-hunter2@h/runs",
+        "postgresql+psycopg://ann:a@hunter2@h/runs",
+        "HTTP://ann:hunter2@127.0.0.1:9",
     ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(EvergreenError) as raised:
             connect()
         assert SECRET not in str(raised.value)
+
+
+def test_a_variable_with_a_whole_url_gives_no_part_of_its_password_to_the_resolver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHOLE", "postgresql+psycopg://ann:a@hunter2@host.invalid/db")
+    source = SqlQuery(url="${WHOLE}", query="SELECT 1")
+
+    with pytest.raises(SourceError, match="write %40") as raised:
+        open_query(source, root=tmp_path, run_date=date(2026, 5, 1))
+
+    assert SECRET not in str(raised.value)
 
 
 def test_an_http_address_is_taken_apart_or_refused() -> None:
@@ -331,3 +348,14 @@ def test_the_doctor_asks_both_servers_with_a_password_and_prints_none(tmp_path: 
     assert "ter2" not in done.stdout + done.stderr
     assert set(realm) >= {"/health", "/api/health"}
     assert None not in realm["/api/health"]
+
+
+def test_a_long_text_costs_time_in_proportion() -> None:
+    def seconds(n: int) -> float:
+        text = "a://b:c " * n
+        begin = time.process_time()
+        without_secrets(text)
+        return time.process_time() - begin
+
+    seconds(1_000)
+    assert seconds(40_000) < 60 * max(seconds(4_000), 0.01)
