@@ -7,9 +7,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.data.checked import named_columns
 from pipeline_lib.data.nights import read_last_night
 from pipeline_lib.data.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources import open_source
+from pipeline_lib.errors import examples
 from pipeline_lib.evaluation.journal import last_end
 from pipeline_lib.storage import code_digest, digest_json
 
@@ -18,7 +20,11 @@ from pipeline_lib.storage import code_digest, digest_json
 def ingest(config: PipelineConfig, run_date: date) -> Snapshot:
     """Read the source and keep its rows as a snapshot."""
     source, logger = config.data.source, get_run_logger()
-    stream = open_source(source, root=config.root, run_date=run_date)
+    needed = named_columns(config)
+    stream = open_source(source, root=config.root, run_date=run_date, needed=needed)
+    if stream.left_out:
+        columns = examples(stream.left_out)
+        logger.warning("ingest    columns of lists, structs or maps are not read: %s", columns)
     reading = digest_json([source.model_dump(mode="json"), code_digest()])
     last = read_last_night(config.name)
     snapshot = take_snapshot(config.name, stream, reading=reading, last=last)

@@ -31,14 +31,15 @@ def check(
     """
     config = find_config(config)
     settings = load_config(config, assignments=set_)
-    from pipeline_lib.data.checked import contract_checker
+    from pipeline_lib.data.checked import contract_checker, named_columns
     from pipeline_lib.data.nights import read_nights
     from pipeline_lib.data.snapshot import missing_days
     from pipeline_lib.data.sources import open_source
     from pipeline_lib.data.volume import Volume
 
     today = run_date or datetime.now(UTC).date()
-    stream = open_source(settings.data.source, root=settings.root, run_date=today)
+    source, needed = settings.data.source, named_columns(settings)
+    stream = open_source(source, root=settings.root, run_date=today, needed=needed)
     checker = contract_checker(settings, source=stream.source)
     for batch in stream.batches():
         checker.check(batch)

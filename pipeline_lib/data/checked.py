@@ -64,6 +64,12 @@ def split_source_columns(config: PipelineConfig) -> tuple[str, ...]:
     return (split.column,) if isinstance(split, PredefinedSplit) else ()
 
 
+def named_columns(config: PipelineConfig) -> set[str]:
+    """Return every column that the config names, those of rules aside."""
+    declared = declared_columns(config.columns, config.data)
+    return {*declared, *split_source_columns(config)}
+
+
 def contract_checker(config: PipelineConfig, *, source: str) -> ContractChecker:
     """Return a checker of the config's contract."""
     return ContractChecker(

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from pipeline_lib.config import CsvFile
+from pipeline_lib.data.amounts import Amount
 from pipeline_lib.data.csv_rows import (
     Piece,
     check_encoding,
@@ -67,11 +68,16 @@ def csv_batches(file: DataFile, settings: CsvFile, schema: pa.Schema) -> Iterato
         SourceError: the file is not well-formed; the message names the line.
     """
     with file.on_disk() as path, path.open("rb") as handle:
-        pieces = _pieces(handle, settings, name=file.name)
-        header, rest = _split_header(pieces, settings, name=file.name)
-        yield from _parsed(rest, header, settings, schema, name=file.name)
-        for piece in pieces:
-            yield from _parsed(piece, header, settings, schema, name=file.name)
+        yield from Amount(file.name).of(_batches(handle, settings, schema, name=file.name))
+
+
+def _batches(
+    handle: BinaryIO, settings: CsvFile, schema: pa.Schema, *, name: str
+) -> Iterator[pa.RecordBatch]:
+    pieces = _pieces(handle, settings, name=name)
+    header, rest = _split_header(pieces, settings, name=name)
+    for piece in itertools.chain([rest], pieces):
+        yield from _parsed(piece, header, settings, schema, name=name)
 
 
 def _pieces(handle: BinaryIO, settings: CsvFile, *, name: str) -> Iterator[Piece]:

@@ -14,11 +14,12 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_lib.data.amounts import MAX_ROW_BYTES
 from pipeline_lib.errors import SourceError, first_line
 
 _FIRST_BYTES = 64 * 1024  # a look at the header of a file far away fetches no more than it has to
 _BLOCK_BYTES = 8 * 1024 * 1024
-_MAX_ROW_BYTES = 32 * 1024 * 1024
+_MAX_ROW_BYTES = MAX_ROW_BYTES
 _NEWLINE, _RETURN, _QUOTE = b'\n\r"'
 
 

@@ -15,11 +15,15 @@ from pipeline_lib.errors import SourceError, examples
 
 @dataclass(frozen=True)
 class Head:
-    """What a file tells before its rows are read; `name` is what messages call the file."""
+    """What a file tells before its rows are read; `name` is what messages call the file.
+
+    `left_out` are columns that the schema is without.
+    """
 
     name: str
     schema: pa.Schema
     has_rows: bool
+    left_out: tuple[str, ...] = ()
 
 
 def common_schema(heads: Sequence[Head]) -> pa.Schema:

@@ -1,5 +1,6 @@
 """Read the rows of a source as they are: text stays text, types come later from the contract."""
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,17 @@ from pipeline_lib.data.stream import Part, RowStream
 from pipeline_lib.errors import SourceError
 
 
-def open_source(source: Source, *, root: Path, run_date: date) -> RowStream:
+def open_source(
+    source: Source, *, root: Path, run_date: date, needed: Collection[str] = ()
+) -> RowStream:
     """Open a source: find its files or its columns, and read no rows yet.
 
     Args:
         source: which table, by kind.
         root: the folder that a relative path starts from.
         run_date: the night's date: files of later days are not read, queries may ask for it.
+        needed: columns that have to be there with one value in a row: nested ones of a Parquet
+            file are left out.
 
     Returns:
         A stream whose names are unique and not blank. From CSV and SQL every column is of type
@@ -48,7 +53,7 @@ def open_source(source: Source, *, root: Path, run_date: date) -> RowStream:
             readers = [partial(csv_batches, dated.file, source, schema) for dated in found.files]
         case ParquetFile():
             found = _found(source, root=root, run_date=run_date)
-            heads = [parquet_head(dated.file) for dated in found.files]
+            heads = [parquet_head(dated.file, needed) for dated in found.files]
             schema = common_schema(heads)
             readers = [partial(parquet_batches, dated.file, schema) for dated in found.files]
         case SqlQuery():
@@ -62,7 +67,8 @@ def open_source(source: Source, *, root: Path, run_date: date) -> RowStream:
         Part(dated.file.name, dated.file.fingerprint(), reader, dated.day)
         for dated, reader in zip(found.files, readers, strict=True)
     )
-    return RowStream(name, schema, parts, found.missing_days)
+    left_out = tuple(dict.fromkeys(column for head in heads for column in head.left_out))
+    return RowStream(name, schema, parts, found.missing_days, left_out)
 
 
 def read_source(source: Source, *, root: Path, run_date: date | None = None) -> pa.Table:

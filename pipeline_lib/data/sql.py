@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from pipeline_lib.addresses import is_secret_name, without_secrets
 from pipeline_lib.config import SqlQuery
 from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
+from pipeline_lib.data.amounts import BATCH_BYTES, MAX_ROW_BYTES, Amount, long_row
 from pipeline_lib.data.names import check_names
 from pipeline_lib.data.stream import Part, RowStream
 from pipeline_lib.data.written import TYPED_TEXT, plain_numbers, text_of
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 10_000
 _FIRST_ROWS = 100
+# What PostgreSQL sends at once; of SQLite one row is asked for at a time.
+_FETCHED_ROWS = 1000
 _CONNECT_TIMEOUT_S = 10
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*(\w*)", re.DOTALL)
@@ -129,13 +132,32 @@ def _first_columns(result: "CursorResult[tuple[object, ...]]", n: int) -> list[l
     """
     columns: list[list[object]] = [[] for _ in range(n)]
     for n_rows in (_FIRST_ROWS, _BATCH_ROWS):
-        for row in result.fetchmany(n_rows):
+        for row in _next_rows(result, n_rows):
             for values, value in zip(columns, row, strict=True):
                 if value is not None and len(values) < _FIRST_ROWS:
                     values.append(value)
         if all(columns):
             break
     return columns
+
+
+def _next_rows(
+    result: "CursorResult[tuple[object, ...]]", n: int, amount: Amount | None = None
+) -> Iterator[tuple[object, ...]]:
+    """Yield the next rows one by one, `n` of them or fewer where they are long."""
+    n_bytes = 0
+    for _ in range(n):
+        if (row := result.fetchone()) is None:
+            return
+        long = sum(len(value) for value in row if isinstance(value, str | bytes))
+        if amount is not None:
+            if long > MAX_ROW_BYTES:
+                raise long_row(amount.name, long)
+            amount.add(1, long)
+        yield tuple(row)
+        n_bytes += long
+        if n_bytes > BATCH_BYTES:
+            return
 
 
 def _field(name: str, held: Sequence[object]) -> pa.Field:
@@ -163,7 +185,8 @@ class _Query:
             names = schema.names
             if _column_names(result) != names:
                 raise SourceError(f"{self.name}: its columns changed while it was read; run again")
-            for rows in result.partitions(_BATCH_ROWS):
+            amount = Amount(self.name)
+            while rows := list(_next_rows(result, _BATCH_ROWS, amount)):
                 columns = zip(schema, zip(*rows, strict=True), strict=True)
                 try:
                     arrays = [_text_array(values, field) for field, values in columns]
@@ -230,7 +253,7 @@ def _text_array(values: tuple[object, ...], field: pa.Field) -> pa.Array:
 
 
 def _read_only(connection: "Connection") -> "Connection":
-    options: dict[str, object] = {"stream_results": True, "yield_per": _BATCH_ROWS}
+    options: dict[str, object] = {"stream_results": True, "max_row_buffer": _FETCHED_ROWS}
     if connection.dialect.name == "postgresql":
         options["postgresql_readonly"] = True
     return connection.execution_options(**options)
@@ -335,6 +358,8 @@ def _sqlite_engine(url: "URL", root: Path, name: str) -> "Engine":
     address = f"{path.resolve().as_uri()}?mode=ro"  # never makes a file, never writes one
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(address, uri=True, check_same_thread=False)
+        connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+        return connection
 
     return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)

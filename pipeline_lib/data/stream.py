@@ -26,13 +26,15 @@ class Part:
 class RowStream:
     """All rows of a source; each part can be read as often as one likes.
 
-    Every batch has the schema. `missing_days` are days of the window without a part.
+    Every batch has the schema. `missing_days` are days of the window without a part, `left_out`
+    columns that are not read.
     """
 
     source: str
     schema: pa.Schema
     parts: tuple[Part, ...]
     missing_days: tuple[date, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows of all parts."""

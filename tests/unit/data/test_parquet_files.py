@@ -173,11 +173,11 @@ def test_a_name_that_is_no_utf8_is_told(tmp_path: Path) -> None:
     assert "a.parquet: " in _refused(tmp_path)
 
 
-def test_nested_and_binary_columns_pass_unread(tmp_path: Path) -> None:
+def test_binary_columns_pass_unread_and_nested_ones_are_left_out(tmp_path: Path) -> None:
     table = pa.table({"x": [1, 2], "l": [[1], None], "b": [b"\xff", None], "s": [{"k": 1}] * 2})
     _write(tmp_path, a=table)
 
-    assert _open(tmp_path).read().to_pydict() == table.to_pydict()
+    assert _open(tmp_path).read().to_pydict() == table.select(["x", "b"]).to_pydict()
 
 
 def test_words_behind_a_dictionary_are_plain_words_in_every_batch(tmp_path: Path) -> None:
