@@ -15,8 +15,10 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.interruption import heard
 from pipeline_lib.storage import dataset_folder, lock
 from pipeline_lib.tracking.reference import RunReference
+from tasks.cancellation import heard_to_the_end
 from tasks.report_failure import report_failure
 
 # What `prefect server start` takes when nothing else is said.
@@ -39,10 +41,16 @@ def _due() -> datetime:
 
 @contextmanager
 def only_run_of(name: str) -> Generator[None]:
-    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer."""
+    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
+
+    Until then a signal that asks for the end is heard.
+    """
     logger = get_run_logger()
     place = dataset_folder(name) / ".lock"
-    with lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)):
+    with (
+        heard_to_the_end(),
+        lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
+    ):
         yield
 
 
@@ -53,6 +61,8 @@ def night_of(config: PipelineConfig) -> Generator["Night"]:
     try:
         yield night
     except Exception as error:
+        if heard() is not None:
+            raise  # the night was interrupted: it goes on some day
         report_failure(
             config,
             error,

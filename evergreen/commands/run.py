@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from evergreen.commands.new import shortest
 from evergreen.config_argument import find_config
 from evergreen.environment import prepare_prefect
-from evergreen.interruption import Terminated
+from evergreen.interruption import say_how_to_go_on
 from evergreen.tables import print_json
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import (
@@ -27,6 +27,7 @@ from pipeline_lib.errors import (
     ServerLostError,
     first_line,
 )
+from pipeline_lib.interruption import heard, raise_if_heard
 from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
@@ -67,9 +68,12 @@ def run(
         print(f"retraining {config}", flush=True)
     from evergreen.prefect_server import require_server, server_url, start_own_server
     from flows.retrain import retrain
+    from tasks.cancellation import prefect_hears_as_we_do
 
     logging.raiseExceptions = False  # Prefect's handler would print each line that it cannot send
-    with _told_how_to_go_on(resume), nullcontext() if json_ else _progress_told():
+    how = "run the same command again" if resume else "run it again without --no-resume"
+    say_how_to_go_on(f"{how} to go on")
+    with prefect_hears_as_we_do(), nullcontext() if json_ else _progress_told():
         if server_url() is None:
             start_own_server()
         else:
@@ -85,6 +89,7 @@ def run(
                 resume=resume,
                 return_state=True,
             )
+        raise_if_heard()  # Prefect's engine keeps what is raised after a flow's last line
     with _failure_in_json() if json_ else nullcontext():
         outcome = cast("Outcome", state.result())
     if json_:
@@ -134,17 +139,6 @@ def _bar(share: float, text: str, n_columns: int) -> str:
 
 
 @contextmanager
-def _told_how_to_go_on(resume: bool) -> Generator[None]:
-    """Let an interruption say how the run goes on."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        how = "run the same command again" if resume else "run it again without --no-resume"
-        error.add_note(f"{how} to go on")
-        raise
-
-
-@contextmanager
 def _told_if_the_server_went() -> Generator[None]:
     """Say it in our words when the engine fails because its server has gone."""
     from evergreen.prefect_server import require_own_server, require_server, server_url
@@ -154,8 +148,8 @@ def _told_if_the_server_went() -> Generator[None]:
     except EvergreenError:
         raise
     except Exception as error:
-        if (number := _signal_behind(error)) is not None:
-            raise Terminated(number, server_lost=True) from error
+        if heard() is not None:  # what a signal has disturbed is no server's fault
+            raise
         require = require_own_server if server_url() is None else require_server
         try:
             require()
@@ -163,15 +157,6 @@ def _told_if_the_server_went() -> Generator[None]:
             kept = "What was done is kept: run the same command again to go on."
             raise ServerLostError(f"{gone} {kept}") from error
         raise
-
-
-def _signal_behind(error: BaseException | None) -> int | None:
-    """Return the signal whose end an error disturbed: the server had heard it too."""
-    from prefect.exceptions import TerminationSignal
-
-    while error is not None and not isinstance(error, TerminationSignal):
-        error = error.__cause__ or error.__context__
-    return None if error is None else error.signal
 
 
 @contextmanager

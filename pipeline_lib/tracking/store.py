@@ -16,6 +16,7 @@ from mlflow.tracking._tracking_service import utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.errors import ServerError, first_line
+from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage import evergreen_home, writable_folder
 from pipeline_lib.tracking.address import check_address, relative_place
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
@@ -50,6 +51,7 @@ def connect() -> MlflowClient:
             belongs to another version of MLflow.
         StorageError: the home cannot be written.
     """
+    raise_if_heard()
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # MLflow's own 7 retries block a training for 4 minutes at each call while a server is away.
