@@ -168,13 +168,13 @@ class LocalFile:
 
     def fingerprint(self) -> str:
         """Return the sha256 of its bytes."""
-        with _told(self.name):
+        with _told(self.name), self._as_it_was():
             return digest_file(self.path)
 
     @contextlib.contextmanager
     def open(self) -> Generator[BinaryIO]:
         """Open it for a look."""
-        with _told(self.name), self.path.open("rb") as file:
+        with _told(self.name), self._as_it_was(), self.path.open("rb") as file:
             yield file
 
     @contextlib.contextmanager
@@ -184,14 +184,27 @@ class LocalFile:
         Raises:
             SourceError: it has changed since it was found.
         """
-        with _told(self.name):
-            self._check_unchanged()
+        with _told(self.name), self._as_it_was():
             yield self.path
+
+    @contextlib.contextmanager
+    def _as_it_was(self) -> Generator[None]:
+        """Refuse a file that has changed; whatever else is said of its rows comes of that."""
+        self._check_unchanged()
+        try:
+            yield
+        except Exception:
             self._check_unchanged()
+            raise
+        self._check_unchanged()
 
     def _check_unchanged(self) -> None:
-        if _state(self.path) != self.state:
-            raise _changed(self.name)
+        try:
+            is_as_it_was = _state(self.path) == self.state
+        except FileNotFoundError:
+            is_as_it_was = False
+        if not is_as_it_was:
+            raise _changed(self.name) from None
 
 
 @dataclass(frozen=True)
