@@ -60,9 +60,9 @@ def require_own_home() -> Path:
                 is_fixed = os.statvfs(part).f_flag & os.ST_RDONLY
                 number = errno.EROFS if is_fixed else errno.EACCES
                 refused = OSError(number, os.strerror(number), str(part))
+                way = "Make it writable" if is_fixed else f"Let {home} be shared through a group"
                 raise StorageError(
-                    f"{refusal(refused)}. Let {home} be shared through a group, or set "
-                    "EVERGREEN_HOME to a folder of your own"
+                    f"{refusal(refused)}. {way}, or set EVERGREEN_HOME to a folder of your own"
                 )
     return home
 

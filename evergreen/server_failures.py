@@ -118,7 +118,8 @@ def cut_short(database: Path) -> str:
 def _set_aside(database: Path | None) -> str:
     if database is None:
         return "Restore it, or name another one"
+    folder = database.parent  # its -wal and -shm go with it
     return (
-        f"It remembers past flow runs, no models: `mv {database} {database}.damaged`, and a new "
-        "one is made"
+        f"It remembers past flow runs, no models: `mv {folder} {folder}.damaged`, and a new one "
+        "is made"
     )

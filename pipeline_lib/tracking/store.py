@@ -1,5 +1,6 @@
 """Which MLflow is used: the server that MLFLOW_TRACKING_URI names, else the embedded database."""
 
+import errno
 import functools
 import http.client
 import logging
@@ -15,7 +16,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking._tracking_service import utils
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_lib.errors import ServerError, first_line
+from pipeline_lib.errors import ServerError, first_line, no_room
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage import evergreen_home, writable_folder
 from pipeline_lib.tracking.address import check_address, relative_place
@@ -75,7 +76,7 @@ def connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
-        said = _said(error)[:_MAX_SAID]
+        said = f"{_said(error)[:_MAX_SAID]}{_room(uri=uri, said=_said(error))}"
         raise ServerError(f"MLflow at {_without_user(uri)} refuses: {said}") from error
     return client
 
@@ -148,7 +149,17 @@ def what_failed(client: MlflowClient, error: MlflowException) -> str:
     place = address_of(client)
     if place.startswith("http") and not isinstance(error, RestException):
         return f"MLflow at {place} does not answer"
-    return f"MLflow at {place} refuses: {_said(error)}"
+    said = _said(error)
+    return f"MLflow at {place} refuses: {said}{_room(uri=client.tracking_uri, said=said)}"
+
+
+def _room(*, uri: str, said: str) -> str:
+    """Return how much room the embedded database's disk has, if that is why it refuses."""
+    is_full = "disk is full" in said or "No space left" in said or "disk I/O error" in said
+    if not is_full or not uri.startswith("sqlite"):
+        return ""
+    full = no_room(OSError(errno.ENOSPC, said), evergreen_home())
+    return f" ({full}; EVERGREEN_HOME names another place)"
 
 
 def _said(error: BaseException) -> str:

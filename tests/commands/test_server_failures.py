@@ -38,7 +38,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "sqlalchemy.exc.DatabaseError: (sqlite3.DatabaseError) file is not a database",
             "{database} is damaged (file is not a database). It remembers past flow runs, no "
-            "models: `mv {database} {database}.damaged`",
+            "models: `mv {database.parent} {database.parent}.damaged`",
         ),
         (
             "sqlite3.DatabaseError: database disk image is malformed",

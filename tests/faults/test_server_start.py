@@ -89,4 +89,4 @@ def test_a_database_that_is_cut_is_told_with_what_to_do(tmp_path: Path) -> None:
     message = error_of(run(tmp_path / "home"))
 
     assert f"{database} is damaged (40,000 of " in message
-    assert f"`mv {database} {database}.damaged`, and a new one is made" in message
+    assert f"`mv {database.parent} {database.parent}.damaged`, and a new one is made" in message
