@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from threading import Thread
+from threading import Lock, Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +22,7 @@ _CLEARED = "\r\033[K"
 # How to go on after an interruption, once there is something to go on with.
 _hints: list[str] = []
 _said: list[str] = []
+_saying = Lock()
 _servers: "list[Popen[Any]]" = []
 
 
@@ -42,8 +43,7 @@ def listen_to_signals() -> Listener:
 
 def say_interrupted() -> int:
     """Print the line of an interrupted command; return what a shell expects of its exit code."""
-    _said.append(_line())
-    print(_said[-1], file=sys.stderr, flush=True)
+    _say_once()
     return 128 + (heard() or signal.SIGINT)
 
 
@@ -92,15 +92,18 @@ def children_hear_no_signals() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _line() -> str:
-    return "; ".join(["interrupted", *_hints])
+def _say_once() -> None:
+    """Print the line, whichever thread comes first."""
+    with _saying, suppress(OSError, ValueError):
+        if not _said:
+            _said.append("; ".join(["interrupted", *_hints]))
+            sys.stderr.flush()
+            os.write(2, f"{_CLEARED if os.isatty(2) else ''}{_said[0]}\n".encode())
 
 
 def _end_at_once_told(number: int) -> NoReturn:
     """End from a thread: the main one may be in a call that takes minutes."""
-    with suppress(OSError):
-        if not _said:
-            os.write(2, f"{_CLEARED if os.isatty(2) else ''}{_line()}\n".encode())
+    _say_once()
     os._exit(128 + number)
 
 

@@ -42,7 +42,7 @@ class Listener:
 
     def __init__(self, on_second: Second | None = None) -> None:
         self.number: int | None = None
-        self.has_ended = False
+        self.has_ended = self._was_heard = False
         self._on_second = on_second
         self._at = 0.0
         self._held = 0
@@ -67,8 +67,9 @@ class Listener:
         self._watch.start()
 
     def conclude(self) -> None:
-        """Raise nothing more: what is left is goodbyes, which any signal ends at once."""
-        self.has_ended = True
+        """Raise nothing more: what is left is goodbyes, which the next signal ends at once."""
+        if not self.has_ended:
+            self._was_heard, self.has_ended = self.number is not None, True
 
     def remove(self) -> None:
         """Put back the handlers that were there."""
@@ -146,7 +147,8 @@ class Listener:
                 if first_at is None:
                     first_at = now
                 is_second = now - first_at >= _ONE_REQUEST_S
-                if self._on_second and (is_second or (is_first and self.has_ended)):
+                is_late = is_first and self.has_ended and not self._was_heard
+                if self._on_second and (is_second or is_late):
                     self._on_second(asked[0])
         os.close(self._reader)
 

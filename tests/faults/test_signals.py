@@ -293,3 +293,22 @@ def test_a_signal_that_the_parent_ignores_stays_ignored() -> None:
     done = ran(ignoring)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+QUICK = of("""
+def command():
+    say("ready")
+    time.sleep(100)
+""")
+
+
+def test_a_command_that_ends_in_no_time_says_its_line_once() -> None:
+    processes = [started(QUICK) for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+
+    told = [process.communicate(timeout=100)[1] for process in processes]
+
+    assert [process.returncode for process in processes] == [143] * 4
+    assert told == ["interrupted\n"] * 4
