@@ -217,7 +217,7 @@ def take_snapshot(
         content = digest.finish()
         folder = snapshots_folder(name) / content[:16]
         manifest = believed(folder)
-        if manifest is None or manifest["digest"] != content:
+        if manifest is None or manifest.get("digest") != content:
             facts: dict[str, Json] = {
                 "digest": content,
                 "n_rows": writing.n_rows,
