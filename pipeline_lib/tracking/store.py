@@ -59,8 +59,10 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry"):
+    for noisy in ("alembic", "mlflow.store.model_registry"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It prints the traceback of what it raises, and whoever calls says it in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri()
     check_address(uri)
     if (place := relative_place(uri)) is not None:
