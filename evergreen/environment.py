@@ -21,7 +21,9 @@ from pipeline_lib.storage import current_project, enter_home, evergreen_home, in
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 _TEMPORARY_BYTES = 1024 * 1024
 # What commands write in the home; the rest of it is in folders with names of their own.
-_PARTS = ("[!.]*", "prefect/*.db*", "datasets/*", "datasets/*/[!.]*", "datasets/*/.lock")
+_PARTS = (
+    "[!.]*", "prefect/*.db*", "artifacts/*", "datasets/*", "datasets/*/[!.]*", "datasets/*/.lock",
+)  # fmt: skip
 
 
 def prepare_user() -> None:
@@ -89,10 +91,12 @@ def _require_parts(home: Path) -> None:
     for pattern in ("", *_PARTS):
         for part in sorted(home.glob(pattern)) if pattern else [home]:
             if not os.access(part, os.R_OK | os.W_OK):
-                refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(part))
+                is_fixed = os.statvfs(part).f_flag & os.ST_RDONLY
+                number = errno.EROFS if is_fixed else errno.EACCES
+                refused = OSError(number, os.strerror(number), str(part))
+                way = "Make it writable" if is_fixed else f"Let {home} be shared through a group"
                 raise StorageError(
-                    f"{refusal(refused)}. Let {home} be shared through a group, or set "
-                    "EVERGREEN_HOME to a folder of your own"
+                    f"{refusal(refused)}. {way}, or set EVERGREEN_HOME to a folder of your own"
                 )
 
 

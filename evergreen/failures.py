@@ -6,7 +6,6 @@ One line for the person, the whole traceback in a file for whoever mends it. Wit
 
 import errno
 import os
-import shutil
 import tempfile
 import traceback
 from datetime import UTC, datetime
@@ -18,14 +17,13 @@ from pipeline_lib.storage import evergreen_home
 
 _SMALL_DISK_BYTES = 64 * 1024 * 1024
 _MAX_SHOWN = 500
-_OF_A_FILE = {
-    errno.EACCES,
-    errno.EISDIR,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
+_MOVE_AWAY = "Move away what is in its place, or set EVERGREEN_HOME to another folder"
+_WRITABLE = "Make it yours to read and write, or set EVERGREEN_HOME to a folder that is"
+_WAYS_OUT = {
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.EROFS: _WRITABLE,
+    errno.EIO: "The disk may be broken: look at the system's log",
 }
 
 
@@ -65,27 +63,40 @@ def _described(error: Exception) -> str:
 def _of_the_system(error: OSError) -> str:
     """Return what a file or folder that refuses comes to, or nothing for other errors."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{refusal(error)}{_full_disks()}"
+        return f"{refusal(error)}{full_disks()}"
     if "temporary directory" in str(error):
         return f"{error.strerror}: set TMPDIR to a folder that can be written and has space"
     if error.filename is None:
         return ""
+    text = refusal(error)[:_MAX_SHOWN]
     if isinstance(error, FileNotFoundError):  # who should have made it?
-        return refusal(error)[:_MAX_SHOWN] + _kept(error)
-    return refusal(error)[:_MAX_SHOWN] if error.errno in _OF_A_FILE else ""
+        return text + _kept(error)
+    return f"{text}. {_WAYS_OUT.get(error.errno or 0, _MOVE_AWAY)}"
 
 
-def _full_disks() -> str:
-    """Name the places that have no room; the system does not say which it was."""
+def full_disks(wanted: Path | None = None) -> str:
+    """Name the places that have no room; the system does not say which it was.
+
+    Args:
+        wanted: what could not be written, named where no place is known to be full.
+    """
     full: list[str] = []
     for name, place in {"EVERGREEN_HOME": _home(), "TMPDIR": _temporary()}.items():
         try:
-            free = shutil.disk_usage(place).free if place else _SMALL_DISK_BYTES
+            disk = os.statvfs(place) if place else None
         except OSError:
             continue
-        if free < _SMALL_DISK_BYTES:
-            full.append(f"{place} has {free / 1e6:.0f} MB left ({name} names another place)")
-    return f". {'; '.join(full)}" if full else ". Make room, and run the same command again"
+        if disk is None:
+            continue
+        free, there = disk.f_bavail * disk.f_frsize, f"({name} names another place)"
+        if disk.f_files and not disk.f_favail:  # some file systems count no files
+            full.append(f"{place} can hold no more files, all its inodes are taken {there}")
+        elif free < _SMALL_DISK_BYTES:
+            full.append(f"{place} has {free / 1e6:.0f} MB left {there}")
+    if full:
+        return f". {'; '.join(full)}"
+    room = f"Make room for {wanted}" if wanted else "Make room"
+    return f". {room}, and run the same command again"
 
 
 def _kept(error: Exception) -> str:

@@ -1,48 +1,50 @@
 """How a command ends when it is told to: put away what is open, one line, the usual exit code.
 
-Ctrl-C, SIGTERM and the end of a terminal come as one exception. Python ends at once at the last
-two, and so would leave Prefect's temporary server behind.
+`pipeline_lib.interruption` hears the signals; here is what they come to in a command. Nothing
+heavy is imported: Ctrl-C is heard from the first moment.
 """
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from threading import Thread
+from contextlib import contextmanager, suppress
+from threading import Lock, Thread
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-# What a terminal sends to each process of a command.
-_OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+from pipeline_lib.interruption import SIGNALS, Listener, heard, listen
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+_CLEARED = "\r\033[K"
+# How to go on after an interruption, once there is something to go on with.
+_hints: list[str] = []
+_said: list[str] = []
+_saying = Lock()
+_servers: "list[Popen[Any]]" = []
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP; whoever puts things away at Ctrl-C does the same."""
 
-    def __init__(self, number: int, *, server_lost: bool = False) -> None:
-        self.exit_code = 128 + number
-        self.server_lost = server_lost  # it heard the signal too
-        super().__init__(number)
 
+def listen_to_signals() -> Listener:
+    """Hear signals until the process ends; what the parent ignores, as under nohup, stays ignored.
 
-def raise_when_terminated() -> None:
-    """Let SIGTERM and SIGHUP raise; what the parent ignores, as under nohup, stays ignored."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
+    The first one raises, the second one ends at once.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _raise)
+    return listen(on_second=lambda number: _end_at_once_told(heard() or number))
 
 
-def stop_listening() -> None:
-    """Let no second signal disturb the end."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def exit_code(error: KeyboardInterrupt) -> int:
-    """Return what a shell expects of a process that ended so."""
-    return error.exit_code if isinstance(error, Terminated) else 128 + signal.SIGINT
+def say_interrupted() -> int:
+    """Print the line of an interrupted command; return what a shell expects of its exit code."""
+    _say_once()
+    return 128 + (heard() or signal.SIGINT)
 
 
 def end_at_once(code: int) -> NoReturn:
@@ -50,45 +52,60 @@ def end_at_once(code: int) -> NoReturn:
 
     Measured 2026-11 with Prefect 3.8.8: 159 s after the last line.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 
+def say_how_to_go_on(hint: str) -> None:
+    """Let an interruption from here on say how the command goes on."""
+    _hints[:] = [hint]
+
+
+def at_the_end_of(child: "Popen[Any]", do: Callable[[], None]) -> None:
+    """Do something, in a thread, when a server that was started here has ended."""
+
+    def wait() -> None:
+        child.wait()
+        do()
+
+    _servers.append(child)
+    Thread(target=wait, daemon=True).start()
+
+
+def a_server_has_gone() -> bool:
+    """Tell whether a server that was started here has ended before this process."""
+    return any(server.poll() is not None for server in _servers)
+
+
 @contextmanager
-def children_outlive_the_terminal() -> Generator[None]:
-    """Processes that are started meanwhile hear no Ctrl-C; whoever starts them ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+def children_hear_no_signals() -> Generator[None]:
+    """Processes that are started meanwhile outlive Ctrl-C and what `timeout` and systemd send.
+
+    Whoever starts them ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_with_this_process(pid: int) -> None:
-    """End another process when this one is gone, however it went: `kill -9` lets nobody tidy up.
-
-    A shell waits for a pipe that nobody writes to; the system closes it at this process's end.
-    """
-    reader, _writer = os.pipe()
-    subprocess.Popen(
-        ["/bin/sh", "-c", 'read -r _; kill "$0"', str(pid)],
-        stdin=reader,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(reader)
+def _say_once() -> None:
+    """Print the line, whichever thread comes first."""
+    with _saying, suppress(OSError, ValueError):
+        if not _said:
+            _said.append("; ".join(["interrupted", *_hints]))
+            sys.stderr.flush()
+            os.write(2, f"{_CLEARED if os.isatty(2) else ''}{_said[0]}\n".encode())
 
 
-def at_the_end_of(child: "subprocess.Popen[Any]", do: Callable[[], None]) -> None:
-    """Do something, in a thread, when a child of this process has ended."""
-
-    def wait() -> None:
-        child.wait()
-        do()
-
-    Thread(target=wait, daemon=True).start()
+def _end_at_once_told(number: int) -> NoReturn:
+    """End from a thread: the main one may be in a call that takes minutes."""
+    _say_once()
+    os._exit(128 + number)
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's form
-    raise Terminated(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)

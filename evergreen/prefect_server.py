@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from evergreen.environment import DEFAULT_API_URL
-from evergreen.interruption import (
-    at_the_end_of,
-    children_outlive_the_terminal,
-    end_with_this_process,
-)
+from evergreen.interruption import at_the_end_of
 from evergreen.prefect_database import make_prefect_database
 from evergreen.waiting import told_if_slow
 from evergreen.work_pool import POOL
@@ -65,36 +61,25 @@ def require_server() -> str:
 
 
 def start_own_server() -> None:
-    """Start Prefect's temporary server, which ends with this process and not at Ctrl-C.
+    """Start Prefect's temporary server, which ends with this process and at no signal.
 
-    A terminal sends Ctrl-C to the server too, `timeout` and systemd send it SIGTERM. Prefect's
-    client would then ask for the lost server until it gives up: 147 s and a traceback (measured
-    2026-11 with Prefect 3.8.8).
+    Ctrl-C, `timeout` and systemd reach every process of a command. Prefect's client would ask for
+    the lost server until it gives up: 147 s and a traceback (measured 2026-11 with Prefect 3.8.8).
 
     Raises:
         ServerError: it does not start.
         StorageError: its database cannot be made.
     """
     make_prefect_database()
-    from httpx import HTTPError
     from prefect.settings import get_current_settings
 
     from evergreen.own_server import OwnServer
 
-    with children_outlive_the_terminal():
-        server = OwnServer()
-        try:
-            server.start()
-        except (RuntimeError, HTTPError) as error:
-            raise ServerError(
-                f"Prefect's temporary server does not start: {first_line(error)} Is the machine "
-                "busy, the disk full? Run the same command again, or start one with `prefect "
-                "server start` and name it in PREFECT_API_URL"
-            ) from error
-        process = server.server_process
-        assert process is not None
-        end_with_this_process(process.pid)
-        at_the_end_of(process, partial(_ask_once, get_current_settings().client, server))
+    server = OwnServer()
+    server.start()
+    assert server.server_process is not None
+    client = get_current_settings().client
+    at_the_end_of(server.server_process, partial(_ask_once, client, server))
 
 
 def _ask_once(client: "ClientSettings", server: "OwnServer") -> None:
@@ -103,15 +88,19 @@ def _ask_once(client: "ClientSettings", server: "OwnServer") -> None:
 
 
 def require_own_server() -> None:
-    """Check that the temporary server is there.
+    """Check that the temporary server is there, and in order.
 
     Raises:
-        ServerError: it has ended.
+        ServerError: it has ended, or is in trouble with its disk or database.
     """
-    from prefect.server.api.server import SubprocessASGIServer
+    from evergreen.own_server import OwnServer
 
-    server = SubprocessASGIServer().server_process
-    if server is not None and server.poll() is not None:
+    server = OwnServer()
+    if server.server_process is None:
+        return
+    if trouble := server.trouble():
+        raise ServerError(f"Prefect's temporary server fails: {trouble}.")
+    if server.server_process.poll() is not None:
         raise ServerError("Prefect's temporary server has ended (was it killed?).")
 
 

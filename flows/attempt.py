@@ -33,6 +33,7 @@ from flows.tracked import flow_run_id
 from pipeline_lib.data.attempts import Attempt, abandoned, is_registered
 from pipeline_lib.errors import first_line
 from pipeline_lib.storage import Json, dataset_folder, enter_home, evergreen_home, lock
+from tasks.cancellation import heard_to_the_end
 
 GONE = "The process of this run has gone (was it killed?); ended by the next run of the dataset."
 _MAX_TASK_RUNS = 200
@@ -83,7 +84,8 @@ class Night:
 def only_run_of(name: str) -> Generator[Night]:
     """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
 
-    What the run makes is closed to other users, on a worker as from the command.
+    Until then a signal that asks for the end is heard. What the run makes is closed to other
+    users, on a worker as from the command.
     """
     logger = get_run_logger()
     enter_home()
@@ -91,6 +93,7 @@ def only_run_of(name: str) -> Generator[Night]:
     place = dataset_folder(name) / ".lock"
     try:
         with (
+            heard_to_the_end(),
             _library_in_the_log(),
             lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
         ):

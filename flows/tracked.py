@@ -15,6 +15,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.interruption import heard
 from pipeline_lib.shown import printable
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
@@ -46,6 +47,8 @@ def night_of(config: PipelineConfig) -> Generator["Night"]:
     try:
         yield night
     except Exception as error:
+        if heard() is not None:
+            raise  # the night was interrupted: it goes on some day
         report_failure(
             config,
             error,

@@ -27,6 +27,7 @@ examples whatever the size of the data. The data stands in attributes too.
 """
 
 import difflib
+import errno
 import math
 import os
 import pwd
@@ -83,6 +84,20 @@ def refusal(error: OSError, path: Path | None = None) -> str:
     if named is None:
         return reason
     return f"cannot use {named}: {reason}{owned_by_another(named, error)}"
+
+
+def no_room(error: OSError, place: Path) -> str:
+    """Return what is used up where a disk is full: `25 MB are left`, or its inodes; or ""."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    existing = next((folder for folder in (place, *place.parents) if folder.exists()), None)
+    try:
+        disk = os.statvfs(existing or "/")
+    except OSError:
+        return ""
+    if disk.f_files and not disk.f_favail:  # some file systems count no files
+        return f"{existing} can hold no more files, all its inodes are taken"
+    return f"{existing} has {disk.f_bavail * disk.f_frsize / 1e6:.1f} MB left"
 
 
 def owned_by_another(path: Path, error: OSError) -> str:

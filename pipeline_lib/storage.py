@@ -24,9 +24,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
-from pipeline_lib.errors import StorageError, UsageError, owned_by_another, refusal
+from pipeline_lib.errors import (
+    EvergreenError,
+    StorageError,
+    UsageError,
+    first_line,
+    no_room,
+    owned_by_another,
+    refusal,
+)
+from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.permissions import (
     close_to_others,
     close_tree,
@@ -43,6 +52,11 @@ MANIFEST = "manifest.json"
 NAME_PATTERN = r"[a-z][a-z0-9_\-]{0,62}"
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
+Line = TypeVar("Line")
+Text = TypeVar("Text")
+_MAX_REASON = 200
+# What reading a text of ours may raise that is not ours any more.
+_REFUSALS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 _logger = logging.getLogger(__name__)
 _MARKER = "prefect.yaml"
@@ -145,6 +159,11 @@ def writable_folder(folder: Path) -> Path:
             raise StorageError(
                 f"cannot make the folder {folder}: {file} is a file. Rename it, or set "
                 "EVERGREEN_HOME to another folder."
+            ) from error
+        if full := no_room(error, folder):
+            raise StorageError(
+                f"cannot write to {folder}: {error.strerror}: {full}. Make room there, or set "
+                "EVERGREEN_HOME to a folder that has it."
             ) from error
         raise StorageError(
             f"cannot write to {folder}: {error.strerror}{owned_by_another(folder, error)}. "
@@ -250,6 +269,7 @@ def replacing(path: Path, *, mode: int = 0o660) -> Generator[Path]:
     make_file(scratch, mode=mode)
     try:
         yield scratch
+        raise_if_heard()
         sync_file(scratch)
         scratch.replace(path)
         sync_folder(path.parent)
@@ -268,6 +288,7 @@ def append_json_lines(path: Path, values: Iterable[Json]) -> None:
     Raises:
         OSError: the disk refuses; none of the lines is there.
     """
+    raise_if_heard()
     text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
     make_folders(path.parent)
     with os.fdopen(open_to_append(path), "a+b", buffering=0) as file:
@@ -275,7 +296,12 @@ def append_json_lines(path: Path, values: Iterable[Json]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
+                last = file.read().rpartition(b"\n")[2]
+                if _is_whole(last):  # an editor has left out the line's end
+                    text = f"\n{text}"
+                else:
+                    _say_cut(path, last)
+                    file.truncate(file.tell() - len(last))
         size, rest = file.seek(0, os.SEEK_END), text.encode()
         try:
             while rest:
@@ -286,24 +312,76 @@ def append_json_lines(path: Path, values: Iterable[Json]) -> None:
             raise
 
 
-def read_json_lines(path: Path) -> list[dict[str, Json]]:
-    """Read a file of JSON lines; a missing file is empty, a last line cut by a kill is dropped.
+def read_json_lines(
+    path: Path,
+    read: "Callable[[dict[str, Json]], Line]" = dict,
+    *,
+    on_damage: Callable[[str], None] | None = None,
+) -> "list[Line]":
+    """Read a file of JSON lines; a missing file is empty, a last line cut by a kill is left out.
+
+    Args:
+        path: the file.
+        read: makes of a line what is returned; whatever it refuses counts as damaged.
+        on_damage: told of each damaged line, which then is left out.
 
     Raises:
-        StorageError: a line is damaged.
+        StorageError: a line is damaged and nobody is told of it, or the file cannot be read.
     """
-    if not path.exists():
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    records: list[dict[str, Json]] = []
-    for number, line in enumerate(lines, start=1):
+    except OSError as error:
+        raise StorageError(refusal(error, path)) from error
+    if lines[-1].strip() and not _is_whole(lines[-1]):
+        _say_cut(path, lines.pop())
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    objects = _each(path, numbered, _json_object, on_damage)
+    return [record for _, record in _each(path, objects, read, on_damage)]
+
+
+def _each(
+    path: Path,
+    numbered: "list[tuple[int, Text]]",
+    read: "Callable[[Text], Line]",
+    on_damage: Callable[[str], None] | None,
+) -> "list[tuple[int, Line]]":
+    """Read numbered lines; see `read_json_lines`."""
+    records: list[tuple[int, Line]] = []
+    for number, line in numbered:
         try:
-            records.append(cast("dict[str, Json]", json.loads(line)))
-        except ValueError as error:
-            raise StorageError(
-                f"{path}:{number} is damaged: {error}. Restore the file, or remove the line"
-            ) from None
+            records.append((number, read(line)))
+        except (*_REFUSALS, EvergreenError) as error:
+            reason = " ".join(first_line(error).split())[:_MAX_REASON]
+            message = f"{path}:{number} is damaged: {reason}. Restore the file, or remove the line"
+            if on_damage is None:
+                raise StorageError(message) from None
+            on_damage(message)
     return records
+
+
+def _json_object(line: bytes) -> dict[str, Json]:
+    value = json.loads(line)
+    if not isinstance(value, dict):
+        raise ValueError(f"{line[:40].decode(errors='replace')!r} is no object of JSON")  # noqa: TRY004
+    return cast("dict[str, Json]", value)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Tell whether a line without an end is all there; no part of an object is one."""
+    try:
+        _json_object(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=64)
+def _say_cut(path: Path, line: bytes) -> None:
+    """Say once that a kill or a full disk has cut a line."""
+    shown = line[:_MAX_REASON].decode(errors="replace")
+    _logger.warning("%s: its last line was cut short and is left out: %r", path, shown)
 
 
 @contextlib.contextmanager
@@ -379,7 +457,11 @@ def staged(parent: Path, label: str) -> Generator[Staged]:
     try:
         yield Staged(scratch)
     except OSError as error:
-        raise StorageError(f"cannot write {parent / label}: {error.strerror or error}") from error
+        full = no_room(error, parent)
+        more = f": {full}" if full else ""
+        raise StorageError(
+            f"cannot write {parent / label}: {error.strerror or error}{more}"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -404,7 +486,11 @@ def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
 
 
 def believed(folder: Path) -> dict[str, Json] | None:
-    """Return a published folder's manifest if every file is as it says, else None."""
+    """Return a published folder's manifest if every file is as it says, else None.
+
+    Raises:
+        StorageError: the system refuses to show it: what cannot be read may well be whole.
+    """
     try:
         _recover(folder)
         manifest = cast("dict[str, Json]", json.loads((folder / MANIFEST).read_text("utf-8")))
@@ -414,7 +500,12 @@ def believed(folder: Path) -> dict[str, Json] | None:
             and digest_file(folder / name) == entry["sha256"]
             for name, entry in files.items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        named = None if error.filename else folder
+        raise StorageError(f"{refusal(error, named)}. Make it readable") from error
+    except _REFUSALS:
         return None
     return manifest if whole else None
 

@@ -1,4 +1,4 @@
-"""Prefect's cancellation of a training that waits for the end of its step."""
+"""Prefect's part in an interruption: it hears signals as `pipeline_lib.interruption` does."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -6,21 +6,42 @@ from typing import Any
 
 from prefect.utilities import engine
 
-from pipeline_lib.training.signals import followed
+from pipeline_lib.interruption import current, followed, listening
 
 
 @contextmanager
-def cancellable() -> Generator[None]:
-    """Let a run that is cancelled end as Cancelled though a guard stands before Prefect's handler.
+def heard_to_the_end() -> Generator[None]:
+    """Let a flow end that is told to, whatever loses the request on its way.
 
-    A worker asks the process before it sends SIGTERM. The process agrees only while the handler is
+    A run that is cancelled ends as Cancelled though a listener stands before Prefect's handler. A
+    worker asks the process before it sends SIGTERM. The process agrees only while the handler is
     the very function that Prefect knows as its own; without its consent the run ends as Crashed
     (Prefect 3.8.8, `commit_control_intent_and_ack`).
     """
-    with followed(_follow):
+    with followed(_follow), listening():
         yield
 
 
+@contextmanager
+def prefect_hears_as_we_do() -> Generator[None]:
+    """Let Prefect take the command's own handler of SIGTERM for the one that it installs."""
+    before, listener = _installed(), current()
+    if listener is not None:
+        _install(listener.receive)
+    try:
+        yield
+    finally:
+        _install(before)
+
+
 def _follow(before: Any, now: Any) -> None:
-    if before is engine._prefect_sigterm_handler:  # pyright: ignore[reportPrivateUsage]
-        engine._prefect_sigterm_handler = now  # pyright: ignore[reportPrivateUsage]
+    if before is _installed():
+        _install(now)
+
+
+def _installed() -> Any:
+    return engine._prefect_sigterm_handler  # pyright: ignore[reportPrivateUsage]
+
+
+def _install(handler: Any) -> None:
+    engine._prefect_sigterm_handler = handler  # pyright: ignore[reportPrivateUsage]

@@ -49,7 +49,6 @@ def train(
     from pipeline_lib.tracking.tensorboard import TensorBoardLog
     from pipeline_lib.training.keeper import Keeper
     from pipeline_lib.training.records import Progress
-    from tasks.cancellation import cancellable
     from tasks.feedback import Feedback
 
     tracked, folder = TrackedRun.of(run), writable_folder(run_folder(run.run_key))
@@ -63,7 +62,6 @@ def train(
     board = TensorBoardLog(folder / "tensorboard", primary=primary, history=history)
     board.add_graph(session.network, session.sample())
     with (
-        cancellable(),
         EpochLog(folder / "epochs.jsonl", tracked, primary=primary, history=history) as epochs,
         keeper,
     ):

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from evergreen.commands.new import shortest
 from evergreen.config_argument import find_config
 from evergreen.environment import prepare_prefect
-from evergreen.interruption import Terminated, end_at_once
+from evergreen.interruption import end_at_once, say_how_to_go_on
 from evergreen.tables import print_json, say
 from evergreen.waiting import TOLD_BY, waiting_told
 from pipeline_lib.config import load_config
@@ -28,6 +28,7 @@ from pipeline_lib.errors import (
     ServerLostError,
     first_line,
 )
+from pipeline_lib.interruption import heard, raise_if_heard
 from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
@@ -70,10 +71,13 @@ def run(
     from evergreen.prefect_server import require_server, server_url, start_own_server
     from flows.attempt import seen
     from flows.retrain import retrain
+    from tasks.cancellation import prefect_hears_as_we_do
 
     logging.raiseExceptions = False  # Prefect's handler would print each line that it cannot send
+    how = "run the same command again" if resume else "run it again without --no-resume"
+    say_how_to_go_on(f"{how} to go on")
     with (
-        _told_how_to_go_on(resume),
+        prefect_hears_as_we_do(),
         nullcontext() if json_ else _progress_told(),
         waiting_told(),
         seen() as night,
@@ -93,6 +97,7 @@ def run(
                 run_date=run_date,
                 resume=resume,
             )
+        raise_if_heard()  # Prefect's engine keeps what is raised after a flow's last line
         if night.outcome is None:
             raise ServerError("the Prefect server ended this run before it began: nothing was done")
         if json_:
@@ -156,17 +161,6 @@ def _bar(share: float, text: str, n_columns: int) -> str:
 
 
 @contextmanager
-def _told_how_to_go_on(resume: bool) -> Generator[None]:
-    """Let an interruption say how the run goes on."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        how = "run the same command again" if resume else "run it again without --no-resume"
-        error.add_note(f"{how} to go on")
-        raise
-
-
-@contextmanager
 def _told_if_the_server_went(night: "Seen") -> Generator[None]:
     """Say it in our words when the engine fails because its server has gone.
 
@@ -178,8 +172,8 @@ def _told_if_the_server_went(night: "Seen") -> Generator[None]:
     try:
         yield
     except Exception as error:
-        if (number := _signal_behind(error)) is not None:
-            raise Terminated(number, server_lost=True) from error
+        if heard() is not None:  # what a signal has disturbed is no server's fault
+            raise
         own = _own_behind(error)
         night.server_lost = night.server_lost or own is not error
         if night.outcome is not None:
@@ -207,15 +201,6 @@ def _own_behind(error: BaseException | None) -> EvergreenError | None:
     while error is not None and not isinstance(error, EvergreenError):
         error = error.__cause__ or error.__context__
     return error
-
-
-def _signal_behind(error: BaseException | None) -> int | None:
-    """Return the signal whose end an error disturbed: the server had heard it too."""
-    from prefect.exceptions import TerminationSignal
-
-    while error is not None and not isinstance(error, TerminationSignal):
-        error = error.__cause__ or error.__context__
-    return None if error is None else error.signal
 
 
 @contextmanager

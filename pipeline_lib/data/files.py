@@ -208,7 +208,7 @@ class LocalFile:
     @contextlib.contextmanager
     def open(self) -> Generator[BufferedReader]:
         """Open it for a look."""
-        with _told(self.name), self._opened() as file:
+        with _told(self.name), self._as_it_was() as file:
             yield file
 
     @contextlib.contextmanager
@@ -218,10 +218,26 @@ class LocalFile:
         Raises:
             SourceError: it has changed since it was found.
         """
-        with _told(self.name), self._opened() as file:
+        with _told(self.name), self._as_it_was() as file:
             yield self.path if self.beneath is None else Path(f"/dev/fd/{file.fileno()}")
-            with self._opened():  # as it was
+
+    @contextlib.contextmanager
+    def _as_it_was(self) -> Generator[BufferedReader]:
+        """Refuse a file that has changed; whatever else is said of its rows comes of that."""
+        with self._opened() as file:
+            try:
+                yield file
+            except Exception:
+                self._check_unchanged()
+                raise
+            self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        try:
+            with self._opened():
                 pass
+        except FileNotFoundError:
+            raise _changed(self.name) from None
 
     @contextlib.contextmanager
     def _opened(self) -> Generator[BufferedReader]:

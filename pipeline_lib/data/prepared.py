@@ -123,7 +123,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     digest = digest_json([snapshot.digest, aside, rule, typing, target, code_digest()])
     folder = dataset_folder(config.name) / "splits" / digest[:16]
     manifest = believed(folder)
-    if manifest is None or manifest["digest"] != digest:
+    if manifest is None or manifest.get("digest") != digest:
         manifest = _split(config, checked, by, folder, digest)
     n_rows = cast("dict[SplitName, int]", manifest["n_rows"])
     counts: dict[SplitName, int] = {name: n_rows[name] for name in SPLITS}

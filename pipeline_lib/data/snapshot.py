@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pipeline_lib.data.content import ContentDigest
 from pipeline_lib.data.stream import Part, RowStream
 from pipeline_lib.errors import examples
+from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage import Json, believed, dataset_folder, staged
 
 _ROW_GROUP_ROWS = 131_072
@@ -171,6 +172,7 @@ class _Writing:
         """Write a part, in row groups of its own."""
         first_row, pending, n_pending = self.n_rows, list[pa.Table](), 0
         for batch in batches:
+            raise_if_heard()
             table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
             self.digest.add(table)
             self.n_rows += table.num_rows
@@ -215,7 +217,7 @@ def take_snapshot(
         content = digest.finish()
         folder = snapshots_folder(name) / content[:16]
         manifest = believed(folder)
-        if manifest is None or manifest["digest"] != content:
+        if manifest is None or manifest.get("digest") != content:
             facts: dict[str, Json] = {
                 "digest": content,
                 "n_rows": writing.n_rows,

@@ -6,6 +6,8 @@ from datetime import date
 
 import pyarrow as pa
 
+from pipeline_lib.interruption import raise_if_heard
+
 
 @dataclass(frozen=True)
 class Part:
@@ -39,7 +41,9 @@ class RowStream:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows of all parts."""
         for part in self.parts:
-            yield from part.batches()
+            for batch in part.batches():
+                raise_if_heard()
+                yield batch
 
     def read(self) -> pa.Table:
         """Return all rows as one table."""

@@ -212,7 +212,7 @@ class _Done:
 def _already_encoded(folder: Path, digest: str, ledger: Mapping[str, Vocabulary]) -> _Done | None:
     """Return what an earlier night has encoded, if its codes still mean the same."""
     manifest = believed(folder)
-    if manifest is None or manifest["digest"] != digest:
+    if manifest is None or manifest.get("digest") != digest:
         return None
     encoder = Encoder.load(folder)
     for name, vocabulary in encoder.vocabularies.items():

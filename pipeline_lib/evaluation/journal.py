@@ -5,15 +5,17 @@ line too, which never counts as a decision about their rows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.errors import did_you_mean, examples
 from pipeline_lib.evaluation.standing import Standing, Verdict
 from pipeline_lib.storage import Json, append_json_line, dataset_folder, read_json_lines
 
 DECISIONS = ("promoted", "kept", "rejected")
+_ENDS = (*DECISIONS, "skipped", "stopped", "failed", "superseded")
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,28 @@ class JournalEntry:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Json]) -> "JournalEntry":
-        """Return the entry of one line; keys that a later release writes are ignored."""
-        known = {field.name for field in fields(cls)}
-        values = {key: str(value) for key, value in line.items() if key in known}
-        if line.get("champion") is None:
-            values.pop("champion", None)
-        return cls(**values)
+        """Return the entry of one line; keys that a later release writes are ignored.
+
+        Raises:
+            ValueError: a key is missing, a value is no text, or the decision is none.
+        """
+        named = {field.name: field for field in fields(cls)}
+        for key, field in named.items():
+            if key not in line and field.default is MISSING:
+                strange = [other for other in line if other not in named]
+                instead = f", and there is {examples(strange)}" if strange else ""
+                raise ValueError(f"{key!r} is missing{instead}")
+        known = {key: value for key, value in line.items() if key in named}
+        if known.get("champion") is None:
+            known.pop("champion", None)
+        texts = {key: value for key, value in known.items() if isinstance(value, str)}
+        if strange := [key for key in known if key not in texts]:
+            raise ValueError(f"{strange[0]!r} is {examples([known[strange[0]]])}, no text")
+        entry = cls(**texts)
+        if entry.decision not in _ENDS:
+            near = did_you_mean(entry.decision, _ENDS)
+            raise ValueError(f"{examples([entry.decision])} is no decision{near}")
+        return entry
 
 
 def entry_of(
@@ -117,8 +135,12 @@ def append_entry(name: str, entry: JournalEntry) -> None:
 
 
 def read_journal(name: str) -> tuple[JournalEntry, ...]:
-    """Return a dataset's entries, oldest first."""
-    return tuple(JournalEntry.from_json(line) for line in read_json_lines(_path(name)))
+    """Return a dataset's entries, oldest first.
+
+    Raises:
+        StorageError: a line is damaged: what it decided would be decided again, or undone.
+    """
+    return tuple(read_json_lines(_path(name), JournalEntry.from_json))
 
 
 def last_decision(

@@ -33,7 +33,7 @@ from pipeline_lib.encoding import (
     target_from_json,
     target_to_json,
 )
-from pipeline_lib.errors import ContractError, ModelError, Violation, examples
+from pipeline_lib.errors import ContractError, ModelError, StorageError, Violation, examples
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.storage import Json, believed, publish, write_json
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
@@ -198,7 +198,11 @@ def load_model(folder: str | Path) -> FittedModel:
         ModelError: files are missing, changed since they were written, or of another version.
     """
     folder = Path(folder)
-    if believed(folder) is None:
+    try:
+        manifest = believed(folder)
+    except StorageError as error:
+        raise ModelError(str(error)) from error
+    if manifest is None:
         raise ModelError(f"{folder} holds no model, or its files are not those of its manifest")
     spec = cast("dict[str, Any]", json.loads((folder / "model.json").read_text("utf-8")))
     if spec.get("version") not in _READABLE:

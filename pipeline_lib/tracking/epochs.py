@@ -12,12 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import Metric
-from pipeline_lib.storage import append_json_lines
+from pipeline_lib.errors import StorageError, refusal
+from pipeline_lib.storage import append_json_lines, read_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import what_failed
 from pipeline_lib.training.records import EpochRecord
@@ -51,7 +53,7 @@ class EpochLog:
         self._flushed_at = time.monotonic()
         self._barred_until, self._has_warned = 0.0, False
         self._is_silent = False
-        path.unlink(missing_ok=True)
+        self._forget_the_file()
         self._try_to_write()
 
     def __enter__(self) -> "EpochLog":
@@ -76,6 +78,24 @@ class EpochLog:
         due = now - self._flushed_at >= FLUSH_S or len(self._pending) >= FLUSH_EPOCHS
         if due and now >= self._barred_until:
             self._try_to_flush()
+
+    def _forget_the_file(self) -> None:
+        """Begin the file anew with what the checkpoint knows; say what was wrong with the old one.
+
+        Raises:
+            StorageError: what is there cannot be removed.
+        """
+
+        def say(text: str) -> None:
+            _logger.warning("%s. It is written anew from the checkpoint", text)
+
+        try:
+            read_json_lines(self._path, _record, on_damage=say)
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{refusal(error, self._path)}. Move it away") from error
+        except StorageError as error:
+            raise StorageError(f"{error}. Move it away") from error
 
     def _try_to_write(self) -> None:
         try:
@@ -126,3 +146,7 @@ class EpochLog:
         return [
             MlflowMetric(key, value, at, step) for key, value in values.items() if value is not None
         ]
+
+
+def _record(line: dict[str, Any]) -> EpochRecord:
+    return EpochRecord(**line)

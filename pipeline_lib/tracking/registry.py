@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation.journal import now
+from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
@@ -112,6 +113,7 @@ def register_version(
 
     The tags of a version that was promoted stay as they are.
     """
+    raise_if_heard()
     client, sha256 = run.client, package_digest(model_folder)
     all_tags = {**tags, RUN_KEY: run.run_key, SHA256: sha256}
     version = find_twin(client, name, run.run_key, sha256)
@@ -182,6 +184,7 @@ def promote(client: MlflowClient, version: RegisteredVersion, *, instead_of: str
     if found != version.version:
         if found != instead_of:
             return False
+        raise_if_heard()
         client.set_registered_model_alias(name, CHAMPION, version.version)
     promoted_at = now()
     try:

@@ -1,5 +1,6 @@
 """Which MLflow is used: the server that MLFLOW_TRACKING_URI names, else the embedded database."""
 
+import errno
 import functools
 import http.client
 import logging
@@ -15,7 +16,8 @@ from mlflow.tracking._tracking_service import utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.addresses import ServerAddress, link, shown_address
-from pipeline_lib.errors import ServerError, first_line
+from pipeline_lib.errors import ServerError, first_line, no_room
+from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage import evergreen_home, writable_folder
 from pipeline_lib.tracking.address import (
     check_address,
@@ -56,6 +58,7 @@ def connect() -> MlflowClient:
             belongs to another version of MLflow.
         StorageError: the home cannot be written, or the database is damaged.
     """
+    raise_if_heard()
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # MLflow's own 7 retries of 2 minutes block a night for a quarter of an hour at each call.
@@ -83,7 +86,7 @@ def connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # opens the store; the first time it creates it
     except (MlflowException, SQLAlchemyError) as error:
-        said = _said(error)[:_MAX_SAID]
+        said = f"{_said(error)[:_MAX_SAID]}{_room(uri=uri, said=_said(error))}"
         raise ServerError(f"MLflow at {shown_address(uri)} refuses: {said}") from error
     return client
 
@@ -161,7 +164,17 @@ def what_failed(client: MlflowClient, error: MlflowException) -> str:
     place = address_of(client)
     if place.startswith("http") and not isinstance(error, RestException):
         return f"MLflow at {place} does not answer"
-    return f"MLflow at {place} refuses: {_said(error)}"
+    said = _said(error)
+    return f"MLflow at {place} refuses: {said}{_room(uri=client.tracking_uri, said=said)}"
+
+
+def _room(*, uri: str, said: str) -> str:
+    """Return how much room the embedded database's disk has, if that is why it refuses."""
+    is_full = "disk is full" in said or "No space left" in said or "disk I/O error" in said
+    if not is_full or not uri.startswith("sqlite"):
+        return ""
+    full = no_room(OSError(errno.ENOSPC, said), evergreen_home())
+    return f" ({full}; EVERGREEN_HOME names another place)"
 
 
 def _said(error: BaseException) -> str:

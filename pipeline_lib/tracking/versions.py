@@ -20,7 +20,7 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from pipeline_lib.errors import first_line
+from pipeline_lib.errors import StorageError, first_line
 from pipeline_lib.storage import MANIFEST, believed, digest_file, digest_json
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -111,7 +111,7 @@ def what_is_wrong_with(version: ModelVersion) -> str:
             if package_digest(folder) != version.tags.get(SHA256) or believed(folder) is None:
                 return CHANGED
             return changed_around_the_model(version, package)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, StorageError) as error:
         return unusable(error, place, uri)
 
 

@@ -54,7 +54,7 @@ class Command:
                 return file.read_text().split("\n")[:-1]
         return []
 
-    def wait_until(self, happened: Callable[[], bool], timeout_s: float = 120) -> None:
+    def wait_until(self, happened: Callable[[], bool], timeout_s: float = 280) -> None:
         """Wait for something to happen while the command runs."""
         end = time.monotonic() + timeout_s
         while not happened():
@@ -66,7 +66,7 @@ class Command:
         """Type it: the terminal sends SIGINT to each process of the command."""
         os.write(self.terminal, b"\x03")
 
-    def wait(self, timeout_s: float = 120) -> int:
+    def wait(self, timeout_s: float = 280) -> int:
         """Return the exit code; what is printed meanwhile is taken, so that nobody waits."""
         end = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < end:

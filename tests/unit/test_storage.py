@@ -441,3 +441,108 @@ def test_a_file_where_a_folder_has_to_be_is_named(
     for folder in (file, file / "datasets"):
         with pytest.raises(StorageError, match=rf"cannot make .*: {file} is a file\. Rename it"):
             writable_folder(folder)
+
+
+def test_a_last_line_cut_by_a_kill_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_json_line(path, {"n": 1})
+    path.write_bytes(path.read_bytes() + b'{"n": 2, "rea')
+
+    for _ in range(3):
+        assert read_json_lines(path) == [{"n": 1}]
+    append_json_line(path, {"n": 3})
+
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == f"""{path}: its last line was cut short and is left out: '{{"n": 2, "rea'"""
+
+
+def test_a_last_line_whose_end_an_editor_has_left_out_counts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_json_line(path, {"n": 1})
+    path.write_bytes(path.read_bytes() + b'{"n": 2}')
+
+    assert read_json_lines(path) == [{"n": 1}, {"n": 2}]
+    append_json_line(path, {"n": 3})
+
+    assert read_json_lines(path) == [{"n": 1}, {"n": 2}, {"n": 3}]
+
+
+def test_blank_lines_between_lines_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"n": 1}\n\n{"n": 2}\n\n')
+
+    assert read_json_lines(path) == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[1]",
+        b"3",
+        b"null",
+        b'"word"',
+        b'{"n": 2',
+        b"\0\0\0\0",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"{}{}",
+    ],
+)
+def test_a_line_that_is_no_object_is_damage_with_its_number(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"n": 1}\n' + line + b'\n{"n": 3}\n')
+    told: list[str] = []
+
+    with pytest.raises(StorageError) as refused:
+        read_json_lines(path)
+
+    assert str(refused.value).startswith(f"{path}:2 is damaged: ")
+    assert str(refused.value).endswith(". Restore the file, or remove the line")
+    assert len(str(refused.value)) < 400 + len(str(path))
+    assert read_json_lines(path, on_damage=told.append) == [{"n": 1}, {"n": 3}]
+    assert told == [str(refused.value)]
+
+
+def test_a_line_that_its_reader_refuses_is_damaged_too(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    append_json_line(path, {"n": "1"})
+    append_json_line(path, {"m": "2"})
+
+    with pytest.raises(StorageError, match=r"journal\.jsonl:2 is damaged: 'n'\."):
+        read_json_lines(path, lambda line: line["n"])
+
+
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    folder, lines = tmp_path / "out", tmp_path / "journal.jsonl"
+    _publish_text(folder, "hello")
+    append_json_line(lines, {"n": 1})
+    (folder / "a.txt").chmod(0o600)
+    lines.chmod(0o600)
+    for place in (folder, *tmp_path.parents, tmp_path):
+        place.chmod(place.stat().st_mode | 0o055)
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from pipeline_lib.errors import StorageError\n"
+        "from pipeline_lib.storage import believed, read_json_lines\n"
+        "os.setuid(65534)\n"
+        "for read, path in ((believed, sys.argv[1]), (read_json_lines, sys.argv[2])):\n"
+        "    try: print(read(Path(path)))\n"
+        "    except StorageError as error: print(error)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder, lines],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    said = done.stdout.splitlines()
+    assert said[0].startswith(f"cannot use {folder / 'a.txt'}: Permission denied; it belongs to ")
+    assert said[1].startswith(f"cannot use {lines}: Permission denied; it belongs to ")
+    assert "damaged" not in done.stdout

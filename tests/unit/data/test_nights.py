@@ -22,6 +22,7 @@ from pipeline_lib.data.stream import RowStream
 from pipeline_lib.data.watch import Watch, Watched, read_profile
 from pipeline_lib.encoding.prepared import EncodedData, encode_splits, read_ledger
 from pipeline_lib.errors import StorageError
+from pipeline_lib.storage import dataset_folder
 
 BIKE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "bike_hour.csv"
 FIRST = date(2026, 1, 1)
@@ -204,3 +205,38 @@ def test_a_night_that_is_done_again_counts_once_among_the_past_ones() -> None:
         _remembered(table)
 
     assert [night.rows.n_rows for night in read_nights("toy")] == [100, 120, 100]
+
+
+def test_a_damaged_line_of_past_nights_is_said_and_the_others_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for n_rows in (100, 120, 140):
+        _remembered(pa.table({"x": range(n_rows)}))
+    path = dataset_folder("toy") / "nights.jsonl"
+    first, second, third = path.read_text().splitlines()
+    damages = ["no json", "[]", '{"rows": 3, "arrivals": null}', second.replace("120", '"many"')]
+
+    for damage in damages:
+        path.write_text(f"{first}\n{damage}\n{third}\n")
+        caplog.clear()
+        assert [night.rows.n_rows for night in read_nights("toy")] == [100, 140]
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told.startswith(f"{path}:2 is damaged: ")
+        assert "Restore the file, or remove the line" in told
+
+
+@pytest.mark.parametrize("damage", ["", "[1", "[]", "{}", '{"parts": [{"colour": 1}]}', "\0" * 9])
+def test_a_damaged_memory_of_the_last_night_is_said_and_written_anew(
+    caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    table = pa.table({"x": range(100)})
+    _remembered(table)
+    path = dataset_folder("toy") / "last_night.json"
+    caplog.clear()
+    path.write_text(damage)
+
+    assert read_last_night("toy") is None
+    (told,) = {record.getMessage() for record in caplog.records}
+    assert told.startswith(f"{path} is damaged (")
+    _remembered(table)
+    assert read_last_night("toy") is not None

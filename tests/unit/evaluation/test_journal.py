@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +126,44 @@ def test_a_damaged_line_is_told_with_file_and_line(evergreen_home_of_the_test: P
 
     with pytest.raises(StorageError, match=r"decisions\.jsonl:2 is damaged"):
         read_journal("cars")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"decision": None}, "'decision' is None, no text"),
+        ({"decision": "promotee"}, "'promotee' is no decision; did you mean promoted?"),
+        ({"version": 3}, "'version' is 3, no text"),
+        ({"champion": ["1"]}, "'champion' is ['1'], no text"),
+        ({"experiment": True}, "'experiment' is True, no text"),
+    ],
+)
+def test_a_line_that_says_what_no_line_can_say_is_told_with_file_and_line(
+    evergreen_home_of_the_test: Path, change: dict[str, Any], why: str
+) -> None:
+    path = dataset_folder("toy") / "decisions.jsonl"
+    append_entry("toy", _entry("a"))
+    with path.open("a") as file:
+        file.write(json.dumps({**asdict(_entry("b")), **change}) + "\n")
+
+    with pytest.raises(StorageError) as refused:
+        read_journal("toy")
+
+    assert str(refused.value).startswith(f"{path}:2 is damaged: {why}. Restore the file, or ")
+
+
+def test_a_key_that_is_spelt_otherwise_is_told_beside_the_one_that_is_missing() -> None:
+    path = dataset_folder("toy") / "decisions.jsonl"
+    append_entry("toy", _entry("a"))
+    path.write_text(path.read_text().replace('"decision"', '"decisoin"'))
+
+    with pytest.raises(StorageError, match="'decision' is missing, and there is 'decisoin'"):
+        read_journal("toy")
+
+
+def test_every_way_in_which_a_night_ends_is_a_decision_that_can_be_read() -> None:
+    ends = ["promoted", "kept", "rejected", "skipped", "stopped", "failed", "superseded"]
+    for end in ends:
+        append_entry("toy", replace(_entry("a"), decision=end))
+
+    assert [entry.decision for entry in read_journal("toy")] == ends

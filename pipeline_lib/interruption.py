@@ -1,0 +1,255 @@
+"""A signal that asks for the end is heard until the end has come.
+
+Ctrl-C, SIGTERM and a closed terminal arrive as signals whose handlers raise. What is raised may be
+lost on its way: in a weakref's callback, a finalizer, a C callback, a library that catches all. So
+the request is kept. A thread looks whether the main thread is on its way out, and if it is not,
+the handler raises again; `raise_if_heard` does the same wherever something is about to be done
+that must not happen any more.
+
+A request that comes while a step is held waits for the step's end. Signals within a second are one
+request: `timeout` sends two. A later one is the second.
+"""
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, cast
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Asks the main thread again; whoever does not handle it ignores it.
+_AGAIN = signal.SIGURG
+_AGAIN_EVERY_S = 0.1
+_ONE_REQUEST_S = 1.0
+
+Follower = Callable[[Any, Any], None]
+Second = Callable[[int], None]
+_followers: list[Follower] = []
+
+
+class Listener:
+    """Stands before the handlers of the main thread, and remembers the first signal.
+
+    Args:
+        on_second: called in a thread with the second signal, even while the main thread is in a
+            long call. Without it a second signal is delivered at once, held or not.
+    """
+
+    def __init__(self, on_second: Second | None = None) -> None:
+        self.number: int | None = None
+        self.has_ended = self._was_heard = False
+        self._on_second = on_second
+        self._at = 0.0
+        self._held = 0
+        self._handlers: dict[int, Any] = {}
+        self._main = threading.main_thread().ident
+        # One object: whoever follows knows a handler by its identity.
+        self.receive = self._receive
+
+    def install(self) -> None:
+        """Stand before the handlers that are there; signals that are ignored stay ignored."""
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
+        self._again_before = signal.signal(_AGAIN, self._receive_again)
+        for number in SIGNALS:
+            before = signal.getsignal(number)
+            if before not in (signal.SIG_IGN, None):
+                self._handlers[number] = before
+                _exchange(number, before, self.receive)
+        self._watch = threading.Thread(target=self._watch_on, name="interruption", daemon=True)
+        self._watch.start()
+
+    def conclude(self) -> None:
+        """Raise nothing more: what is left is goodbyes, which the next signal ends at once."""
+        if not self.has_ended:
+            self._was_heard, self.has_ended = self.number is not None, True
+
+    def remove(self) -> None:
+        """Put back the handlers that were there."""
+        self.conclude()
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) == self.receive:
+                _exchange(number, self.receive, handler)
+        signal.signal(_AGAIN, self._again_before)
+        sys.unraisablehook = self._hook_before
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.close(self._writer)  # the thread reads to its end, and closes the other side
+
+    def leave_to_the_system(self) -> None:
+        """End at once at any signal; for a child whose parent goes on listening."""
+        signal.set_wakeup_fd(-1)
+        for number in self._handlers:
+            signal.signal(number, signal.SIG_DFL)
+
+    def hold(self) -> None:
+        """Let signals wait."""
+        self._held += 1
+
+    def release(self) -> None:
+        """End one hold, and raise what has waited for the last one."""
+        self.forget_hold()
+        if self.number is not None and not self._held:
+            self.deliver()
+
+    def forget_hold(self) -> None:
+        """End one hold and raise nothing."""
+        self._held -= 1
+
+    def deliver(self) -> None:
+        """Let the handler of the first signal raise, unless something is on its way out already."""
+        if self.number is None or self.has_ended or is_ending(sys.exc_info()[1]):
+            return
+        handler = self._handlers.get(self.number)
+        if not callable(handler) or threading.get_ident() != self._main:
+            raise SystemExit(128 + self.number)
+        handler(self.number, None)
+        self.number = None  # a handler that does not raise has done what it wanted
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a handler's
+        is_second = self.number is not None and time.monotonic() - self._at >= _ONE_REQUEST_S
+        if self.number is None:
+            self.number, self._at = number, time.monotonic()
+        if not self._held or (is_second and self._on_second is None):
+            self.deliver()
+
+    def _receive_again(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if not self._held:
+            self.deliver()
+
+    def _unraisable(self, lost: Any) -> None:
+        """Say nothing of a request that was lost: it comes again."""
+        if self.number is None or not is_ending(lost.exc_value):
+            self._hook_before(lost)
+
+    def _watch_on(self) -> None:
+        """Wait for the first signal, then ask again and again, and look for the second."""
+        first_at: float | None = None
+        with suppress(OSError):
+            while True:
+                patience = None if first_at is None else _AGAIN_EVERY_S
+                if not select.select([self._reader], [], [], patience)[0]:
+                    self._ask_again()
+                    continue
+                read = os.read(self._reader, 64)
+                if not read:
+                    break
+                asked = [number for number in read if number in self._handlers]
+                if not asked:
+                    continue
+                is_first, now = first_at is None, time.monotonic()
+                if first_at is None:
+                    first_at = now
+                is_second = now - first_at >= _ONE_REQUEST_S
+                is_late = is_first and self.has_ended and not self._was_heard
+                if self._on_second and (is_second or is_late):
+                    self._on_second(asked[0])
+        os.close(self._reader)
+
+    def _ask_again(self) -> None:
+        waits = self.number is not None and not self.has_ended and not self._held
+        if waits and not self._is_on_its_way():
+            signal.pthread_kill(cast("int", self._main), _AGAIN)
+
+    def _is_on_its_way(self) -> bool:
+        active: Any = sys._current_exceptions().get(  # pyright: ignore[reportPrivateUsage]
+            cast("int", self._main)
+        )
+        # A triple until Python 3.11.
+        return is_ending(active[1] if isinstance(active, tuple) else active)
+
+
+_current: Listener | None = None
+_is_fork_safe = False
+
+
+def current() -> Listener | None:
+    """Return who listens in this process, or None."""
+    return _current
+
+
+def heard() -> int | None:
+    """Return the signal that has asked for the end, or None."""
+    return None if _current is None else _current.number
+
+
+def raise_if_heard() -> None:
+    """Raise again what a signal has raised, if it was lost on its way."""
+    if _current is not None and _current.number is not None:
+        _current.deliver()
+
+
+def listen(on_second: Second | None = None) -> Listener:
+    """Listen until the process ends."""
+    global _current, _is_fork_safe  # noqa: PLW0603 - signals belong to the process
+    assert _current is None, "somebody listens already"
+    if not _is_fork_safe:
+        os.register_at_fork(after_in_child=_listen_no_more)
+        _is_fork_safe = True
+    _current = Listener(on_second)
+    _current.install()
+    return _current
+
+
+@contextmanager
+def listening() -> Generator[None]:
+    """Hear signals until the end of a block.
+
+    Outside the main thread, or where somebody listens already, this changes nothing.
+    """
+    global _current  # noqa: PLW0603
+    if _current is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    listener = listen()
+    try:
+        yield
+        listener.deliver()
+    finally:
+        listener.remove()
+        _current = None
+
+
+@contextmanager
+def followed(follower: Follower) -> Generator[None]:
+    """Tell somebody of each handler that is replaced: the one before, and the one now."""
+    _followers.append(follower)
+    try:
+        yield
+    finally:
+        _followers.remove(follower)
+
+
+def is_ending(error: BaseException | None) -> bool:
+    """Tell whether an exception is, or comes from, one that ends a process and no mistake."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        if not isinstance(found, Exception | GeneratorExit):
+            return True
+        seen.add(id(found))
+        waiting += [found.__cause__, found.__context__]
+    return False
+
+
+def _listen_no_more() -> None:
+    """Let a forked child end at signals, and tell nothing of them to its parent."""
+    global _current  # noqa: PLW0603
+    if _current is not None:
+        _current.leave_to_the_system()
+        _current = None
+
+
+def _exchange(number: int, before: Any, now: Any) -> None:
+    signal.signal(number, now)
+    for follower in _followers:
+        follower(before, now)
