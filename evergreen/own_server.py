@@ -16,6 +16,9 @@ import prefect
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
+from evergreen.failures import without_password
+from pipeline_lib.errors import ServerError
+
 _PORTS = range(10_000, 60_000)
 _AS_TEMPORARY = {
     "PREFECT_UI_ENABLED": "0",
@@ -53,6 +56,12 @@ class OwnServer(SubprocessASGIServer):
     def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
         assert self._bound is not None
         settings = get_current_settings()
+        if settings.api.url:  # its clients would go there
+            raise ServerError(
+                f"Prefect's own settings here (prefect.toml, pyproject.toml or a profile) name the "
+                f"server {without_password(settings.api.url)}: export PREFECT_API_URL with its "
+                "address to use it, or take it out there"
+            )
         secret, expected = settings.api.auth_string, settings.server.api.auth_string
         # Without credentials any user of this machine could drive the run.
         assert secret is not None
