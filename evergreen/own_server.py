@@ -33,6 +33,7 @@ from evergreen.server_failures import (
     own_database,
     why_it_failed,
 )
+from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import ServerError
 
 _PORTS = range(10_000, 60_000)
@@ -127,6 +128,12 @@ class OwnServer(SubprocessASGIServer):
     def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
         assert self._bound is not None
         number, settings = self._bound.fileno(), get_current_settings()
+        if settings.api.url:  # its clients would go there
+            raise ServerError(
+                f"Prefect's own settings here (prefect.toml, pyproject.toml or a profile) name the "
+                f"server {shown_address(settings.api.url)}: export PREFECT_API_URL with its "
+                "address to use it, or take it out there"
+            )
         secret, expected = settings.api.auth_string, settings.server.api.auth_string
         # Without credentials any user of this machine could drive the run.
         assert secret is not None

@@ -28,12 +28,7 @@ from tasks.validate import validate
 never_read_results()  # here, for a worker imports nothing else
 
 
-@flow(
-    name="retrain",
-    flow_run_name=run_name,
-    persist_result=False,
-    result_serializer=SERIALIZER,
-)
+@flow(name="retrain", flow_run_name=run_name, persist_result=False, result_serializer=SERIALIZER)
 def retrain(
     config: ConfigPath = "configs/car_evaluation.yaml",
     overrides: Overrides = Overrides(),  # noqa: B008 - frozen

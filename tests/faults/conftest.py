@@ -66,7 +66,7 @@ class Command:
         """Type it: the terminal sends SIGINT to each process of the command."""
         os.write(self.terminal, b"\x03")
 
-    def wait(self, timeout_s: float = 280) -> int:
+    def wait(self, timeout_s: float = 400) -> int:
         """Return the exit code; what is printed meanwhile is taken, so that nobody waits."""
         end = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < end:

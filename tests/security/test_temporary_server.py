@@ -267,3 +267,26 @@ print(json.dumps([os.environ.get(name) for name in names]))
         assert "known" not in mine
         assert key is None
     assert printed[0] != printed[1]
+
+
+@pytest.mark.slow
+def test_a_server_that_prefects_own_files_name_gets_no_credentials_of_a_run(tmp_path: Path) -> None:
+    """Its clients would go there with what is meant for the temporary server."""
+    (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://me:word@127.0.0.1:9/api"\n')
+    config = tmp_path / "toy.yaml"
+    config.write_text((PROJECT / "configs" / "car_evaluation.yaml").read_text())
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "evergreen", "run", str(config)],
+        cwd=tmp_path,
+        env={**clean, "EVERGREEN_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+    assert done.returncode == 1
+    assert "export PREFECT_API_URL with its address" in done.stderr
+    assert "word" not in done.stderr
