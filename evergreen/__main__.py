@@ -14,9 +14,11 @@ def main() -> None:
         listen_to_signals,
         say_interrupted,
     )
+    from evergreen.streams import prepare_streams
     from pipeline_lib.interruption import heard
 
     code = 0
+    prepare_streams()  # first of all files: a closed stream gives its number to the next one
     listener = listen_to_signals()
     try:
         try:

@@ -7,7 +7,7 @@ from cyclopts import App, CycloptsError
 from evergreen.environment import prepare_user
 from evergreen.failures import describe, wants_traceback
 from evergreen.interruption import end_at_once
-from evergreen.streams import lost_output, prepare_streams
+from evergreen.streams import lost_output
 from evergreen.tables import say
 from pipeline_lib.errors import EvergreenError, ServerLostError
 from pipeline_lib.interruption import heard
@@ -33,7 +33,6 @@ for _name, _help in {
 
 def run_command() -> int:
     """Run the command and return its exit code; a mistake gets one message, never a traceback."""
-    prepare_streams()
     show_log_lines()
     try:
         prepare_user()
