@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline_lib.config import Column
-from pipeline_lib.data.mixed import array_by_value
+from pipeline_lib.data.mixed import array_by_value, column_door
 from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.errors import MAX_EXAMPLES, ContractError, UsageError, Violation, examples
 
@@ -36,6 +36,11 @@ def tabular(rows: Rows, *, columns: Sequence[str] = ()) -> pd.DataFrame | pa.Tab
         UsageError: `rows` has another form, or columns of different lengths.
     """
     given: object = rows
+    if isinstance(given, pd.DataFrame) and given.columns.nlevels > 1:
+        raise UsageError(
+            f"the columns of this DataFrame have {given.columns.nlevels} levels; give each one "
+            "name: `rows.columns = ['_'.join(map(str, names)) for names in rows.columns]`"
+        )
     if isinstance(given, pd.DataFrame | pa.Table):
         return given
     if isinstance(given, pa.RecordBatch):
@@ -70,17 +75,18 @@ def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None =
     violations = [Violation(name, "unique", len(frame), "stands twice") for name in twice]
     arrays: list[pa.Array] = []
     for place, name in enumerate(names if not twice else []):
-        feature = (features or {}).get(name)
+        feature, values = (features or {}).get(name), frame.iloc[:, place]
         try:
-            if feature is None:
-                arrays.append(_array(frame.iloc[:, place]))
-            else:
-                values = frame.iloc[:, place]
+            if feature is not None:
                 arrays.append(array_by_value(name, values, feature, source=source))
+                continue
+            with column_door(name, len(frame), source):
+                try:
+                    arrays.append(_array(values))
+                except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                    violations.append(_of_several_types(name, values))
         except ContractError as error:
             violations += error.violations
-        except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            violations.append(_of_several_types(name, frame.iloc[:, place]))
     if violations:
         raise ContractError(violations, source=source)
     return pa.table(arrays, names=names)
