@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline_lib.config import Column
 from pipeline_lib.data.mixed import array_by_value, column_door
 from pipeline_lib.data.zones import array_of_times
-from pipeline_lib.errors import MAX_EXAMPLES, ContractError, UsageError, Violation, examples
+from pipeline_lib.errors import MAX_EXAMPLES, ContractError, UsageError, Violation, door, examples
 
 Rows: TypeAlias = pd.DataFrame | pa.Table | Mapping[str, object] | Sequence[Mapping[str, object]]
 _ACCEPTED = (
@@ -64,6 +64,16 @@ def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None =
         UsageError: as in `tabular`.
         ContractError: there are no rows, or a column stands twice or has values of no one type.
     """
+    with door(no_table):
+        return _as_table(rows, source, features)
+
+
+def no_table(why: str) -> UsageError:
+    """Return what to say of rows that no table can be made of."""
+    return UsageError(f"the rows cannot be read as a table: {why}")
+
+
+def _as_table(rows: Rows, source: str, features: Mapping[str, Column] | None) -> pa.Table:
     found = tabular(rows)
     if isinstance(found, pa.Table):
         return found

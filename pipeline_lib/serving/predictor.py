@@ -23,7 +23,7 @@ from pipeline_lib.config import Column, ModelSettings, Task
 from pipeline_lib.data.contract import conform, require_columns
 from pipeline_lib.data.mixed import array_by_value
 from pipeline_lib.data.spelling import KnownWords
-from pipeline_lib.data.tabular import Rows, tabular
+from pipeline_lib.data.tabular import Rows, no_table, tabular
 from pipeline_lib.encoding import (
     ClassTarget,
     Encoder,
@@ -33,7 +33,7 @@ from pipeline_lib.encoding import (
     target_from_json,
     target_to_json,
 )
-from pipeline_lib.errors import ContractError, ModelError, UsageError, Violation, door, examples
+from pipeline_lib.errors import ContractError, ModelError, Violation, door, examples
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.storage import Json, believed, publish, write_json
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
@@ -109,7 +109,7 @@ class FittedModel:
             ContractError: values that are not what their column is declared to hold.
             UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
         """
-        with door(_no_table):
+        with door(no_table):
             table = tabular(rows, columns=list(self.encoder.columns))
         frame = self.predictions(table).to_frame()
         if isinstance(table, pd.DataFrame):
@@ -118,7 +118,7 @@ class FittedModel:
 
     def predictions(self, rows: Rows) -> Predictions:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
-        with door(_no_table):
+        with door(no_table):
             rows = tabular(rows, columns=list(self.encoder.columns))
             table, extra = self._conformed(rows), self._extra(rows)
             x_cat = self.encoder.encode_categories(table)
@@ -195,10 +195,6 @@ class FittedModel:
         }
 
 
-def _no_table(why: str) -> UsageError:
-    return UsageError(f"the rows cannot be read as a table: {why}")
-
-
 def load_model(folder: str | Path) -> FittedModel:
     """Load what `FittedModel.save` wrote, onto the CPU.
 
@@ -267,7 +263,7 @@ def _check_size(
 ) -> None:
     """Refuse networks that the weights cannot fill, before any memory is taken for them."""
     n_weights = sum(weight.numel() for weight in weights.values())
-    rows = zip(d_embeddings or [], cardinalities, strict=d_embeddings is not None)
+    rows = zip(d_embeddings or [], cardinalities, strict=False)
     n_embedded = sum(int(width) * cardinality for width, cardinality in rows)
     if not 1 <= n_members <= len(weights) or n_members * n_embedded > n_weights:
         raise ModelError(
