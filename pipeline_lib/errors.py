@@ -32,7 +32,8 @@ import math
 import os
 import pwd
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -45,6 +46,7 @@ MAX_EXAMPLES = 5
 _MAX_QUOTE = 60
 _MAX_NAME = 200  # characters of a name that others are compared with
 _MAX_NEAR = 10  # missing columns for which the nearest one is looked up
+_MAX_TOLD = 200
 # Columns that a lost loss names.
 _MAX_EXTREMES = 5
 
@@ -70,6 +72,42 @@ def repeated(values: Iterable[str]) -> list[str]:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its name; printable, and without secrets."""
     return shown((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+@contextmanager
+def door(
+    refused: "Callable[[str], EvergreenError]", own: "type[EvergreenError] | None" = None
+) -> Generator[None]:
+    """Let nothing out but the door's own errors: whatever else is raised becomes one.
+
+    What comes in here was made elsewhere, and nobody can list what a library raises of it.
+
+    Args:
+        refused: makes the door's error of what was raised, in a few words.
+        own: errors that pass as they are; every `EvergreenError` without it.
+    """
+    try:
+        yield
+    except EvergreenError as error:
+        if own is None or isinstance(error, own):
+            raise
+        raise refused(str(error)) from error
+    except Exception as error:
+        raise refused(in_few_words(error)) from error
+
+
+def in_few_words(error: BaseException) -> str:
+    """Return the kind of an error and the beginning of its text, on one line."""
+    text = " ".join(shown(_text_of(error)).split())
+    text = f"{text[:_MAX_TOLD]}…" if len(text) > _MAX_TOLD else text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - an error may hold a value that has no text
+        return ""
 
 
 def refusal(error: OSError, path: Path | None = None) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias, TypeVar, cast
 
 from pipeline_lib.errors import (
@@ -485,8 +485,12 @@ def publish(folder: Path, facts: Mapping[str, Json]) -> Generator[Path]:
         stage.publish(folder, facts)
 
 
-def believed(folder: Path) -> dict[str, Json] | None:
+def believed(folder: Path, *, holding: Iterable[str] = ()) -> dict[str, Json] | None:
     """Return a published folder's manifest if every file is as it says, else None.
+
+    Args:
+        folder: the published one.
+        holding: names that the manifest has to speak for; it speaks for one file at least.
 
     Raises:
         StorageError: the system refuses to show it: what cannot be read may well be whole.
@@ -495,10 +499,15 @@ def believed(folder: Path) -> dict[str, Json] | None:
         _recover(folder)
         manifest = cast("dict[str, Json]", json.loads((folder / MANIFEST).read_text("utf-8")))
         files = cast("dict[str, dict[str, Json]]", manifest["files"])
-        whole = all(
-            (folder / name).stat().st_size == entry["size_bytes"]
-            and digest_file(folder / name) == entry["sha256"]
-            for name, entry in files.items()
+        whole = (
+            bool(files)
+            and files.keys() >= {*holding}
+            and all(
+                _is_inside(name)
+                and (folder / name).stat().st_size == entry["size_bytes"]
+                and digest_file(folder / name) == entry["sha256"]
+                for name, entry in files.items()
+            )
         )
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
@@ -508,6 +517,11 @@ def believed(folder: Path) -> dict[str, Json] | None:
     except _REFUSALS:
         return None
     return manifest if whole else None
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def scratch_files(path: Path) -> list[Path]:

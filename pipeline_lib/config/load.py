@@ -20,7 +20,7 @@ from pipeline_lib.config.yaml_text import (
     as_declared,
     read_yaml_text,
 )
-from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
+from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean, door
 from pipeline_lib.storage import project_root
 
 MAX_PROBLEMS = 20
@@ -44,11 +44,20 @@ def load_config(
             `file:line: key: rule` line per problem.
     """
     path = Path(path)
+
+    def refused(why: str) -> ConfigError:
+        return ConfigError([ConfigProblem(str(path), "", f"cannot be read as a config: {why}")])
+
+    with door(refused, ConfigError):
+        return _loaded(path, overrides or Overrides(), list(assignments))
+
+
+def _loaded(path: Path, overrides: Overrides, assignments: Sequence[str]) -> PipelineConfig:
     tree, lines = _read_yaml(path)
     # A `kind` comes first: setting it clears what belongs to another one.
     ordered = sorted(assignments, key=lambda text: not text.partition("=")[0].endswith(".kind"))
     changed = [_assign(tree, assignment) for assignment in ordered]
-    changed += _override(tree, overrides or Overrides())
+    changed += _override(tree, overrides)
     try:
         config = PipelineConfig.model_validate(as_declared(tree, PipelineConfig))
     except ValidationError as error:

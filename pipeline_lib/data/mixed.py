@@ -4,6 +4,7 @@ Values of several types, such as 'a', 1 and True, become text one by one, each a
 has it; text is itself.
 """
 
+from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
@@ -17,7 +18,7 @@ from pipeline_lib.config import Column, DatetimeColumn, NumberColumn
 from pipeline_lib.data.spelling import KnownWords
 from pipeline_lib.data.written import text_of
 from pipeline_lib.data.zones import array_of_times
-from pipeline_lib.errors import ContractError, Violation, examples
+from pipeline_lib.errors import ContractError, Violation, door, examples
 from pipeline_lib.shown import hashed
 
 
@@ -39,8 +40,26 @@ def array_by_value(
         source: named in errors.
 
     Raises:
-        ContractError: values of several types, and one of them has no text.
+        ContractError: values of several types, and one of them has no text; or values that
+            nothing can be made of, as text that is no Unicode.
     """
+    with column_door(name, len(values), source):
+        return _by_value(name, values, column, known, source)
+
+
+def column_door(name: str, n_rows: int, source: str) -> AbstractContextManager[None]:
+    """Let whatever the values of a column raise become an error that names the column."""
+
+    def refused(why: str) -> ContractError:
+        message = f"holds what cannot be read ({why}); give text, numbers, booleans or times"
+        return ContractError([Violation(name, "type", n_rows, message)], source=source)
+
+    return door(refused)
+
+
+def _by_value(
+    name: str, values: pd.Series, column: Column, known: KnownWords | None, source: str
+) -> pa.Array:
     try:
         is_time = isinstance(column, DatetimeColumn) and values.dtype == object
         zoned = array_of_times(values.tolist()) if is_time else None

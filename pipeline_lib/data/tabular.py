@@ -14,13 +14,14 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline_lib.config import Column
-from pipeline_lib.data.mixed import array_by_value
+from pipeline_lib.data.mixed import array_by_value, column_door
 from pipeline_lib.data.zones import array_of_times
 from pipeline_lib.errors import (
     MAX_EXAMPLES,
     ContractError,
     UsageError,
     Violation,
+    door,
     examples,
     repeated,
 )
@@ -44,6 +45,11 @@ def tabular(rows: Rows, *, columns: Sequence[str] = ()) -> pd.DataFrame | pa.Tab
         UsageError: `rows` has another form, or columns of different lengths.
     """
     given: object = rows
+    if isinstance(given, pd.DataFrame) and given.columns.nlevels > 1:
+        raise UsageError(
+            f"the columns of this DataFrame have {given.columns.nlevels} levels; give each one "
+            "name: `rows.columns = ['_'.join(map(str, names)) for names in rows.columns]`"
+        )
     if isinstance(given, pd.DataFrame | pa.Table):
         return given
     if isinstance(given, pa.RecordBatch):
@@ -67,6 +73,16 @@ def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None =
         UsageError: as in `tabular`.
         ContractError: there are no rows, or a column stands twice or has values of no one type.
     """
+    with door(no_table):
+        return _as_table(rows, source, features)
+
+
+def no_table(why: str) -> UsageError:
+    """Return what to say of rows that no table can be made of."""
+    return UsageError(f"the rows cannot be read as a table: {why}")
+
+
+def _as_table(rows: Rows, source: str, features: Mapping[str, Column] | None) -> pa.Table:
     found = tabular(rows)
     if isinstance(found, pa.Table):
         return found
@@ -78,18 +94,18 @@ def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None =
     violations = [Violation(name, "unique", len(frame), "stands twice") for name in twice]
     arrays: list[pa.Array] = []
     for place, name in enumerate(names if not twice else []):
-        feature = (features or {}).get(name)
+        feature, values = (features or {}).get(name), frame.iloc[:, place]
         try:
-            if feature is None:
-                arrays.append(_array(frame.iloc[:, place]))
-            else:
-                values = frame.iloc[:, place]
+            if feature is not None:
                 arrays.append(array_by_value(name, values, feature, source=source))
+                continue
+            with column_door(name, len(frame), source):
+                try:
+                    arrays.append(_array(values))
+                except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                    violations.append(_of_several_types(name, values, hidden=False))
         except ContractError as error:
             violations += error.violations
-        except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            hidden = feature is not None and feature.hides_values
-            violations.append(_of_several_types(name, frame.iloc[:, place], hidden=hidden))
     if violations:
         raise ContractError(violations, source=source)
     return pa.table(arrays, names=names)

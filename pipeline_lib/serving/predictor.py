@@ -6,7 +6,7 @@ its manifest, and only in a version this code reads.
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from pipeline_lib.config import Column, ModelSettings, Task
 from pipeline_lib.data.contract import conform, require_columns
 from pipeline_lib.data.mixed import array_by_value
 from pipeline_lib.data.spelling import KnownWords
-from pipeline_lib.data.tabular import Rows, tabular
+from pipeline_lib.data.tabular import Rows, no_table, tabular
 from pipeline_lib.encoding import (
     ClassTarget,
     Encoder,
@@ -33,7 +33,7 @@ from pipeline_lib.encoding import (
     target_from_json,
     target_to_json,
 )
-from pipeline_lib.errors import ContractError, ModelError, StorageError, Violation, examples
+from pipeline_lib.errors import ContractError, ModelError, Violation, door, examples
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.storage import Json, believed, publish, write_json
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
@@ -41,9 +41,7 @@ from pipeline_lib.training.losses import probabilities
 
 MODEL_VERSION = 2
 _READABLE = (1, MODEL_VERSION)
-# What `model.json` of a version known here raises if other code wrote it, with other settings.
-_FOREIGN = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
-_MAX_TOLD = 200
+_FILES = ("encoder.json", "categories.parquet", "model.json", "model.safetensors")
 
 
 class ExtraColumnsWarning(UserWarning):
@@ -111,7 +109,8 @@ class FittedModel:
             ContractError: values that are not what their column is declared to hold.
             UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
         """
-        table = tabular(rows, columns=list(self.encoder.columns))
+        with door(no_table):
+            table = tabular(rows, columns=list(self.encoder.columns))
         frame = self.predictions(table).to_frame()
         if isinstance(table, pd.DataFrame):
             frame.index = table.index
@@ -119,22 +118,29 @@ class FittedModel:
 
     def predictions(self, rows: Rows) -> Predictions:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
-        rows, known = tabular(rows, columns=list(self.encoder.columns)), self.encoder.known
-        table = conform(
+        with door(no_table):
+            rows = tabular(rows, columns=list(self.encoder.columns))
+            table, extra = self._conformed(rows), self._extra(rows)
+            x_cat = self.encoder.encode_categories(table)
+            x_num = self.encoder.encode_numbers(table)
+            unseen = self.encoder.count_unseen(x_cat, table)
+        if extra:
+            text = f"{len(extra)} columns the model does not know are ignored: {examples(extra)}"
+            warnings.warn(text, ExtraColumnsWarning, stacklevel=3)
+        outputs = self._forward(x_cat, x_num)
+        if isinstance(self.target, NumberTarget):
+            return Predictions(self.target, self.target.decode(outputs[:, 0]), unseen)
+        return Predictions(self.target, outputs.astype(np.float64), unseen)
+
+    def _conformed(self, rows: pd.DataFrame | pa.Table) -> pa.Table:
+        known = self.encoder.known
+        return conform(
             _as_table(rows, self.encoder.columns, known),
             self.encoder.columns,
             source="the rows",
             zones=self.encoder.zones,
             known=known,
         )
-        self._report_extra(rows)
-        x_cat = self.encoder.encode_categories(table)
-        x_num = self.encoder.encode_numbers(table)
-        outputs = self._forward(x_cat, x_num)
-        unseen = self.encoder.count_unseen(x_cat, table)
-        if isinstance(self.target, NumberTarget):
-            return Predictions(self.target, self.target.decode(outputs[:, 0]), unseen)
-        return Predictions(self.target, outputs.astype(np.float64), unseen)
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder, replacing what stood there, whole or not at all.
@@ -149,12 +155,10 @@ class FittedModel:
             save_file(plain, scratch / "model.safetensors")
             write_json(scratch / "model.json", self._spec())
 
-    def _report_extra(self, rows: pd.DataFrame | pa.Table) -> None:
+    def _extra(self, rows: pd.DataFrame | pa.Table) -> list[str]:
         names = rows.columns.astype(str) if isinstance(rows, pd.DataFrame) else rows.column_names
         known = {*self.encoder.columns, self.target.column}
-        if extra := [name for name in names if name not in known]:
-            text = f"{len(extra)} columns the model does not know are ignored: {examples(extra)}"
-            warnings.warn(text, ExtraColumnsWarning, stacklevel=4)
+        return [name for name in names if name not in known]
 
     @torch.no_grad()
     def _forward(
@@ -198,31 +202,35 @@ def load_model(folder: str | Path) -> FittedModel:
         ModelError: files are missing, changed since they were written, or of another version.
     """
     folder = Path(folder)
-    try:
-        manifest = believed(folder)
-    except StorageError as error:
-        raise ModelError(str(error)) from error
-    if manifest is None:
+
+    def refused(why: str) -> ModelError:
+        return ModelError(f"{folder}: this code cannot read the model: {why}")
+
+    with door(refused, ModelError):
+        return _loaded(folder)
+
+
+def _loaded(folder: Path) -> FittedModel:
+    if believed(folder, holding=_FILES) is None:
         raise ModelError(f"{folder} holds no model, or its files are not those of its manifest")
     spec = cast("dict[str, Any]", json.loads((folder / "model.json").read_text("utf-8")))
     if spec.get("version") not in _READABLE:
         raise ModelError(
-            f"{folder}/model.json has version {spec.get('version')!r}, "
+            f"{folder}/model.json has version {examples([spec.get('version')])}, "
             f"this code reads {_READABLE[0]} to {_READABLE[-1]}"
         )
     encoder = Encoder.load(folder)
     if spec["encoder"] != encoder.fingerprint():
         raise ModelError(f"{folder}: the weights belong to another encoder")
-    try:
-        return _built(folder, spec, encoder)
-    except _FOREIGN as error:
-        told = " ".join(str(error).split())[:_MAX_TOLD]
-        raise ModelError(f"{folder}: this code cannot read the model: {told}") from None
+    return _built(folder, spec, encoder)
 
 
 def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedModel:
     target = target_from_json(cast("dict[str, Any]", spec["target"]))
     settings = ModelSettings.model_validate(spec["model"])
+    weights = load_file(folder / "model.safetensors")
+    n_members = int(spec.get("n_members", 1))
+    _check_size(weights, n_members, spec.get("d_embeddings"), encoder.cardinalities)
     networks = nn.ModuleList(
         build_model(
             settings,
@@ -231,9 +239,8 @@ def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedMod
             d_out=target.d_out,
             d_embeddings=cast("list[int] | None", spec.get("d_embeddings")),
         )
-        for _ in range(int(spec.get("n_members", 1)))
+        for _ in range(n_members)
     )
-    weights = load_file(folder / "model.safetensors")
     if spec["version"] == 1:  # of one network, whose names had no number before them
         weights = {f"0.{name}": value for name, value in weights.items()}
     networks.load_state_dict(weights)
@@ -246,6 +253,23 @@ def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedMod
         target,
         tuple(cast("EmbeddingMLP", network) for network in networks),
     )
+
+
+def _check_size(
+    weights: Mapping[str, Tensor],
+    n_members: int,
+    d_embeddings: "list[int] | None",
+    cardinalities: Sequence[int],
+) -> None:
+    """Refuse networks that the weights cannot fill, before any memory is taken for them."""
+    n_weights = sum(weight.numel() for weight in weights.values())
+    rows = zip(d_embeddings or [], cardinalities, strict=False)
+    n_embedded = sum(int(width) * cardinality for width, cardinality in rows)
+    if not 1 <= n_members <= len(weights) or n_members * n_embedded > n_weights:
+        raise ModelError(
+            f"model.json tells of {n_members} networks with {n_embedded:,} weights of embeddings "
+            f"each, model.safetensors holds {n_weights:,} weights in all"
+        )
 
 
 def _as_table(

@@ -5,7 +5,7 @@ it has a checksum. The one before stays as `checkpoint.previous.pt` and is taken
 is damaged. Each names what it belongs to: the run key and what the weights started from.
 """
 
-import pickle
+import contextlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,28 +19,21 @@ from pipeline_lib.storage import replacing, scratch_files
 
 CHECKPOINT_VERSION = 1
 _FILE, _PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-
-# What zipfile and torch raise of a file that is not whole.
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    pickle.UnpicklingError,
-)
+_ASIDE = "checkpoint.damaged.pt"
 
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an interrupted training left: its state, if one can be used, and what to tell."""
+    """What an interrupted training left: its state, if one can be used, and what to tell.
+
+    `file` is where the state was found.
+    """
 
     state: State | None
     notes: tuple[str, ...] = ()
+    file: str = ""
 
 
 def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
@@ -61,26 +54,40 @@ def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path, key: str) -> Found:
-    """Return the newest state in a folder that is whole and belongs to `key`."""
+    """Return the newest state in a folder that is whole and belongs to `key`.
+
+    A damaged file is set aside, and found no more.
+    """
     notes: list[str] = []
     for name in (_FILE, _PREVIOUS):
         if not (folder / name).exists():
             continue
-        content = _read(folder / name)
+        try:
+            content = _read(folder / name)
+        except (OSError, MemoryError) as error:  # the file may be whole all the same
+            notes.append(f"{name} cannot be read ({first_line(error)})")
+            continue
         if isinstance(content, str):
-            notes.append(f"{name} is damaged ({content})")
+            notes.append(set_aside(folder, name, content))
         elif content.get("version") != CHECKPOINT_VERSION:
             notes.append(f"{name} has version {content.get('version')!r}, not {CHECKPOINT_VERSION}")
         elif content.get("key") != key:
             notes.append(f"{name} belongs to other rows, codes, config, code or starting weights")
         else:
-            return Found(cast("State", content["state"]), tuple(notes))
+            return Found(cast("State", content["state"]), tuple(notes), name)
     return Found(None, tuple(notes))
+
+
+def set_aside(folder: Path, name: str, why: str) -> str:
+    """Put a checkpoint that cannot be used where nobody looks for one; return what to tell."""
+    with contextlib.suppress(OSError):  # the next save replaces it anyway
+        (folder / name).replace(folder / _ASIDE)
+    return f"{name} is damaged ({why}); it is set aside as {_ASIDE}"
 
 
 def discard_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a training whose result is safe."""
-    for name in (_FILE, _PREVIOUS):
+    for name in (_FILE, _PREVIOUS, _ASIDE):
         (folder / name).unlink(missing_ok=True)
     discard_scratch(folder)
 
@@ -92,15 +99,28 @@ def discard_scratch(folder: Path) -> None:
 
 
 def _read(path: Path) -> State | str:
-    """Return a checkpoint's content, or what is wrong with the file."""
+    """Return a checkpoint's content, or what is wrong with the file.
+
+    Nothing that torch says is passed on: it advises to load without its safeguards.
+
+    Raises:
+        OSError: the disk refuses.
+        MemoryError: there is too little for it.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if broken := archive.testzip():
-                return f"the checksum of {broken} is wrong"
-            if any(record.external_attr for record in archive.infolist()):
-                return "its directory is not one that torch writes"  # a folder gives no bytes
+                return f"the checksum of {broken[:80]!r} is wrong"
+            # A folder gives no bytes; what is packed may be any amount of them.
+            if any(r.external_attr or r.compress_type for r in archive.infolist()):
+                return "its directory is not one that torch writes"
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        return first_line(error)
-    whole = isinstance(content, dict) and isinstance(content.get("state"), dict)
-    return cast("State", content) if whole else "it holds no training"
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - zipfile, pickle and torch raise anything
+        return f"it cannot be read, {type(error).__name__}"
+    if not isinstance(content, dict):
+        return "it holds no training"
+    read = cast("State", content)
+    whole = isinstance(read.get("version"), int) and isinstance(read.get("key"), str)
+    return read if whole and isinstance(read.get("state"), dict) else "it holds no training"

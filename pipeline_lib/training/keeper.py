@@ -7,12 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+import torch
+
 from pipeline_lib.errors import TrainingError, first_line
 from pipeline_lib.training.checkpoint import (
     discard_checkpoints,
     discard_scratch,
     load_checkpoint,
     save_checkpoint,
+    set_aside,
 )
 
 # A save that took a second is not repeated for twenty: at most 5 % of the time goes there.
@@ -39,7 +42,7 @@ class Resumable(Protocol):
         ...
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state()` gave."""
+        """Go on from what `state()` gave; if it cannot be, stay as it was and raise."""
         ...
 
 
@@ -105,9 +108,19 @@ class Keeper:
         self._due_at = ended + max(self._every_s, _PAUSE_PER_COST * (ended - started))
 
     def _resume(self) -> None:
-        found = load_checkpoint(self._folder, self._key)
-        self.notes = found.notes
-        if found.state is None:
-            return
-        self._loop.resume(found.state)
-        self.resumed_at = self._loop.place
+        """Go on from the newest checkpoint that can be used; without one the training is fresh."""
+        while True:
+            found = load_checkpoint(self._folder, self._key)
+            self.notes += found.notes
+            if found.state is None:
+                return
+            try:
+                self._loop.resume(found.state)
+                self.resumed_at = self._loop.place
+            except (MemoryError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whole, but nobody knows who wrote it
+                why = f"it holds no such training, {type(error).__name__}"
+                self.notes += (set_aside(self._folder, found.file, why),)
+            else:
+                return

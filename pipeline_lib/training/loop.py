@@ -179,9 +179,14 @@ class TrainingLoop:
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state()` gave, before the first epoch is asked for."""
-        self.history = [EpochRecord(**record) for record in state["history"]]
-        self._best = EpochRecord(**state["best"]) if state["best"] else None
+        """Go on from what `state()` gave, before the first epoch is asked for.
+
+        Another state raises, and leaves the training neither here nor there.
+        """
+        if not 0 <= int(state["step"]) <= self.n_steps:
+            raise ValueError(f"there is no step {state['step']} of {self.n_steps}")
+        self.history = [EpochRecord.from_json(record) for record in state["history"]]
+        self._best = EpochRecord.from_json(state["best"]) if state["best"] else None
         device = self._train.device
         self._best_weights = {k: v.to(device) for k, v in state["best_weights"].items()}
         epoch, *level = state["progress"]

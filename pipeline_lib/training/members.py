@@ -1,5 +1,6 @@
 """Several networks trained one after the other; one is the common case."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,11 +90,25 @@ class Members:
         return {"trained": trained, "loop": self._loop.state()}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state()` gave, before the first epoch is asked for."""
+        """Go on from what `state()` gave, before the first epoch is asked for.
+
+        Whatever is raised of another state, the training begins as it would have without.
+        """
+        first, fresh = self._loop, copy.deepcopy(self._loop.state())
+        try:
+            self._resume(state)
+        except Exception:
+            first.resume(fresh)
+            self._trained, self._loop = [], first
+            raise
+
+    def _resume(self, state: Mapping[str, Any]) -> None:
+        if len(state["trained"]) >= self._n:
+            raise ValueError(f"{len(state['trained'])} members of {self._n} are trained")
         for member in state["trained"]:
             model = self._loop.model.eval()
             model.load_state_dict(member["model"])
-            history = [EpochRecord(**record) for record in member["history"]]
+            history = [EpochRecord.from_json(record) for record in member["history"]]
             self._trained.append(_Trained(model, history))
             self._loop = self._make(len(self._trained) + 1)
         self._loop.resume(state["loop"])

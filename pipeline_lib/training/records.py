@@ -30,6 +30,22 @@ class EpochRecord:
         """Return the fields by name."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, object]) -> "EpochRecord":
+        """Return the record that `to_json` described.
+
+        Raises:
+            TypeError: a field is missing, unknown, or of another type.
+        """
+        record = cls(**fields)  # pyright: ignore[reportArgumentType] - looked at below
+        numbers = (record.train_loss, record.val_loss, record.learning_rate, record.epoch_s)
+        if record.primary is not None:
+            numbers = (*numbers, record.primary)
+        is_whole = isinstance(record.epoch, int) and isinstance(record.member, int)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not is_whole or not all(isinstance(n, int | float) for n in numbers):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError("a record of an epoch holds numbers")
+        return record
+
 
 def level_of(
     record: EpochRecord, monitor: Literal["loss", "primary"], *, lower_is_better: bool
