@@ -210,6 +210,12 @@ def _check_pool(deployment: CommentedMap, name: str, found: _Findings) -> None:
         return
     found.keys(pool, POOL_KEYS, f"{name}.work_pool")
     given = found.text(pool, "name", f"{name}.work_pool", required=True)
+    if given == found.pool and pool.get("job_variables"):
+        rule = (
+            f"the pool {given} takes none, or a form could set them, too; what a run's environment "
+            "needs is set where the worker is started"
+        )
+        found.add(pool, "job_variables", f"{name}.work_pool.job_variables", rule)
     if given and given != found.pool and (near := did_you_mean(given, [found.pool])):
         found.add(pool, "name", f"{name}.work_pool.name", f"{given!r} is not there{near}")
 

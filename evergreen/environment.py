@@ -100,7 +100,6 @@ def prepare_prefect(project: Path | None = None) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline_lib",  # its warnings stand in the flow run's log
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # a server that has gone is told once, by us
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command prints its own lines
     }

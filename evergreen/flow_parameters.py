@@ -6,12 +6,8 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline_lib.config import Overrides, load_config
-from pipeline_lib.config.assignments import Assignment
-from pipeline_lib.errors import ConfigError, did_you_mean, examples
-
-# What a run from a server may not set; see `flows.parameters.refuse_strange_paths`.
-_REFUSED = ("data", "validation")
+from pipeline_lib.config import Overrides, form_config, load_config, refuse_assignments
+from pipeline_lib.errors import ConfigError, UsageError, did_you_mean, examples
 
 
 def value_problems(
@@ -55,23 +51,24 @@ def _rule(error: ValidationError) -> str:
 
 def _of_config(values: Mapping[str, Any], root: Path) -> Iterator[tuple[str, str]]:
     given = str(values["config"])
-    path = root / given
-    if not path.resolve().is_relative_to(root.resolve()):
-        yield "config", f"{given} lies outside the project; a run from a server may not read it"
+    try:
+        path = form_config(given, root)
+    except UsageError as error:
+        yield "config", str(error)
         return
-    if not path.is_file():
+    except ConfigError:
         known = [p.relative_to(root).as_posix() for p in sorted(root.glob("configs/*.y*ml"))]
         near = did_you_mean(given, known)
         yield "config", f"there is no file {given}{near or f'; known: {examples(known)}'}"
         return
     assignments = cast("tuple[str, ...]", values.get("assignments", ()))
     try:
-        if strange := [t for t in assignments if Assignment.parse(t).parts[0].startswith(_REFUSED)]:
-            yield "assignments", f"{strange[0]!r}: `data` and `validation` are set in the config"
-            return
+        refuse_assignments(assignments)
         load_config(
             path, cast("Overrides | None", values.get("overrides")), assignments=assignments
         )
+    except UsageError as error:
+        yield "assignments", str(error)
     except ConfigError as error:
         for problem in error.problems[:3]:
             if problem.place.startswith("--set"):

@@ -15,6 +15,7 @@ from evergreen.interruption import (
     children_outlive_the_terminal,
     end_with_this_process,
 )
+from evergreen.work_pool import POOL
 from pipeline_lib.errors import ServerError, first_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.settings.models.client import ClientSettings
 
-POOL = "evergreen"
 _PAGE = 200
 _EXPORT = "export PREFECT_API_URL="
 _UNRESOLVED = ("Name or service not known", "nodename nor servname", "name resolution")
@@ -158,48 +158,6 @@ def _why_not(url: str, problem: Exception) -> str:
         f"no Prefect server answers at {shown} ({without_password(reason)}). "
         f"Start it with `prefect server start`, or correct the address: {_EXPORT}{DEFAULT_API_URL}"
     )
-
-
-async def ensure_pool() -> bool:
-    """Create the work pool if it is not there; return whether it was created."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectAlreadyExists
-
-    async with get_client() as client:
-        try:
-            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        except ObjectAlreadyExists:
-            return False
-    return True
-
-
-@dataclass(frozen=True)
-class PoolFacts:
-    """The work pool: is it there, does it give out runs, and to how many workers."""
-
-    is_there: bool
-    is_paused: bool = False
-    n_online: int = 0
-
-
-async def pool_facts() -> PoolFacts:
-    """Return what the server says of the work pool; online is who sent a sign of life lately."""
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-
-    async with get_client() as client:
-        try:
-            pool = await client.read_work_pool(POOL)
-            workers = await client.read_workers_for_work_pool(POOL)
-        except ObjectNotFound:
-            return PoolFacts(is_there=False)
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code != 404:
-                raise
-            return PoolFacts(is_there=False)
-    online = [worker for worker in workers if str(worker.status).upper().endswith("ONLINE")]
-    return PoolFacts(is_there=True, is_paused=bool(pool.is_paused), n_online=len(online))
 
 
 async def all_deployments(client: "PrefectClient") -> "list[DeploymentResponse]":

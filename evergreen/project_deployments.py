@@ -9,7 +9,8 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from evergreen.prefect_server import POOL, all_deployments
+from evergreen.prefect_server import all_deployments
+from evergreen.work_pool import POOL
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
@@ -74,6 +75,9 @@ async def adopt(root: Path, names: Container[str]) -> list[str]:
                 continue
             flow = await client.read_flow(found.flow_id)
             full = f"{flow.name}/{found.name}"
+            if found.work_pool_name == POOL and found.job_variables:
+                await client.update_deployment(found.id, DeploymentUpdate(job_variables={}))
+                lines.append(f"{full}: its job variables are taken away, for the pool takes none")
             if found.name in names:
                 if not is_ours:
                     tags = [*found.tags, mark(found.name)]

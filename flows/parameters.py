@@ -8,7 +8,7 @@ from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from pipeline_lib.config.assignments import Assignment
+from pipeline_lib.config import form_config, refuse_assignments
 from pipeline_lib.errors import UsageError
 from pipeline_lib.storage import project_root
 
@@ -34,22 +34,19 @@ ConfigPath = Annotated[str, ConfigChoice()]
 
 
 def refuse_strange_paths(config: str, assignments: tuple[str, ...]) -> None:
-    """Refuse files from outside the project when a server started the run.
+    """Refuse what a form may not ask for, when a server started the run.
 
-    Who can fill a form may not read any file of the worker's machine; who types a command may
-    already.
+    Who can fill a form may not read any file of the worker's machine, nor write to another
+    dataset; who types a command may already.
 
     Raises:
-        UsageError: the config lies outside, or an assignment names a source or a rule.
+        UsageError: the config is none of `configs/*.yaml`, or an assignment sets what a form may
+            not.
+        ConfigError: there is no such config, or an assignment cannot be read.
     """
     if deployment.id is None:
         return
     root = project_root()
-    if not (root / config).resolve().is_relative_to(root):
-        raise UsageError(f"the config {config!r} lies outside the project")
-    # `data` names files and databases, rules of `validation` name functions to import.
-    refused = ("data", "validation")
-    if strange := [t for t in assignments if Assignment.parse(t).parts[0].startswith(refused)]:
-        raise UsageError(
-            f"{strange[0][:80]!r}: `data` and `validation` are set in the config, not in a form"
-        )
+    if form_config(config, root).resolve() != Path(config).resolve():
+        raise UsageError(f"the run works in {Path.cwd()}, and not in the project's folder {root}")
+    refuse_assignments(assignments)

@@ -1,5 +1,6 @@
 """The MLflow run of a flow run, and the links between the two."""
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,8 +43,25 @@ def only_run_of(name: str) -> Generator[None]:
     """Hold the dataset while this run lasts: its ledger, journal and champion have one writer."""
     logger = get_run_logger()
     place = dataset_folder(name) / ".lock"
-    with lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)):
+    with (
+        _library_in_the_log(),
+        lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
+    ):
         yield
+
+
+@contextmanager
+def _library_in_the_log() -> Generator[None]:
+    """Let the library's warnings stand in the run's log, as PREFECT_LOGGING_EXTRA_LOGGERS would."""
+    library = logging.getLogger("pipeline_lib")
+    new = [h for h in logging.getLogger("prefect.extra").handlers if h not in library.handlers]
+    for handler in new:
+        library.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in new:
+            library.removeHandler(handler)
 
 
 @contextmanager

@@ -27,13 +27,15 @@ def deploy() -> int:
         raise UsageError(f"{root} holds no prefect.yaml; go to the project's folder")
     prepare_prefect()
     from evergreen.deployments_file import read_deployments
-    from evergreen.prefect_server import POOL, ensure_pool, require_server, wait_for_schedules
+    from evergreen.prefect_server import require_server, wait_for_schedules
     from evergreen.project_deployments import adopt, end_schedules
+    from evergreen.work_pool import POOL, ensure_pool
 
     deployments = read_deployments(root / "prefect.yaml", pool=POOL)
     url = require_server()
-    created = asyncio.run(ensure_pool())
-    print(f"work pool {POOL}: {'created' if created else 'there'} at {url}")
+    done = asyncio.run(ensure_pool())
+    now = "there; forms can bring it no commands any more," if done == "closed" else done
+    print(f"work pool {POOL}: {now} at {url}")
     ended = asyncio.run(end_schedules(root, deployments))
     _deploy_all(root)
     for line in (*ended, *asyncio.run(adopt(root, deployments))):

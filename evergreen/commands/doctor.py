@@ -111,13 +111,17 @@ def _mlflow() -> Finding:
 
 def _prefect() -> Finding:
     prepare_prefect()
-    from evergreen.prefect_server import POOL, deployments, pool_facts, require_server, server_url
+    from evergreen.prefect_server import deployments, require_server, server_url
+    from evergreen.work_pool import POOL, pool_facts
 
     if server_url() is None:
         text = "no server is named (PREFECT_API_URL): runs start one of their own for a moment"
         return Finding("note", "prefect", text)
     url = require_server()
     facts, pool = asyncio.run(deployments()), asyncio.run(pool_facts())
+    if not pool.is_closed:
+        text = f"{url}: whoever fills a form can run any command on a worker of the pool {POOL}"
+        return Finding("FAIL", "prefect", f"{text}; close it: evergreen deploy")
     if not pool.is_there or not facts:
         what = "no deployment" if pool.is_there else f"no work pool {POOL}"
         text = f"{url} has {what}; put the nights there: evergreen deploy"

@@ -1,6 +1,7 @@
 """Every value a user may set, and how a YAML file becomes one. Imports no torch, no mlflow."""
 
 from pipeline_lib.config.columns import (
+    MAX_COLUMNS,
     BooleanColumn,
     CategoryColumn,
     Column,
@@ -16,6 +17,7 @@ from pipeline_lib.config.columns import (
     StandardScaling,
 )
 from pipeline_lib.config.data import DataSettings, Task
+from pipeline_lib.config.form import form_config, may_set, refuse_assignments
 from pipeline_lib.config.load import config_yaml, flat_settings, load_config, load_plain
 from pipeline_lib.config.ownership import own_config, source_text, why_experiment
 from pipeline_lib.config.pipeline import (
@@ -76,6 +78,7 @@ from pipeline_lib.config.validation import (
 
 __all__ = [
     "LOWER_IS_BETTER",
+    "MAX_COLUMNS",
     "METRICS",
     "SGD",
     "Adam",
@@ -139,10 +142,13 @@ __all__ = [
     "VolumeSettings",
     "config_yaml",
     "flat_settings",
+    "form_config",
     "load_config",
     "load_plain",
+    "may_set",
     "own_config",
     "place_of",
+    "refuse_assignments",
     "refuse_unknown_classes",
     "source_text",
     "why_experiment",

@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
 from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
 
 _QUOTED = r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*"""
 _PART = re.compile(rf"""{_QUOTED}|\s*(?P<plain>[^.="'\s][^.=]*)""")
+_MAX_KEY = 1000  # characters
+_MAX_SHOWN = 200
 _HOW = (
     "write KEY=VALUE, as in training.epochs=50; a name with a dot stands in quotes, as in "
     'columns."hours.per.week".kind=number'
@@ -36,6 +39,8 @@ class Assignment:
         parts: list[str] = []
         quoted: list[bool] = []
         place = 0
+        if "=" not in assignment[:_MAX_KEY]:
+            raise ConfigError([ConfigProblem("--set", assignment[:_MAX_SHOWN], _HOW)])
         while (match := _PART.match(assignment, place)) is not None:
             plain = match["plain"]
             parts.append(match[str(match.lastgroup)] if plain is None else plain.strip())
@@ -45,13 +50,26 @@ class Assignment:
                 break
             place += 1
         if not parts or not parts[-1] or assignment[place : place + 1] != "=":
-            raise ConfigError([ConfigProblem("--set", assignment[:200], _HOW)])
+            raise ConfigError([ConfigProblem("--set", assignment[:_MAX_SHOWN], _HOW)])
         return cls(tuple(parts), tuple(quoted), assignment[place + 1 :])
 
     @property
     def key(self) -> str:
         """The key, dotted."""
         return ".".join(self.parts)
+
+    def value(self) -> object:
+        """Return the value as `read_yaml_text` has it.
+
+        Raises:
+            ConfigError: it is no YAML, or too much of it.
+        """
+        try:
+            return read_yaml_text(self.text).tree
+        except YamlTextError as error:
+            shown = repr(self.text[:_MAX_SHOWN]) + ("…" if len(self.text) > _MAX_SHOWN else "")
+            problem = ConfigProblem("--set", self.key, f"{shown} is not valid YAML: {error}")
+            raise ConfigError([problem]) from None
 
     def path_in(self, tree: Mapping[str, object]) -> list[str]:
         """Return the keys from the top of a config to the value.

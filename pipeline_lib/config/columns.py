@@ -12,6 +12,8 @@ DatetimePart = Literal[
     "elapsed", "year", "month", "day", "day_of_year", "weekday", "hour", "minute"
 ]
 
+MAX_COLUMNS = 10_000  # of a table; what is asked of each column is asked ten thousand times
+
 _SEVERITY = (
     "what a row that breaks a rule of this column does: stop the night, go into quarantine, or "
     "be told of and used (a value that cannot be read never is: then it quarantines)"

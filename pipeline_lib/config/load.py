@@ -13,6 +13,7 @@ from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.yaml_text import (
+    MAX_CHARACTERS,
     Lines,
     Scalar,
     YamlTextError,
@@ -96,11 +97,12 @@ def flat_settings(settings: Settings) -> dict[str, str]:
 def _read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     """Return the file's mapping as it is written, and its lines."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         near = did_you_mean(path.name, (p.name for p in path.parent.glob("*.y*ml")))
         raise ConfigError([ConfigProblem(str(path), "", f"there is no such file{near}")]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8, or NUL in the name
         raise ConfigError([ConfigProblem(str(path), "", f"cannot be read: {error}")]) from None
     try:
         document = read_yaml_text(text)
@@ -116,13 +118,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
 
 def _assign(tree: dict[str, Any], assignment: str) -> str:
     parsed = Assignment.parse(assignment)
-    key, text = parsed.key, parsed.text
-    try:
-        value = read_yaml_text(text).tree
-    except YamlTextError:
-        raise ConfigError([ConfigProblem("--set", key, f"{text!r} is not valid YAML")]) from None
-    _put(tree, parsed.path_in(tree), value)
-    return key
+    _put(tree, parsed.path_in(tree), parsed.value())
+    return parsed.key
 
 
 def _put(tree: dict[str, Any], path: Sequence[str], value: object) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from pipeline_lib.config.columns import (
+    MAX_COLUMNS,
     CategoryColumn,
     Column,
     EncodingSettings,
@@ -93,7 +94,9 @@ class PipelineConfig(Settings):
         description="of the dataset, its MLflow experiment and its registered model",
     )
     data: DataSettings = Field(description="the table and its target")
-    columns: dict[str, Column] = Field(min_length=1, description="the features, by column name")
+    columns: dict[str, Column] = Field(
+        min_length=1, max_length=MAX_COLUMNS, description="the features, by column name"
+    )
     validation: ValidationSettings = Field(
         default=ValidationSettings(), description="when rows are too poor to train on"
     )

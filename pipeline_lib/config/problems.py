@@ -15,6 +15,7 @@ from pipeline_lib.config.yaml_text import Lines
 from pipeline_lib.errors import ConfigProblem, did_you_mean, examples
 
 _NAMED_KEY = re.compile(r"((?:\w+\.)*\w+): (.+)", re.DOTALL)
+_MAX_ERRORS = 200  # a slip in what 10,000 columns share is told by the first of them
 # Rules by pydantic's name for them; the others keep its words.
 _FORMS = {
     "missing": "Field required",
@@ -35,6 +36,8 @@ _FORMS = {
     "less_than_equal": "must be at most {le}, not {shown}",
     "greater_than": "must be above {gt}, not {shown}",
     "less_than": "must be below {lt}, not {shown}",
+    "too_long": "has more than {max_length}",
+    "string_too_long": "has more than {max_length} characters: {shown}",
     "too_short": "needs at least {min_length}, and has {actual_length}",
 }
 
@@ -50,7 +53,8 @@ def problems(
         lines: of the file, by the path of keys.
         changed: dotted keys that were set beside the file.
     """
-    return _folded([_problem(details, path, lines, changed) for details in error.errors()])
+    few = error.errors(include_url=False)[:_MAX_ERRORS]
+    return _folded([_problem(details, path, lines, changed) for details in few])
 
 
 def _problem(

@@ -12,17 +12,23 @@ from datetime import date
 from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline_lib.config.settings import Settings
 
-# Aliases of aliases grow without bounds; a config has a few thousand values.
-_MAX_VALUES = 200_000
+# A config of 10,000 columns has some 60,000 nodes in 500 kB, and no more than a dozen levels.
+MAX_CHARACTERS = 1_000_000
+_MAX_NODES = 200_000
+_MAX_DEPTH = 40
+_MAX_NUMBER = 64  # characters: a longer number would be no setting's, and costs more than its text
 _TAG = "tag:yaml.org,2002:"
 _KNOWN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
 _TYPED_TAGS = ("int", "float", "bool", "null", "timestamp")
 _TYPES = (bool, int, float, date)
+_MAX_SAID = 200
 
 Lines = Mapping[tuple[str | int, ...], int]
 
@@ -59,22 +65,89 @@ def read_yaml_text(text: str) -> YamlText:
     """Read one document; of an empty one the tree is an empty scalar.
 
     Raises:
-        YamlTextError: it is no YAML, a key stands twice, or it holds what no config has.
+        YamlTextError: it is no YAML, a key stands twice, it is too large or too deep with its
+            aliases written out, or it holds what no config has.
     """
     yaml = YAML(typ="safe", pure=True)
-    try:
-        root = cast("Node | None", yaml.compose(text))  # pyright: ignore[reportUnknownMemberType]
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise YamlTextError(line, " ".join(str(error.problem or error.context).split())) from None
-    except (YAMLError, ValueError) as error:
-        raise YamlTextError(0, " ".join(str(error).split())) from None
-    except RecursionError:
-        raise YamlTextError(0, "is nested too deeply") from None
+    root = _composed(yaml, text)
     if root is None:
         return YamlText(Scalar("", None), {})
     builder = _Builder(yaml)
     return YamlText(builder.build(root, ()), builder.lines)
+
+
+def refuse_bombs(text: str) -> None:
+    """Refuse a document that is too large or too deep, before any loader writes out its aliases.
+
+    Raises:
+        YamlTextError: it is, or it is no YAML.
+    """
+    _composed(YAML(typ="safe", pure=True), text)
+
+
+def _composed(yaml: YAML, text: str) -> Node | None:
+    if len(text) > MAX_CHARACTERS:
+        raise YamlTextError(0, f"has more than {MAX_CHARACTERS:,} characters")
+    yaml.Composer = _BoundedComposer
+    try:
+        return cast("Node | None", yaml.compose(text))  # pyright: ignore[reportUnknownMemberType]
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        said = " ".join(str(error.problem or error.context).split())[:_MAX_SAID]
+        raise YamlTextError(line, said) from None
+    except (YAMLError, ValueError) as error:
+        raise YamlTextError(0, " ".join(str(error).split())[:_MAX_SAID]) from None
+
+
+class _BoundedComposer(Composer):
+    """Composes nodes as long as they are few and not deep, with aliases written out.
+
+    A node that an alias names is composed before the alias is, so that its size is known: nothing
+    is written out to be counted.
+    """
+
+    def __init__(self, loader: object = None) -> None:
+        super().__init__(loader=loader)
+        self.warn_double_anchors = False  # YAML allows it, and each warning quotes the text
+        self.n_nodes = 0
+        self.sizes: dict[int, int] = {}
+        self.heights: dict[int, int] = {}
+
+    def compose_node(self, parent: object, index: object) -> Node:
+        """Compose the next node, or refuse it."""
+        event = self.parser.peek_event()
+        line = int(event.start_mark.line) + 1
+        self.n_nodes += 1
+        if self.n_nodes > _MAX_NODES:
+            raise YamlTextError(line, f"holds more than {_MAX_NODES:,} values")
+        if self.depth >= _MAX_DEPTH:
+            raise _too_deep(line)
+        node = cast("Node", super().compose_node(parent, index))  # pyright: ignore[reportUnknownMemberType]
+        if not isinstance(event, AliasEvent):
+            self._measure(node, line)
+        elif id(node) not in self.sizes:
+            raise YamlTextError(line, "an alias stands inside its own anchor")
+        return node
+
+    def _measure(self, node: Node, line: int) -> None:
+        inner: list[Node] = []
+        if isinstance(node, MappingNode):
+            inner = [part for pair in cast("list[tuple[Node, Node]]", node.value) for part in pair]
+        elif isinstance(node, SequenceNode):
+            inner = cast("list[Node]", node.value)
+        size = 1 + sum(self.sizes[id(each)] for each in inner)
+        height = 1 + max((self.heights[id(each)] for each in inner), default=0)
+        if size > _MAX_NODES:
+            raise YamlTextError(
+                line, f"holds more than {_MAX_NODES:,} values, its aliases written out"
+            )
+        if height > _MAX_DEPTH:
+            raise _too_deep(line)
+        self.sizes[id(node)], self.heights[id(node)] = size, height
+
+
+def _too_deep(line: int) -> YamlTextError:
+    return YamlTextError(line, f"is nested too deeply: more than {_MAX_DEPTH} levels")
 
 
 def as_declared(tree: object, annotation: object) -> object:
@@ -84,7 +157,7 @@ def as_declared(tree: object, annotation: object) -> object:
         tree: of `read_yaml_text`; what is no `Scalar`, dict or list stays as it is.
         annotation: the type of a setting, or a class of settings.
     """
-    choices = list(_choices(annotation))
+    choices = list(type_choices(annotation))
     if isinstance(tree, Scalar):
         return str(tree) if _is_text(choices) and tree.value is not None else tree.value
     if isinstance(tree, dict):
@@ -98,14 +171,14 @@ def as_declared(tree: object, annotation: object) -> object:
     return tree
 
 
-def _choices(annotation: object) -> Iterator[object]:
-    """Yield the members of a union."""
+def type_choices(annotation: object) -> Iterator[object]:
+    """Yield the members of a union, or the one type that it is."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _choices(get_args(annotation)[0])
+        yield from type_choices(get_args(annotation)[0])
     elif origin is Union or origin is types.UnionType:
         for member in get_args(annotation):
-            yield from _choices(member)
+            yield from type_choices(member)
     else:
         yield annotation
 
@@ -135,29 +208,20 @@ class _Builder:
     lines: dict[tuple[str | int, ...], int] = field(
         default_factory=dict[tuple[str | int, ...], int]
     )
-    open_nodes: set[int] = field(default_factory=set[int])
-    n_values: int = 0
 
     def build(self, node: Node, path: tuple[str | int, ...]) -> object:
         line = _line(node)
-        self.n_values += 1
-        if self.n_values > _MAX_VALUES:
-            raise YamlTextError(line, f"holds more than {_MAX_VALUES:,} values")
         tag = str(node.tag).removeprefix(_TAG)
         if tag not in _KNOWN_TAGS:
-            raise YamlTextError(line, f"the tag {node.tag} means nothing in a config")
+            raise YamlTextError(line, f"the tag {str(node.tag)[:60]} means nothing in a config")
         if isinstance(node, ScalarNode):
             return Scalar(str(node.value), self._value(node, tag))
-        if id(node) in self.open_nodes:
-            raise YamlTextError(line, "an alias stands inside its own anchor")
-        self.open_nodes.add(id(node))
         built = self._mapping(node, path) if isinstance(node, MappingNode) else []
         if isinstance(node, SequenceNode):
             built = list[object]()
             for number, item in enumerate(cast("list[Node]", node.value)):
                 self.lines[*path, number] = _line(item)
                 built.append(self.build(item, (*path, number)))
-        self.open_nodes.discard(id(node))
         return built
 
     def _mapping(self, node: MappingNode, path: tuple[str | int, ...]) -> dict[str, object]:
@@ -183,7 +247,7 @@ class _Builder:
                 raise YamlTextError(line, 'a key is missing before the colon; an empty one is ""')
             if text in own:
                 raise YamlTextError(
-                    line, f"found duplicate key {text!r}, which stands in line {own[text]}"
+                    line, f"found duplicate key {text[:60]!r}, which stands in line {own[text]}"
                 )
             own[text] = line
             yield text, value, line
@@ -197,18 +261,14 @@ class _Builder:
         for source in sources:
             if not isinstance(source, MappingNode):
                 raise YamlTextError(line, "`<<` merges mappings only; put the key in quotes")
-            if id(source) in self.open_nodes:
-                raise YamlTextError(line, "an alias stands inside its own anchor")
-            self.open_nodes.add(id(source))
             for key, value, _ in self._entries(source):
                 if key not in taken:
                     taken.add(key)
                     yield key, value, line
-            self.open_nodes.discard(id(source))
 
     def _value(self, node: ScalarNode, tag: str) -> object:
         """Return what YAML sees in a scalar; its text where it is no such value after all."""
-        if tag not in _TYPED_TAGS:
+        if tag not in _TYPED_TAGS or len(node.value) > _MAX_NUMBER:
             return str(node.value)
         try:
             return cast(

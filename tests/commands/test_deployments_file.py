@@ -69,6 +69,8 @@ def test_the_projects_own_file_is_right() -> None:
         ("limit: 1", "limit: 0", "concurrency_limit.limit: must be a whole number from 1, not 0"),
         ("ENQUEUE", "ENQEUE", "must be ENQUEUE or CANCEL_NEW, not 'ENQEUE'; did you mean ENQUEUE?"),
         ("deployments:", "deploymnets:", "deploymnets: unknown key; did you mean deployments?"),
+        ("      name: evergreen", "      {name: evergreen, job_variables: {command: x}}", "work_pool"
+         ".job_variables: the pool evergreen takes none, or a form could set them, too"),
         ("[nightly]", "[nightly", "is not valid YAML"),
         ("*retrain", "*retrian", "is not valid YAML: found undefined alias 'retrian'"),
     ],
@@ -94,7 +96,7 @@ def test_a_mistake_is_one_line_with_its_place(project: Path, old: str, new: str,
         ("force: maybe", "parameters.force: Input should be a valid boolean"),
         ("run_date: today", "parameters.run_date: Input should be a valid date"),
         ("assignments: [training.epoch=5]", "assignments: training.epoch: unknown key; did you"),
-        ("assignments: [data.target=x]", "'data.target=x': `data` and `validation` are set in"),
+        ("assignments: [data.target=x]", "'data.target=x': all values but those of `model` and"),
     ],
 )
 def test_a_value_that_the_flow_would_fail_on_is_told(
@@ -106,7 +108,7 @@ def test_a_value_that_the_flow_would_fail_on_is_told(
 
     assert len(found) == 1
     assert said in found[0]
-    assert found[0].startswith("prefect.yaml:24: ")
+    assert found[0].startswith("prefect.yaml:22: ")
 
 
 def test_a_mistake_in_a_config_is_told_with_the_configs_line(project: Path) -> None:
@@ -117,7 +119,7 @@ def test_a_mistake_in_a_config_is_told_with_the_configs_line(project: Path) -> N
 
     line = 1 + [row.strip()[:6] for row in config.splitlines()].index("epochs")
     assert found == [
-        "prefect.yaml:23: nightly-car_evaluation.parameters.config: "
+        "prefect.yaml:21: nightly-car_evaluation.parameters.config: "
         f"configs/car_evaluation.yaml:{line}: training.epoch: unknown key; did you mean epochs?"
     ]
 

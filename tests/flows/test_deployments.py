@@ -31,15 +31,16 @@ class Servers:
     environment: dict[str, str]
     log: Path
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
+    def post(self, path: str, body: dict[str, Any], method: str = "POST") -> Any:
         """Ask the Prefect server."""
         request = urllib.request.Request(
             f"{self.prefect_url}{path}",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or b"null")
 
     def run(self, *command: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment in the project."""
@@ -169,7 +170,7 @@ def test_a_run_from_the_form_is_completed_by_the_worker_and_recorded_on_the_serv
     parameters = {
         "config": "configs/car_evaluation.yaml",
         "overrides": {"epochs": 2, "optimizer": {"kind": "adamw"}},
-        "assignments": ["promotion.floor=0.1"],
+        "assignments": ["training.batch_size=32"],
     }
 
     flow_run = servers.post(
@@ -202,6 +203,65 @@ def test_a_form_may_not_read_files_from_outside_the_project(servers: Servers) ->
 
     assert state["type"] == "FAILED"
     assert "are set in the config, not in a form" in state["message"]
+
+
+def test_a_config_outside_configs_is_not_read_though_the_server_checks_no_parameter(
+    servers: Servers,
+) -> None:
+    found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+    deployment = f"/deployments/{found['on-demand']['id']}"
+    servers.post(deployment, {"enforce_parameter_schema": False}, "PATCH")
+
+    flow_run = servers.post(
+        f"{deployment}/create_flow_run", {"parameters": {"config": "data/evil.yaml"}}
+    )
+    state = _final_state(servers, flow_run["id"])
+    servers.post(deployment, {"enforce_parameter_schema": True}, "PATCH")
+
+    assert state["type"] == "FAILED"
+    assert "data/evil.yaml lies outside configs/" in state["message"]
+
+
+@pytest.mark.parametrize(
+    "job_variables",
+    [{"command": "touch /tmp/x"}, {"working_dir": "/"}, {"env": {"A": "b"}}, {"env.PYTHONPATH": "/"}],
+)
+def test_a_form_brings_no_command_and_no_environment(
+    servers: Servers, job_variables: dict[str, Any]
+) -> None:
+    found = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        servers.post(
+            f"/deployments/{found['on-demand']['id']}/create_flow_run",
+            {"parameters": {}, "job_variables": job_variables},
+        )
+
+    assert refused.value.code == 422
+
+
+def test_a_pool_that_takes_commands_is_found_by_the_doctor_and_closed_by_deploy(
+    servers: Servers,
+) -> None:
+    from prefect.workers.process import ProcessWorker
+
+    of_prefect = ProcessWorker.get_default_base_job_template()
+    servers.post("/work_pools/evergreen", {"base_job_template": of_prefect}, "PATCH")
+    nightly = {d["name"]: d for d in servers.post("/deployments/filter", {})}["nightly-car_evaluation"]
+    variables = {"job_variables": {"env": {"A": "b"}}}
+    servers.post(f"/deployments/{nightly['id']}", variables, "PATCH")
+
+    open_to_all = servers.run("evergreen", "doctor")
+    deployed = servers.run("evergreen", "deploy")
+    closed = servers.run("evergreen", "doctor")
+
+    assert open_to_all.returncode == 1
+    assert "can run any command on a worker of the pool evergreen" in open_to_all.stdout
+    assert "close it: evergreen deploy" in open_to_all.stdout
+    assert "forms can bring it no commands any more" in deployed.stdout
+    assert closed.returncode == 0, closed.stdout
+    after = {d["name"]: d for d in servers.post("/deployments/filter", {})}
+    assert not after["nightly-car_evaluation"]["job_variables"]
 
 
 def test_a_form_value_out_of_bounds_is_refused_by_the_server(servers: Servers) -> None:

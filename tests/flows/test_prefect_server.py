@@ -11,7 +11,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from evergreen.environment import prepare_prefect
-from evergreen.prefect_server import pool_facts, require_server
+from evergreen.prefect_server import require_server
+from evergreen.work_pool import pool_facts
 from pipeline_lib.errors import ServerError, UsageError
 
 
