@@ -74,8 +74,7 @@ def form_config(config: str, root: Path) -> Path:
         raise UsageError(f"{shown} cannot be read: its name or link is broken") from None
     if not real.is_relative_to(folder) or real.suffix != _END:
         raise UsageError(
-            f"{shown} is a link that leads out of {folder}; a run from a server may "
-            "not follow it"
+            f"{shown} is a link that leads out of {folder}; a run from a server may not follow it"
         )
     if is_there and not is_file:
         raise UsageError(f"{shown} is no file")

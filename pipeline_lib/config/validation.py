@@ -34,8 +34,9 @@ class FunctionRule(_Rule):
     kind: Literal["function"] = "function"
     function: str = Field(
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        max_length=200,
         description="`module:name`; takes a pyarrow Table, returns a boolean per row, true is "
-        "fine. Modules are looked for at the project root first",
+        "fine. The module is a file at the project root, or one of the package `rules` there",
     )
 
 

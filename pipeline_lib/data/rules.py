@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import assert_never
@@ -23,6 +23,7 @@ from pipeline_lib.errors import MAX_EXAMPLES, RuleError, did_you_mean, first_lin
 
 RowFunction = Callable[[pa.Table], object]
 _MAX_CHARACTERS = 100
+_PACKAGE = "rules"
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,7 +89,7 @@ def compile_rules(rules: Sequence[Rule], schema: pa.Schema, *, root: Path) -> tu
     Args:
         rules: as the config has them.
         schema: of the typed rows.
-        root: the project's folder, where functions are looked for first.
+        root: the project's folder, where functions are looked for.
 
     Raises:
         RuleError: an expression or a function is wrong.
@@ -147,14 +148,14 @@ def _as_booleans(answer: object, rule: FunctionRule, n_rows: int) -> pa.ChunkedA
 
 def _load(rule: FunctionRule, root: Path) -> RowFunction:
     name, _, attribute = rule.function.partition(":")
+    folder = str(root.resolve())
+    _refuse_strange_module(rule, name, folder)
     try:
-        with _root_first(root, name.partition(".")[0]):
+        with _from_project(folder, name.partition(".")[0]):
             module = importlib.import_module(name)
     except Exception as error:
         told = f"{type(error).__name__}: {first_line(error)[:200]}"
-        place = f"looked for at {root.resolve()} first"
-        problem = f"module {name!r} cannot be imported ({place}): {told}"
-        raise RuleError(rule.name, problem) from error
+        raise RuleError(rule.name, f"module {name!r} cannot be imported: {told}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [each for each, value in vars(module).items() if callable(value)]
@@ -164,27 +165,67 @@ def _load(rule: FunctionRule, root: Path) -> RowFunction:
     return function
 
 
-@contextmanager
-def _root_first(root: Path, package: str) -> Generator[None]:
-    """Import from the project's folder, and leave `sys.path` as it was.
+def _refuse_strange_module(rule: FunctionRule, name: str, folder: str) -> None:
+    """Refuse modules that are none of the project's own for rules.
 
-    A module of the same name from elsewhere, as another project's `rules`, is set aside and put
-    back: one worker may serve several projects.
+    These are `NAME.py` in its folder and the package `rules`, with an `__init__.py` in each folder
+    of it: any other folder, as `configs`, is full of what was never meant to be run.
     """
-    folder = str(root.resolve())
+    how = f"a rule is a function of a module NAME.py in {folder}, or of the package `rules` there"
+    first, *inner = name.split(".")
+    if first in sys.stdlib_module_names or first == "__main__":
+        raise RuleError(rule.name, f"{first!r} is a module of Python itself; {how}")
+    if inner and first != _PACKAGE:
+        raise RuleError(rule.name, f"{name!r} lies in a package {first!r}; {how}")
+    places: Sequence[str] = [folder]
+    for depth, part in enumerate((first, *inner), start=1):
+        found = PathFinder.find_spec(part, places)
+        module = ".".join((first, *inner)[:depth])
+        if found is None:
+            raise RuleError(rule.name, f"module {module!r} cannot be imported: not found; {how}")
+        if found.loader is None or found.origin is None:
+            raise RuleError(rule.name, f"{module!r} is a folder without an __init__.py; {how}")
+        if found.submodule_search_locations is not None and first != _PACKAGE:
+            raise RuleError(rule.name, f"{module!r} is a package; {how}")
+        places = found.submodule_search_locations or []
+
+
+class _ProjectFinder:
+    """Finds one module or package in the project's folder, whatever has its name elsewhere."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder, self._name = folder, name
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Answer the import system."""
+        return PathFinder.find_spec(name, [self._folder], target) if name == self._name else None
+
+
+@contextmanager
+def _from_project(folder: str, name: str) -> Generator[None]:
+    """Import a module of the project's folder, and leave `sys.path` as it was.
+
+    What it imports itself is looked for in the folder last: no file there stands in for a module
+    of Python or of a library. A module of the same name from elsewhere, as another project's
+    `rules`, is set aside and put back: one worker may serve several projects.
+    """
     aside: dict[str, ModuleType] = {}
-    if PathFinder.find_spec(package, [folder]) is not None and not _is_below(package, folder):
-        names = [each for each in sys.modules if each.partition(".")[0] == package]
+    if not _is_below(name, folder):
+        names = [each for each in sys.modules if each.partition(".")[0] == name]
         aside = {each: sys.modules.pop(each) for each in names}
-    before = list(sys.path)
-    sys.path.insert(0, folder)
+    before, finder = list(sys.path), _ProjectFinder(folder, name)
+    sys.path[:] = [*(each for each in before if each not in ("", folder)), folder]
+    sys.meta_path.insert(0, finder)
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path[:] = before
+        sys.meta_path.remove(finder)
         if aside:
-            for each in [each for each in sys.modules if each.partition(".")[0] == package]:
+            for each in [each for each in sys.modules if each.partition(".")[0] == name]:
                 del sys.modules[each]
             sys.modules.update(aside)
 

@@ -224,7 +224,12 @@ def test_a_config_outside_configs_is_not_read_though_the_server_checks_no_parame
 
 @pytest.mark.parametrize(
     "job_variables",
-    [{"command": "touch /tmp/x"}, {"working_dir": "/"}, {"env": {"A": "b"}}, {"env.PYTHONPATH": "/"}],
+    [
+        {"command": "touch /tmp/x"},
+        {"working_dir": "/"},
+        {"env": {"A": "b"}},
+        {"env.PYTHONPATH": "/"},
+    ],
 )
 def test_a_form_brings_no_command_and_no_environment(
     servers: Servers, job_variables: dict[str, Any]
@@ -247,7 +252,9 @@ def test_a_pool_that_takes_commands_is_found_by_the_doctor_and_closed_by_deploy(
 
     of_prefect = ProcessWorker.get_default_base_job_template()
     servers.post("/work_pools/evergreen", {"base_job_template": of_prefect}, "PATCH")
-    nightly = {d["name"]: d for d in servers.post("/deployments/filter", {})}["nightly-car_evaluation"]
+    nightly = {d["name"]: d for d in servers.post("/deployments/filter", {})}[
+        "nightly-car_evaluation"
+    ]
     variables = {"job_variables": {"env": {"A": "b"}}}
     servers.post(f"/deployments/{nightly['id']}", variables, "PATCH")
 

@@ -321,16 +321,45 @@ def test_a_function_that_is_not_there_is_told_before_a_row_is_read(
     assert told in str(raised.value)
 
 
-def test_the_projects_folder_is_on_the_path_during_the_import_alone(project: WriteRules) -> None:
-    root = project("import sys\nSEEN = sys.path[0]\ndef check(rows): return [SEEN == ROOT] * 3\n")
+def test_the_projects_folder_is_last_on_the_path_and_during_the_import_alone(
+    project: WriteRules,
+) -> None:
+    root = project("import sys\nSEEN = sys.path[-1]\ndef check(rows): return [SEEN == ROOT] * 3\n")
     text = (root / "house_rules.py").read_text("utf-8")
     (root / "house_rules.py").write_text(f"ROOT = {str(root)!r}\n{text}", "utf-8")
-    before = list(sys.path)
+    before, finders = list(sys.path), list(sys.meta_path)
 
     broken = _function(root).broken_rows(TABLE, first_row=0)
 
     assert sys.path == before
+    assert sys.meta_path == finders
     assert broken == []
+
+
+def test_a_module_may_import_others_of_the_project(project: WriteRules) -> None:
+    root = project("from house_answers import answer\ndef check(rows): return answer()\n")
+    (root / "house_answers.py").write_text("def answer(): return [True, False, True]\n", "utf-8")
+
+    broken = _function(root).broken_rows(TABLE, first_row=0)
+
+    sys.modules.pop("house_answers")
+    assert [each.rows.tolist() for each in broken] == [[1]]
+
+
+@pytest.mark.parametrize("name", ["rules:check", "rules.prices:check", "rules.shop.prices:check"])
+def test_rules_may_be_a_package(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "rules" / "shop"
+    folder.mkdir(parents=True)
+    (tmp_path / "rules" / "__init__.py").write_text("from rules.shop.prices import check\n")
+    (tmp_path / "rules" / "prices.py").write_text("from .shop.prices import check\n")
+    (folder / "__init__.py").write_text("")
+    (folder / "prices.py").write_text("def check(rows): return [True, False, True]\n")
+
+    broken = _function(tmp_path, name).broken_rows(TABLE, first_row=0)
+
+    for module in [each for each in sys.modules if each.partition(".")[0] == "rules"]:
+        del sys.modules[module]
+    assert [each.rows.tolist() for each in broken] == [[1]]
 
 
 def test_two_projects_may_call_their_module_alike(tmp_path: Path) -> None:
@@ -347,11 +376,11 @@ def test_two_projects_may_call_their_module_alike(tmp_path: Path) -> None:
 
 
 def test_a_projects_module_hides_no_library_from_others(tmp_path: Path) -> None:
-    import statistics
+    import threadpoolctl
 
-    (tmp_path / "statistics.py").write_text("def check(rows): return [True] * 3\n", "utf-8")
+    (tmp_path / "threadpoolctl.py").write_text("def check(rows): return [True] * 3\n", "utf-8")
 
-    rule = _function(tmp_path, "statistics:check")
+    rule = _function(tmp_path, "threadpoolctl:check")
 
     assert rule.broken_rows(TABLE, first_row=0) == []
-    assert sys.modules["statistics"] is statistics
+    assert sys.modules["threadpoolctl"] is threadpoolctl
