@@ -17,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from evergreen.flow_parameters import value_problems
+from pipeline_lib.config.yaml_text import YamlTextError, refuse_bombs
 from pipeline_lib.errors import (
     ConfigError,
     ConfigProblem,
@@ -128,7 +129,12 @@ class _Findings:
 
 def _read(path: Path) -> CommentedMap:
     try:
-        document: object = YAML(typ="rt").load(path.read_text("utf-8"))  # pyright: ignore[reportUnknownMemberType]
+        text = path.read_text("utf-8")
+        refuse_bombs(text)
+        document: object = YAML(typ="rt").load(text)  # pyright: ignore[reportUnknownMemberType]
+    except YamlTextError as error:
+        place = f"{path.name}:{error.line}" if error.line else path.name
+        raise ConfigError([ConfigProblem(place, "", f"is not valid YAML: {error}")]) from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         rule = f"is not valid YAML: {' '.join(str(error.problem or error.context).split())}"

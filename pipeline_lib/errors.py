@@ -30,13 +30,17 @@ import difflib
 import math
 import os
 import pwd
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar
 
 MAX_EXAMPLES = 5
 _MAX_QUOTE = 60
+_MAX_NAME = 200  # characters of a name that others are compared with
+_MAX_NEAR = 10  # missing columns for which the nearest one is looked up
 # Columns that a lost loss names.
 _MAX_EXTREMES = 5
 
@@ -47,6 +51,15 @@ def examples(values: Iterable[object]) -> str:
     quoted = (repr(value) for value in shown[:MAX_EXAMPLES])
     text = ", ".join(q if len(q) <= _MAX_QUOTE else f"{q[:_MAX_QUOTE]}…" for q in quoted)
     return f"{text}, …" if len(shown) > MAX_EXAMPLES else text
+
+
+def repeated(values: Iterable[str]) -> list[str]:
+    """Return the values that stand more than once, in the order of their first places.
+
+    >>> repeated(["b", "a", "b", "a", "c"])
+    ['b', 'a']
+    """
+    return [value for value, n in Counter(values).items() if n > 1]
 
 
 def first_line(error: BaseException) -> str:
@@ -108,7 +121,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the nearest of the known names, blanks and case aside, if one is near at all."""
-    by_folded = {candidate.strip().casefold(): candidate for candidate in reversed(list(known))}
+    if len(name) > _MAX_NAME:  # comparing takes time by the square of the length
+        return None
+    by_folded = {
+        candidate.strip().casefold(): candidate
+        for candidate in reversed(list(known))
+        if len(candidate) <= _MAX_NAME
+    }
     near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[near[0]] if near else None
 
@@ -241,10 +260,11 @@ class MissingColumnError(ContractError):
 
     def __init__(self, columns: Sequence[str], *, present: Sequence[str], source: str) -> None:
         self.columns = tuple(columns)
+        few = [did_you_mean(name, present) for name in columns[:_MAX_NEAR]]
         super().__init__(
             [
-                Violation(name, "missing", 0, f"is missing{did_you_mean(name, present)}")
-                for name in columns
+                Violation(name, "missing", 0, f"is missing{near}")
+                for name, near in zip_longest(columns, few, fillvalue="")
             ],
             source=source,
         )

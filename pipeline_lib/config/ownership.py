@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline_lib.config.pipeline import PipelineConfig
 from pipeline_lib.config.sources import BuiltinTable, Source, SqlQuery
+from pipeline_lib.config.yaml_text import YamlTextError, refuse_bombs
 
 _RETRAIN = "flows/retrain.py:retrain"
 _PROJECT_FILE = "prefect.yaml"
@@ -86,8 +87,9 @@ def _nightly_config(name: str, root: Path) -> str | None:
     """Return the config that prefect.yaml gives to the deployment `nightly-<name>`."""
     try:
         text = (root / _PROJECT_FILE).read_text("utf-8")
+        refuse_bombs(text)
         document: object = YAML(typ="safe", pure=True).load(text)  # pyright: ignore[reportUnknownMemberType]
-    except (OSError, ValueError, YAMLError):
+    except (OSError, ValueError, YAMLError, YamlTextError):
         return None  # `evergreen deploy` says what is wrong with it
     deployments = _get(document, "deployments")
     if not isinstance(deployments, Sequence):

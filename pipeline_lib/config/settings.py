@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.fields import ComputedFieldInfo, FieldInfo
+
+MAX_WHOLE = 2**53  # what a float, JSON and every library still hold exactly
 
 
 def _class_title(model: type[Any]) -> str:
@@ -25,6 +27,14 @@ class Settings(BaseModel):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
+        str_max_length=10_000,  # of any text; a field's own bound goes before
         model_title_generator=_class_title,
         field_title_generator=_field_title,
     )
+
+    @model_validator(mode="after")
+    def _whole_numbers_fit(self) -> "Settings":
+        for name, value in self:
+            if isinstance(value, int) and abs(value) > MAX_WHOLE:
+                raise ValueError(f"{name}: must be at most {MAX_WHOLE}, not {str(value)[:40]}…")
+        return self

@@ -20,7 +20,7 @@ _WINDOW = (
 class _Files(Settings):
     """What files of any format have in common: a path, a glob or a span of days."""
 
-    path: str = Field(min_length=1, description=_PATH)
+    path: str = Field(min_length=1, max_length=4096, description=_PATH)
     window_days: int | None = Field(default=None, ge=1, le=36_600, description=_WINDOW)
 
     @model_validator(mode="after")
@@ -81,6 +81,7 @@ class SqlQuery(Settings):
     )
     query: str = Field(
         min_length=1,
+        max_length=100_000,
         description="one SELECT; `:run_date` is the night's date (ISO), with an ORDER BY equal "
         "rows make equal snapshots",
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.errors import repeated
 
 
 class _Shares(Settings):
@@ -51,10 +52,14 @@ class TimeSplit(Settings):
     kind: Literal["time"] = "time"
     val_from: date | None = Field(default=None, description="first day of validation")
     test_from: date | None = Field(default=None, description="first day of the test")
-    val_days: float | None = Field(default=None, gt=0, description="length of validation, in days")
-    test_days: float | None = Field(default=None, gt=0, description="length of the test, in days")
+    val_days: float | None = Field(
+        default=None, gt=0, le=36_600, description="length of validation, in days"
+    )
+    test_days: float | None = Field(
+        default=None, gt=0, le=36_600, description="length of the test, in days"
+    )
     gap_days: float = Field(
-        default=0.0, ge=0, description="days before each cut whose rows nobody uses"
+        default=0.0, ge=0, le=36_600, description="days before each cut whose rows nobody uses"
     )
 
     @model_validator(mode="after")
@@ -79,8 +84,7 @@ class PredefinedSplit(Settings):
 
     @model_validator(mode="after")
     def _a_word_names_one_split(self) -> "PredefinedSplit":
-        words = [*self.train, *self.val, *self.test]
-        if double := sorted({word for word in words if words.count(word) > 1}):
+        if double := repeated([*self.train, *self.val, *self.test]):
             raise ValueError(f"the word {double[0]!r} names two splits")
         return self
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline_lib.config.columns import Severity
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.errors import repeated
 
 
 class _Rule(Settings):
@@ -24,7 +25,9 @@ class ExpressionRule(_Rule):
 
     kind: Literal["expression"] = "expression"
     expression: str = Field(
-        min_length=1, description="over the columns, as `price > 0 AND color <> 'none'`"
+        min_length=1,
+        max_length=10_000,
+        description="over the columns, as `price > 0 AND color <> 'none'`",
     )
 
 
@@ -63,7 +66,7 @@ class DriftSettings(Settings):
         description="share of rows that must have moved (total variation) before it matters",
     )
     max_age_days: float | None = Field(
-        default=None, gt=0, description="greatest age of the newest `data.time`"
+        default=None, gt=0, le=36_600, description="greatest age of the newest `data.time`"
     )
     n_nights: int = Field(default=14, ge=0, le=1000, description="past nights that tell the usual")
 
@@ -106,7 +109,9 @@ class ValidationSettings(Settings):
     volume: VolumeSettings = Field(
         default=VolumeSettings(), description="how far the number of rows may move between nights"
     )
-    rules: tuple[Rule, ...] = Field(default=(), description="what every row must keep")
+    rules: tuple[Rule, ...] = Field(
+        default=(), max_length=1000, description="what every row must keep"
+    )
     quarantine: QuarantineBudget = Field(
         default=QuarantineBudget(), description="how many rows may be put aside"
     )
@@ -114,7 +119,6 @@ class ValidationSettings(Settings):
 
     @model_validator(mode="after")
     def _rules_have_names_of_their_own(self) -> "ValidationSettings":
-        names = [rule.name for rule in self.rules]
-        if double := sorted({name for name in names if names.count(name) > 1}):
+        if double := repeated(rule.name for rule in self.rules):
             raise ValueError(f"rules: two are called {double[0]!r}")
         return self

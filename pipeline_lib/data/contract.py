@@ -40,6 +40,7 @@ from pipeline_lib.errors import (
     MissingColumnError,
     SourceError,
     Violation,
+    repeated,
 )
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
@@ -60,12 +61,14 @@ def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, s
         ContractError: a column stands twice.
     """
     present: list[str] = table.schema.names
-    if double := [name for name in dict.fromkeys(names) if present.count(name) > 1]:
+    wanted = dict.fromkeys(names)
+    if double := [name for name in repeated(present) if name in wanted]:
         raise ContractError(
             [Violation(name, "unique", table.num_rows, "stands twice") for name in double],
             source=source,
         )
-    if missing := [name for name in dict.fromkeys(names) if name not in present]:
+    known = set(present)
+    if missing := [name for name in wanted if name not in known]:
         raise MissingColumnError(missing, present=present, source=source)
 
 

@@ -3,25 +3,24 @@
 An expression is text from a config, so it is parsed before it is run and only what says the same
 of the same row, whatever the other rows, the night and the machine are, is let through: columns,
 constants, operators and functions without side effects. The database behind it is empty, cannot
-reach files or extensions, and its settings are locked.
+reach files or extensions, its settings are locked, and the process that it lives in is ended when
+a rule takes too much time or memory.
 """
 
 import json
-import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pyarrow as pa
 
 from pipeline_lib.config import ExpressionRule
+from pipeline_lib.data.expression_client import ExpressionProcess, SqlError, TooCostlyError
 from pipeline_lib.errors import RuleError, did_you_mean, examples, first_line
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-_TABLE = "evergreen_batch"
 _MAX_QUOTE = 200
 _QUOTES = 'names with blanks or other odd characters stand in double quotes: "unit price"'
+_CHEAPER = "write it more cheaply, or bound the texts that it looks at, as left(name, 100)"
+_TOO_DEEP = "is nested too deeply; write it as several rules"
 _REFUSED = {
     "SUBQUERY": "a query inside",
     "WINDOW": "a window over other rows",
@@ -37,60 +36,33 @@ _PLAIN_MACROS = {"date_add", "days_in_month", "fdiv", "fmod", "if", "nullif", "s
 _UNSTEADY = {"age", "current_localtime", "current_localtimestamp", "version"}
 
 
+_PROCESS = ExpressionProcess()
+
+
 class Database:
-    """An in-memory DuckDB that can compute, and nothing else."""
+    """A DuckDB that can compute, for a while and with some memory, and nothing else."""
 
     def __init__(self) -> None:
-        import duckdb
-
-        # A rule's error is kept by whoever tells it, and with its frames this object. At the end
-        # of the process DuckDB 2.0 would complain in 40 lines of a connection that is held.
-        weakref.finalize(self, vars(self).clear)
-        self.error = duckdb.Error
-        self.connection: DuckDBPyConnection = duckdb.connect(
-            ":memory:",
-            config={
-                "enable_external_access": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "python_enable_replacements": "false",
-                "preserve_insertion_order": "true",
-                "threads": "1",
-            },
-        )
-        self.connection.execute("SET TimeZone = 'UTC'").fetchall()
-        self.connection.execute("SET lock_configuration = true").fetchall()
-        listed = self.connection.execute(
-            "SELECT function_name, bool_and(function_type = 'scalar' AND stability = 'CONSISTENT') "
-            "FROM duckdb_functions() GROUP BY function_name"
-        ).fetchall()
-        self.known_functions = {str(name) for name, _ in listed}
-        steady = {str(name) for name, is_steady in listed if is_steady}
+        listed, _ = _PROCESS.ask("functions")
+        functions = cast("list[tuple[str, bool]]", listed)
+        self.known_functions = {name for name, _ in functions}
+        steady = {name for name, is_steady in functions if is_steady}
         self.functions = (steady | _PLAIN_MACROS) - _UNSTEADY
 
     def parse(self, expression: str) -> "dict[str, Any]":
         """Return the syntax tree of the text as the one value of a SELECT, as JSON has it."""
-        statement = f"SELECT ({expression}\n)"  # the line break ends a comment
-        rows = self.connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchall()
-        return cast("dict[str, Any]", json.loads(rows[0][0]))
+        text, _ = _PROCESS.ask("parse", expression)
+        return cast("dict[str, Any]", json.loads(str(text)))
 
     def evaluate(self, expression: str, table: pa.Table) -> pa.ChunkedArray:
         """Return the value of an expression that was checked, for each row in its order."""
-        self.connection.register(_TABLE, table)
-        try:
-            query = f"SELECT ({expression}\n) AS kept FROM {_TABLE}"  # noqa: S608
-            return self.connection.sql(query).to_arrow_table()["kept"]
-        finally:
-            self.connection.unregister(_TABLE)
+        _, answer = _PROCESS.ask("evaluate", expression, table)
+        assert answer is not None
+        return answer["kept"]
 
     def bind_as_condition(self, expression: str, table: pa.Table) -> None:
         """Let DuckDB refuse what cannot be asked of one row, as CHECK and WHERE cannot."""
-        self.connection.register(_TABLE, table)
-        try:
-            query = f"SELECT 1 FROM {_TABLE} WHERE ({expression}\n)"  # noqa: S608
-            self.connection.sql(query).fetchall()
-        finally:
-            self.connection.unregister(_TABLE)
+        _PROCESS.ask("condition", expression, table)
 
 
 class Expression:
@@ -101,7 +73,7 @@ class Expression:
 
         Raises:
             RuleError: it is no SQL expression, names a column that is not there, is not boolean,
-                or looks at more than one row.
+                looks at more than one row, is nested too deeply, or costs too much.
         """
         self._rule, self._schema, self._database = rule, schema, database
         try:
@@ -112,8 +84,12 @@ class Expression:
             empty = schema.empty_table().select(self.columns)
             database.bind_as_condition(rule.expression, empty)
             kind = database.evaluate(rule.expression, empty).type
-        except database.error as error:
+        except SqlError as error:
             raise self._error(f"means nothing to SQL: {_cut(first_line(error))}") from None
+        except TooCostlyError as error:
+            raise self._error(f"{error}: {_CHEAPER}", told_columns=False) from None
+        except RecursionError:
+            raise self._error(_TOO_DEEP, told_columns=False) from None
         if not pa.types.is_boolean(kind):
             raise self._error(f"comes to {kind}, not to true or false")
 
@@ -126,11 +102,14 @@ class Expression:
         """Tell of each row whether it keeps the rule; null where SQL cannot tell.
 
         Raises:
-            RuleError: it cannot be computed for some row, as a cast of text that is no number.
+            RuleError: it cannot be computed for some row, as a cast of text that is no number, or
+                takes too much time or memory.
         """
         try:
             return self._database.evaluate(self._rule.expression, table.select(self.columns))
-        except self._database.error as error:
+        except TooCostlyError as error:
+            raise self._error(f"{error}: {_CHEAPER}", told_columns=False) from None
+        except SqlError as error:
             problem = _cut(first_line(error))
             raise self._error(
                 f"fails on tonight's rows: {problem}. `try_cast(… AS …)` and `try(…)` give null "
@@ -141,6 +120,8 @@ class Expression:
     def _select_list(self) -> list[object]:
         """Return the syntax tree of the expression: one value, from nowhere, under no condition."""
         tree = self._database.parse(self._rule.expression)
+        if tree["error"] and "expression depth" in str(tree.get("error_message")):
+            raise self._error(_TOO_DEEP, told_columns=False)
         if tree["error"]:
             raise self._error(f"is no SQL expression: {_cut(str(tree.get('error_message')))}")
         statements = tree["statements"]
@@ -203,16 +184,17 @@ class Expression:
 
 
 def _nodes(tree: object) -> "Iterator[dict[str, Any]]":
-    """Yield every expression of a syntax tree."""
-    if isinstance(tree, dict):
-        branch = cast("dict[str, Any]", tree)
-        if "class" in branch:
-            yield branch
-        for value in branch.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in cast("list[object]", tree):
-            yield from _nodes(value)
+    """Yield every expression of a syntax tree, in the order of the text."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            branch = cast("dict[str, Any]", node)
+            if "class" in branch:
+                yield branch
+            waiting += reversed(list(branch.values()))
+        elif isinstance(node, list):
+            waiting += reversed(cast("list[object]", node))
 
 
 def _cut(text: str) -> str:

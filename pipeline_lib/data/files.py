@@ -4,7 +4,6 @@ What a path means is decided in `paths`, what a file holds where its format is r
 """
 
 import contextlib
-import glob
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from typing import BinaryIO, Protocol, cast
 
 from fsspec import AbstractFileSystem, filesystem
 
+from pipeline_lib.data.globs import Glob, fixed_part, walk
 from pipeline_lib.errors import (
     EvergreenError,
     SourceError,
@@ -120,11 +120,9 @@ class FolderStore:
 
     def matches(self, pattern: str) -> "dict[str, LocalFile]":
         """Return the files that a glob finds, by path, which begins as the pattern does."""
-        # Path.glob takes no absolute pattern, and its stars find hidden files.
         folder, inner = _without_climbing(self.root, pattern)
-        found = glob.glob(inner, root_dir=folder, recursive=True)  # noqa: PTH207
         up = pattern.removesuffix(inner)
-        files = {f"{up}{path}": self.file(f"{up}{path}") for path in found}
+        files = {f"{up}{path}": self.file(f"{up}{path}") for path in walk(folder, inner)}
         return {path: file for path, file in files.items() if file is not None}
 
     def missing(self, path: str) -> SourceError:
@@ -217,11 +215,17 @@ class BucketStore:
     def matches(self, pattern: str) -> "dict[str, BucketFile]":
         """Return the files that a glob finds, by path."""
         with _told_from_afar(pattern):
-            found = cast("dict[str, dict[str, object]]", self.system.glob(pattern, detail=True))
+            # Its own glob tries what every star could mean, one after the other.
+            whole = cast("str", self.system._strip_protocol(pattern))
+            start = fixed_part(whole)
+            glob = Glob(whole.removeprefix(start).split("/"), hidden=True)
+            depth = None if "**" in glob.names else len(glob.names)
+            listed = self.system.find(start, maxdepth=depth, withdirs=False, detail=True)
+            found = cast("dict[str, dict[str, object]]", listed)
         paths = {
             f"{self.scheme}{path.lstrip('/')}": facts
             for path, facts in found.items()
-            if facts["type"] == "file"
+            if facts["type"] == "file" and glob.matches(path.removeprefix(start))
         }
         return {path: BucketFile(self.system, path, facts) for path, facts in paths.items()}
 

@@ -1,14 +1,15 @@
-"""Names of columns: each there once, and told apart by more than blanks and case."""
+"""Names of columns: few enough, each there once, and told apart by more than blanks and case."""
 
 from collections.abc import Sequence
 
-from pipeline_lib.errors import SourceError, examples
+from pipeline_lib.config import MAX_COLUMNS
+from pipeline_lib.errors import SourceError, examples, repeated
 
 _WAY_OUT = "give every column a name of its own in the source"
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse names that are blank, stand twice, or differ by blanks or case alone, and none.
+    """Refuse names that are blank, stand twice, or differ by blanks or case alone, too many, none.
 
     Args:
         names: of the columns, in their order.
@@ -21,7 +22,12 @@ def check_names(names: Sequence[str], where: str) -> None:
         raise SourceError(f"{where} has no columns")
     if blank := [position for position, name in enumerate(names, start=1) if not name.strip()]:
         raise SourceError(f"{where}: columns without a name at {examples(blank)}; {_WAY_OUT}")
-    if double := sorted({name for name in names if names.count(name) > 1}):
+    if len(names) > MAX_COLUMNS:
+        raise SourceError(
+            f"{where} has {len(names):,} columns; a table may have {MAX_COLUMNS:,}. Leave those "
+            "out that no config names, or store wide parts as rows"
+        )
+    if double := sorted(repeated(names)):
         raise SourceError(f"{where}: column names that stand twice: {examples(double)}; {_WAY_OUT}")
     by_folded: dict[str, list[str]] = {}
     for name in names:

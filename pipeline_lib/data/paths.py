@@ -14,9 +14,12 @@ from pipeline_lib.data.files import DataFile, Store
 from pipeline_lib.errors import SourceError, SourceNotFoundError
 
 _DATE_GLOBS = {"{YYYY}": "[0-9][0-9][0-9][0-9]", "{MM}": "[0-9][0-9]", "{DD}": "[0-9][0-9]"}
-_DATE_GROUPS = {"{YYYY}": ("year", r"\d{4}"), "{MM}": ("month", r"\d\d"), "{DD}": ("day", r"\d\d")}
+_DATE_DIGITS = {"{YYYY}": 4, "{MM}": 2, "{DD}": 2}
 _TOKENS = re.compile(r"(\{YYYY\}|\{MM\}|\{DD\}|\*\*/|\*+|\?|\[!?\]?[^\]]*\])")
 _ONE_DAY = timedelta(days=1)
+_MAX_READINGS = 300_000
+# The number of a piece of the pattern, a place in the path, and the parts of a date so far.
+_Reading = tuple[int, int, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ def day_in(path: str, pattern: str) -> date | None:
     >>> day_in("data/day=2026-05-01/part-7.csv", "data/day={YYYY}-{MM}-{DD}/*.csv")
     datetime.date(2026, 5, 1)
     """
-    match = re.fullmatch(_regex(pattern), path)
+    found = _dates_in(path, pattern)
     try:
-        return date(*(int(match[part]) for part in ("year", "month", "day"))) if match else None
+        return date(*(int(found[part]) for part in _DATE_DIGITS)) if found else None
     except ValueError:
         return None
 
@@ -106,27 +109,70 @@ def _find_days(path: str, store: Store, *, window_days: int | None, run_date: da
     )
 
 
-def _regex(pattern: str) -> str:
-    seen: set[str] = set()
+def _pieces(pattern: str) -> list[str]:
+    """Take a pattern apart; two stars within a name are one."""
+    pieces: list[str] = []
+    for piece in _TOKENS.split(pattern):
+        is_name = not pieces or pieces[-1].endswith("/")
+        if piece == "**/" and not is_name:
+            pieces += ["*", "/"]
+        elif piece:
+            pieces.append("*" if piece.startswith("**") and not is_name else piece)
+    return pieces
 
-    def translated(piece: str) -> str:
-        if piece in _DATE_GROUPS:
-            name, digits = _DATE_GROUPS[piece]
-            if name in seen:  # a date that stands twice says the same twice
-                return f"(?P={name})"
-            seen.add(name)
-            return f"(?P<{name}>{digits})"
-        if piece == "**/":
-            return "(?:.*/)?"
-        if piece.startswith("*"):
-            return ".*" if piece == "**" else "[^/]*"
-        if piece == "?":
-            return "[^/]"
-        if piece.startswith("[") and piece.endswith("]"):
-            return "[^/]"  # the glob has looked closer
-        return re.escape(piece)
 
-    return "".join(translated(piece) for piece in _TOKENS.split(pattern))
+def _dates_in(path: str, pattern: str) -> dict[str, str] | None:
+    """Return the digits that stand for each part of a date, or None where the pattern says no.
+
+    Of several ways to read a path the one is taken in which the first star is longest, then the
+    second, and so on. A place that was once tried in vain is not tried again.
+
+    Raises:
+        SourceError: there are too many ways.
+    """
+    pieces = _pieces(pattern)
+    waiting: list[_Reading] = [(0, 0, ())]
+    tried: set[_Reading] = set()
+    while waiting:
+        reading = waiting.pop()
+        if reading in tried:
+            continue
+        tried.add(reading)
+        if len(tried) > _MAX_READINGS:
+            raise SourceError(
+                f"{pattern[:200]}: a path can be read as a date in too many ways; use fewer stars "
+                "beside {YYYY}, {MM} and {DD}"
+            )
+        number, place, dates = reading
+        if number == len(pieces):
+            if place == len(path):
+                return dict(dates)
+            continue
+        waiting += _next_readings(pieces[number], reading, path)  # the last is tried first
+    return None
+
+
+def _next_readings(piece: str, reading: _Reading, path: str) -> list[_Reading]:
+    number, place, dates = reading
+    passed = (number + 1, place, dates)
+    if piece in _DATE_DIGITS:
+        digits = path[place : place + _DATE_DIGITS[piece]]
+        known = dict(dates).get(piece, digits)  # a date that stands twice says the same twice
+        if len(digits) < _DATE_DIGITS[piece] or not (digits.isascii() and digits.isdigit()):
+            return []
+        after = dates if piece in dict(dates) else (*dates, (piece, digits))
+        return [(number + 1, place + len(digits), after)] if known == digits else []
+    if piece == "**/":
+        slash = path.find("/", place) + 1
+        return [passed, (number, slash, dates)] if slash else [passed]
+    if piece.startswith("*"):
+        is_open = place < len(path) and (piece == "**" or path[place] != "/")
+        return [passed, (number, place + 1, dates)] if is_open else [passed]
+    if piece == "?" or (piece.startswith("[") and piece.endswith("]")):
+        # The glob has looked closer.
+        is_one = place < len(path) and path[place] != "/"
+        return [(number + 1, place + 1, dates)] if is_one else []
+    return [(number + 1, place + len(piece), dates)] if path.startswith(piece, place) else []
 
 
 def _span(first: date, last: date) -> str:

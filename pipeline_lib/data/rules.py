@@ -197,7 +197,7 @@ class _ProjectFinder:
         self._folder, self._name = folder, name
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, name: str, _: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Answer the import system."""
         return PathFinder.find_spec(name, [self._folder], target) if name == self._name else None

@@ -16,7 +16,14 @@ import pyarrow as pa
 from pipeline_lib.config import Column
 from pipeline_lib.data.mixed import array_by_value
 from pipeline_lib.data.zones import array_of_times
-from pipeline_lib.errors import MAX_EXAMPLES, ContractError, UsageError, Violation, examples
+from pipeline_lib.errors import (
+    MAX_EXAMPLES,
+    ContractError,
+    UsageError,
+    Violation,
+    examples,
+    repeated,
+)
 
 Rows: TypeAlias = pd.DataFrame | pa.Table | Mapping[str, object] | Sequence[Mapping[str, object]]
 _ACCEPTED = (
@@ -66,7 +73,7 @@ def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None =
     if not len(frame):
         raise ContractError([Violation("", "rows", 0, "there are no rows")], source=source)
     names = [str(name) for name in frame.columns]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    twice = repeated(names)
     violations = [Violation(name, "unique", len(frame), "stands twice") for name in twice]
     arrays: list[pa.Array] = []
     for place, name in enumerate(names if not twice else []):

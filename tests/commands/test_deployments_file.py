@@ -69,8 +69,8 @@ def test_the_projects_own_file_is_right() -> None:
         ("limit: 1", "limit: 0", "concurrency_limit.limit: must be a whole number from 1, not 0"),
         ("ENQUEUE", "ENQEUE", "must be ENQUEUE or CANCEL_NEW, not 'ENQEUE'; did you mean ENQUEUE?"),
         ("deployments:", "deploymnets:", "deploymnets: unknown key; did you mean deployments?"),
-        ("      name: evergreen", "      {name: evergreen, job_variables: {command: x}}", "work_pool"
-         ".job_variables: the pool evergreen takes none, or a form could set them, too"),
+        ("      name: evergreen", "      {name: evergreen, job_variables: {command: x}}",
+         "work_pool.job_variables: the pool evergreen takes none, or a form could set them, too"),
         ("[nightly]", "[nightly", "is not valid YAML"),
         ("*retrain", "*retrian", "is not valid YAML: found undefined alias 'retrian'"),
     ],

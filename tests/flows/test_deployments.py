@@ -39,8 +39,16 @@ class Servers:
             {"Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                # What SQLite answers while another request writes.
+                if error.code != 503 or time.monotonic() > end:
+                    raise
+                time.sleep(1)
 
     def run(self, *command: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment in the project."""

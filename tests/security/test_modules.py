@@ -1,4 +1,4 @@
-"""Which Python files run because of where they lie or what a config names: no more than is meant."""
+"""Which Python files run because of where they lie, or because a config names them."""
 
 import os
 import subprocess
