@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.errors import examples
 
 
 class ConstantSchedule(Settings):
@@ -45,7 +46,7 @@ class MultiStepSchedule(Settings):
     @model_validator(mode="after")
     def _milestones_rise(self) -> "MultiStepSchedule":
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must rise, not {list(self.milestones)}")
+            raise ValueError(f"milestones must rise, not [{examples(self.milestones)}]")
         return self
 
 

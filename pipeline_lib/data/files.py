@@ -216,16 +216,17 @@ class BucketStore:
         """Return the files that a glob finds, by path."""
         with _told_from_afar(pattern):
             # Its own glob tries what every star could mean, one after the other.
-            whole = cast("str", self.system._strip_protocol(pattern))
-            start = fixed_part(whole)
-            glob = Glob(whole.removeprefix(start).split("/"), hidden=True)
+            start = fixed_part(pattern.removeprefix(self.scheme))
+            glob = Glob(pattern.removeprefix(f"{self.scheme}{start}").split("/"), hidden=True)
             depth = None if "**" in glob.names else len(glob.names)
-            listed = self.system.find(start, maxdepth=depth, withdirs=False, detail=True)
+            place = f"{self.scheme}{start}"
+            listed = self.system.find(place, maxdepth=depth, withdirs=False, detail=True)
             found = cast("dict[str, dict[str, object]]", listed)
+        names = {path.lstrip("/"): facts for path, facts in found.items()}
         paths = {
-            f"{self.scheme}{path.lstrip('/')}": facts
-            for path, facts in found.items()
-            if facts["type"] == "file" and glob.matches(path.removeprefix(start))
+            f"{self.scheme}{name}": facts
+            for name, facts in names.items()
+            if facts["type"] == "file" and glob.matches(name.removeprefix(start))
         }
         return {path: BucketFile(self.system, path, facts) for path, facts in paths.items()}
 
