@@ -20,13 +20,15 @@ from pipeline_lib.storage import dataset_folder, lock
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
 
+_MAX_NAME = 100  # characters; a form may hold anything until the flow looks at it
 # What `prefect server start` takes when nothing else is said.
 DEFAULT_UI_URL = "http://127.0.0.1:4200"
 
 
 def run_name() -> str:
     """Name a flow run, and its MLflow run, after its config and the time it was due (UTC)."""
-    return f"{Path(str(flow_run.parameters['config'])).stem} {_due():%Y-%m-%d %H:%M:%S}"
+    config = Path(str(flow_run.parameters["config"])).stem[:_MAX_NAME]
+    return f"{config} {_due():%Y-%m-%d %H:%M:%S}"
 
 
 def due_date() -> date:

@@ -14,6 +14,7 @@ from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
 _QUOTED = r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*"""
 _PART = re.compile(rf"""{_QUOTED}|\s*(?P<plain>[^.="'\s][^.=]*)""")
 _MAX_KEY = 1000  # characters
+_MAX_PARTS = 40
 _MAX_SHOWN = 200
 _HOW = (
     "write KEY=VALUE, as in training.epochs=50; a name with a dot stands in quotes, as in "
@@ -49,7 +50,11 @@ class Assignment:
             if not parts[-1] or assignment[place : place + 1] != ".":
                 break
             place += 1
-        if not parts or not parts[-1] or assignment[place : place + 1] != "=":
+        if (
+            not 0 < len(parts) <= _MAX_PARTS
+            or not parts[-1]
+            or assignment[place : place + 1] != "="
+        ):
             raise ConfigError([ConfigProblem("--set", assignment[:_MAX_SHOWN], _HOW)])
         return cls(tuple(parts), tuple(quoted), assignment[place + 1 :])
 

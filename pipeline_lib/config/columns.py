@@ -128,7 +128,10 @@ class DatetimeColumn(_Column):
 
     kind: Literal["datetime"] = "datetime"
     format: str | None = Field(
-        default=None, min_length=1, description="of text, as strptime has it; without it ISO 8601"
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="of text, as strptime has it; without it ISO 8601",
     )
     time_zone: str | None = Field(default=None, description=_TIME_ZONE)
     parts: tuple[DatetimePart, ...] = Field(

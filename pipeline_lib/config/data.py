@@ -19,6 +19,7 @@ class DataSettings(Settings):
     classes: tuple[str, ...] | None = Field(
         default=None,
         min_length=2,
+        max_length=10_000,
         description="the target's classes in the order of reports; of two, the last is the "
         "positive one. Without it: those of the rows, sorted",
     )
@@ -32,7 +33,9 @@ class DataSettings(Settings):
     )
     time: str | None = Field(default=None, description="column that says when a row came to be")
     time_format: str | None = Field(
-        default=None, description="of `time`, as strptime has it; without it ISO 8601"
+        default=None,
+        max_length=200,
+        description="of `time`, as strptime has it; without it ISO 8601",
     )
 
     @model_validator(mode="after")

@@ -46,6 +46,7 @@ class EvaluationSettings(Settings):
     )
     baselines: tuple[Literal["constant", "gradient_boosting"], ...] = Field(
         default=("constant", "gradient_boosting"),
+        max_length=10,
         description="what the model is compared with; the constant one is needed to promote",
     )
 
@@ -71,7 +72,7 @@ class PromotionSettings(Settings):
 class TrackingSettings(Settings):
     """What MLflow is told."""
 
-    tags: dict[str, str] = Field(default={}, description="own tags for each run")
+    tags: dict[str, str] = Field(default={}, max_length=100, description="own tags for each run")
 
 
 def refuse_unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> None:
@@ -80,8 +81,9 @@ def refuse_unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -
     Raises:
         ValueError: names the first such class, and the nearest that exists.
     """
+    there = set(known)
     for name in weights:
-        if name not in known:
+        if name not in there:
             listed = did_you_mean(name, known) or f"; the classes are {examples(known)}"
             raise ValueError(f"training.loss.class_weights: {name!r} is no class{listed}")
 

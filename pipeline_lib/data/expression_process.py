@@ -38,6 +38,7 @@ def main(max_cpu_s: int, max_memory_mb: int) -> None:
         max_memory_mb: of one request, besides its rows.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks hears it, and ends this process
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its end is told, and leaves no file
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     connection = duckdb.connect(
         ":memory:", config={**_CONFIG, "memory_limit": f"{max_memory_mb}MB"}

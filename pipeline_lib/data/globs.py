@@ -25,10 +25,12 @@ class Glob:
         """Make a pattern ready.
 
         Args:
-            names: the parts between slashes.
+            names: the parts between slashes; what ends with a slash means nothing.
             hidden: whether stars stand for a dot at the beginning of a name.
         """
-        self.names = [name for name in names if name not in ("", ".")]
+        *folders, last = names
+        self.names = [name for name in folders if name not in ("", ".")]
+        self.names += ["**", "*"] if last == "**" else [last]  # files are meant, not folders
         self._hidden = hidden
         self._tests = [
             None if name == "**" else re.compile(fnmatch.translate(re.sub(r"\*+", "*", name)))
@@ -122,5 +124,5 @@ def _entries(folder: Path, names: list[str] | None) -> Iterator[tuple[str, bool]
         with os.scandir(folder) as listed:
             for entry in listed:
                 yield entry.name, entry.is_dir()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: NUL in a name
         return

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pipeline_lib.config import MAX_COLUMNS
 from pipeline_lib.errors import SourceError, examples, repeated
 
+_MAX_LENGTH = 1000  # characters of a name
 _WAY_OUT = "give every column a name of its own in the source"
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Refuse names that are blank, stand twice, or differ by blanks or case alone, too many, none.
+    """Refuse names that are blank or alike, too long or too many, and none.
 
     Args:
         names: of the columns, in their order.
@@ -26,6 +27,11 @@ def check_names(names: Sequence[str], where: str) -> None:
         raise SourceError(
             f"{where} has {len(names):,} columns; a table may have {MAX_COLUMNS:,}. Leave those "
             "out that no config names, or store wide parts as rows"
+        )
+    if long := [name for name in names if len(name) > _MAX_LENGTH]:
+        raise SourceError(
+            f"{where}: column names of more than {_MAX_LENGTH:,} characters: {examples(long)}; "
+            f"{_WAY_OUT}"
         )
     if double := sorted(repeated(names)):
         raise SourceError(f"{where}: column names that stand twice: {examples(double)}; {_WAY_OUT}")

@@ -12,6 +12,7 @@ from pipeline_lib.config import FunctionRule
 from pipeline_lib.data.rules import compile_rules
 from pipeline_lib.errors import RuleError
 
+PROJECT = Path(__file__).resolve().parents[2]
 TABLE = pa.table({"price": [1.0, 2.0]})
 
 
@@ -102,4 +103,23 @@ def test_what_a_rule_imports_is_not_found_beside_it_when_a_library_has_the_name(
     )
 
     del sys.modules["house_checks"]
+    assert ran(tmp_path) == []
+
+
+def test_a_worker_that_loads_a_flow_leaves_no_file_of_the_project_before_the_libraries(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flows").symlink_to(PROJECT / "flows")
+    for name in ("colorsys", "wave", "mako"):
+        mark(tmp_path / f"{name}.py")
+    program = """
+import os, sys
+sys.path[:0] = [os.path.abspath("flows"), os.getcwd()]  # as Prefect's loader does
+import flows
+import colorsys, wave, mako
+assert os.getcwd() in sys.path
+"""
+
+    subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, check=True, timeout=120)
+
     assert ran(tmp_path) == []
