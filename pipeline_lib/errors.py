@@ -33,13 +33,14 @@ import pwd
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import ClassVar
 
 MAX_EXAMPLES = 5
 _MAX_QUOTE = 60
 _MAX_NAME = 200  # characters of a name that others are compared with
+_MAX_KNOWN = 20_000  # names that are compared, as of a folder's files
 _MAX_NEAR = 10  # missing columns for which the nearest one is looked up
 # Columns that a lost loss names.
 _MAX_EXTREMES = 5
@@ -125,7 +126,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
         return None
     by_folded = {
         candidate.strip().casefold(): candidate
-        for candidate in reversed(list(known))
+        for candidate in reversed(list(islice(known, _MAX_KNOWN)))
         if len(candidate) <= _MAX_NAME
     }
     near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1, cutoff=0.6)
