@@ -212,7 +212,7 @@ def _from_project(folder: str, name: str) -> Generator[None]:
     `rules`, is set aside and put back: one worker may serve several projects.
     """
     aside: dict[str, ModuleType] = {}
-    if not _is_below(name, folder):
+    if not _is_own(name, folder):
         names = [each for each in sys.modules if each.partition(".")[0] == name]
         aside = {each: sys.modules.pop(each) for each in names}
     before, finder = list(sys.path), _ProjectFinder(folder, name)
@@ -230,10 +230,8 @@ def _from_project(folder: str, name: str) -> Generator[None]:
             sys.modules.update(aside)
 
 
-def _is_below(package: str, folder: str) -> bool:
+def _is_own(name: str, folder: str) -> bool:
     """Tell whether an imported module is the folder's own, or whether none is imported."""
-    module = sys.modules.get(package)
-    if module is None:
-        return True
-    places: list[str | None] = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-    return any(Path(place).resolve().is_relative_to(folder) for place in places if place)
+    module = sys.modules.get(name)
+    found = PathFinder.find_spec(name, [folder])
+    return module is None or (found is not None and module.__file__ == found.origin)
