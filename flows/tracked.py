@@ -15,6 +15,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.checked import run_key
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.scratch import sweep
 from pipeline_lib.storage import dataset_folder, lock
 from pipeline_lib.tracking.reference import RunReference
 from tasks.report_failure import report_failure
@@ -39,10 +40,14 @@ def _due() -> datetime:
 
 @contextmanager
 def only_run_of(name: str) -> Generator[None]:
-    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer."""
+    """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
+
+    What a kill has left in the dataset's folders is removed.
+    """
     logger = get_run_logger()
     place = dataset_folder(name) / ".lock"
     with lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)):
+        sweep(name)
         yield
 
 

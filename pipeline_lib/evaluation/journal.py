@@ -105,12 +105,12 @@ def now() -> str:
 
 def append_entry(name: str, entry: JournalEntry) -> None:
     """Write an entry down."""
-    append_json_line(_path(name), asdict(entry))
+    append_json_line(journal_path(name), asdict(entry))
 
 
 def read_journal(name: str) -> tuple[JournalEntry, ...]:
     """Return a dataset's entries, oldest first."""
-    return tuple(JournalEntry.from_json(line) for line in read_json_lines(_path(name)))
+    return tuple(JournalEntry.from_json(line) for line in read_json_lines(journal_path(name)))
 
 
 def last_decision(
@@ -161,5 +161,6 @@ def last_end(name: str, data_digest: str) -> str:
     return max(ends, default="")
 
 
-def _path(name: str) -> Path:
+def journal_path(name: str) -> Path:
+    """Return where a dataset's journal lies."""
     return dataset_folder(name) / "decisions.jsonl"
