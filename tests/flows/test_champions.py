@@ -178,9 +178,9 @@ def test_a_damaged_champion_is_whole_again_after_a_night_of_other_rows(project: 
     assert outcome.champion == project.champion()
     assert any("version 2, the same model, is champion instead" in note for note in outcome.notes)
     assert project.night().decision == "skipped"
-    models = project.client.search_logged_models(
-        [project.client.get_experiment_by_name(project.name).experiment_id]
-    )
+    experiment = project.client.get_experiment_by_name(project.name)
+    assert experiment is not None
+    models = project.client.search_logged_models([experiment.experiment_id])
     assert len(models) == len(project.client.search_model_versions(f"name = '{project.name}'"))
     assert {str(model.status) for model in models} == {"READY"}
     assert list((project.root / ".evergreen/scratch").iterdir()) == []

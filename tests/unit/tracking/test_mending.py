@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.storage import run_folder
@@ -27,7 +27,7 @@ ROWS = pd.DataFrame({"color": ["red", "amber", None], "size": [10.0, 20.0, 30.0]
 
 
 def _package(name: str, version: str = "1") -> Path:
-    return Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
+    return Path(download_artifacts(f"models:/{name}/{version}"))
 
 
 def _champion(client: MlflowClient, name: str) -> Champion:
