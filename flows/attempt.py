@@ -32,6 +32,7 @@ from flows.outcome import Outcome
 from flows.tracked import flow_run_id
 from pipeline_lib.data.attempts import Attempt, abandoned, is_registered
 from pipeline_lib.errors import first_line
+from pipeline_lib.scratch import sweep
 from pipeline_lib.storage import Json, dataset_folder, enter_home, evergreen_home, lock
 from tasks.cancellation import heard_to_the_end
 
@@ -85,7 +86,8 @@ def only_run_of(name: str) -> Generator[Night]:
     """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
 
     Until then a signal that asks for the end is heard. What the run makes is closed to other
-    users, on a worker as from the command.
+    users, on a worker as from the command. What a kill has left in the dataset's folders is
+    removed.
     """
     logger = get_run_logger()
     enter_home()
@@ -97,6 +99,7 @@ def only_run_of(name: str) -> Generator[Night]:
             _library_in_the_log(),
             lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
         ):
+            sweep(name)
             end_abandoned(name)
             yield Night(attempt)
     except Exception as error:

@@ -63,6 +63,7 @@ _MARKER = "prefect.yaml"
 # SQLAlchemy ends a database's path at '?'; MLflow 3.17 decodes plain paths, so that it reads the
 # files of `a%20b` from `a b`.
 _NO_ADDRESS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+_SCRATCH = re.compile(r"\..+\.(?:[0-9a-f]{12}|[0-9a-f]{16})")
 # Of the flow that is running, in its thread and in those that Prefect starts for its tasks.
 _project: ContextVar[Path | None] = ContextVar("project", default=None)
 
@@ -527,6 +528,18 @@ def _is_inside(name: str) -> bool:
 def scratch_files(path: Path) -> list[Path]:
     """Return what `replacing` left beside a file where a kill came before its end."""
     return list(path.parent.glob(f".{glob.escape(path.name)}.*"))
+
+
+def is_scratch(path: Path) -> bool:
+    """Tell whether a name is one that `staged`, `publish` or `replacing` writes under."""
+    return _SCRATCH.fullmatch(path.name) is not None
+
+
+def finish_replacing(old: Path) -> None:
+    """Bring a folder back that a kill left aside, or remove it where its successor stands."""
+    folder = old.with_name(old.name[1:].removesuffix(".old"))
+    _recover(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def beside(path: Path) -> Path:

@@ -11,8 +11,6 @@ from pipeline_lib.evaluation.standing import Standing, Verdict
 from pipeline_lib.tracking.reference import RunReference, Settled
 from tasks.train import Trained
 
-_GOLDEN_ROWS = 64
-
 
 @task(cache_policy=NO_CACHE)
 def register(
@@ -25,9 +23,7 @@ def register(
     run: RunReference,
 ) -> Settled:
     """Register a model that was not rejected; promote it if the gate said so."""
-    from pipeline_lib.serving import load_model
     from pipeline_lib.tracking.judgement import Candidate, settle
-    from pipeline_lib.tracking.package import package_model, verify_package
     from pipeline_lib.tracking.registry import STARTED_FROM
     from pipeline_lib.tracking.runs import TrackedRun
 
@@ -36,9 +32,6 @@ def register(
         why = "an experiment" if standing.experiment else "the model was rejected"
         logger.info("register  nothing: %s", why)
         return Settled(verdict, None)
-    model_uri = package_model(tracked, trained.model_folder)
-    golden = next(rows.batches("test", _GOLDEN_ROWS)).select(list(config.columns)).to_pandas()
-    verify_package(model_uri, golden, load_model(trained.model_folder).predict(golden))
     tags = {
         "data.digest": rows.snapshot.digest,
         "config.digest": config.digest(),
@@ -47,7 +40,7 @@ def register(
     if trained.started_from:
         tags[STARTED_FROM] = trained.started_from
     candidate = Candidate(config, rows, trained.model_folder, result, standing)
-    settled = settle(tracked, candidate, verdict, model_uri, tags)
+    settled = settle(tracked, candidate, verdict, tags)
     version, outcome = settled.version, settled.verdict.decision.outcome
     if version is not None:
         again = "" if version.is_new else ", which this very run had before"

@@ -6,7 +6,6 @@ What a path means is decided in `paths`, what a file holds where its format is r
 import contextlib
 import errno
 import os
-import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pipeline_lib.errors import (
     did_you_mean,
     first_line,
 )
+from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.shown import printable
 from pipeline_lib.storage import digest_json, digest_opened
 
@@ -335,17 +335,16 @@ class BucketFile:
             SourceError: it cannot be fetched whole, or has changed since it was found.
             StorageError: this disk is full.
         """
-        with tempfile.TemporaryDirectory(prefix="evergreen-") as folder:
-            path = Path(folder) / "fetched"
-            self._fetch(path)
-            yield path
+        with scratch_folder() as folder:
+            self._fetch(folder / "fetched")
+            yield folder / "fetched"
 
     def _fetch(self, path: Path) -> None:
         with _told_from_afar(self.name):
             far = self.system.open(self.name, "rb", block_size=_COPY_BYTES)
             with far as file, path.open("wb") as copy:
                 while block := cast("bytes", file.read(_COPY_BYTES)):
-                    _write(copy, block, self.name)
+                    _write(copy, block, self.name, path.parent)
             facts = cast("Mapping[str, object]", self.system.info(self.name))
             if _fingerprint(facts) != self.fingerprint():
                 raise _changed(self.name)
@@ -372,13 +371,13 @@ def _changed(name: str) -> SourceError:
     return SourceError(f"{name} changed while it was read; run again when it is complete")
 
 
-def _write(file: BinaryIO, block: bytes, name: str) -> None:
+def _write(file: BinaryIO, block: bytes, name: str, folder: Path) -> None:
     try:
         file.write(block)
     except OSError as error:
         raise StorageError(
-            f"cannot fetch {name} into {tempfile.gettempdir()}: {error.strerror}. "
-            "Free some space, or set TMPDIR to a folder that has it"
+            f"cannot fetch {name} into {folder}: {error.strerror}. "
+            "Free some space, or set EVERGREEN_HOME to a folder that has it"
         ) from None
 
 

@@ -131,7 +131,7 @@ def _minute(decided_at: str) -> str:
 
 def append_entry(name: str, entry: JournalEntry) -> None:
     """Write an entry down."""
-    append_json_line(_path(name), asdict(entry))
+    append_json_line(journal_path(name), asdict(entry))
 
 
 def read_journal(name: str) -> tuple[JournalEntry, ...]:
@@ -140,7 +140,7 @@ def read_journal(name: str) -> tuple[JournalEntry, ...]:
     Raises:
         StorageError: a line is damaged: what it decided would be decided again, or undone.
     """
-    return tuple(read_json_lines(_path(name), JournalEntry.from_json))
+    return tuple(read_json_lines(journal_path(name), JournalEntry.from_json))
 
 
 def last_decision(
@@ -191,5 +191,6 @@ def last_end(name: str, data_digest: str) -> str:
     return max(ends, default="")
 
 
-def _path(name: str) -> Path:
+def journal_path(name: str) -> Path:
+    """Return where a dataset's journal lies."""
     return dataset_folder(name) / "decisions.jsonl"

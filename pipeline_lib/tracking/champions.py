@@ -19,12 +19,14 @@ from pipeline_lib.evaluation.journal import (
     read_journal,
 )
 from pipeline_lib.evaluation.standing import REGISTER, History, Standing
+from pipeline_lib.tracking.losses import what_is_behind
 from pipeline_lib.tracking.store import address_of
 from pipeline_lib.tracking.versions import (
     CONFIG_PATH,
     CONFIG_PROJECT,
     DECISION,
     EXPERIMENT,
+    MENDS,
     PROMOTED_AT,
     RUN_DATE,
     RUN_KEY,
@@ -32,6 +34,7 @@ from pipeline_lib.tracking.versions import (
     SOURCE,
     champion_version,
     versions_of,
+    what_is_not_recorded,
     what_is_wrong_with,
 )
 
@@ -57,12 +60,16 @@ def standing_of(
 
     Raises:
         UsageError: a person asks for both.
+        StorageError: the home's registry has lost what the dataset's journal names.
     """
     if promote and experiment:
         raise UsageError("`promote` and `experiment` exclude each other: choose one")
     champion = champion_version(client, config.name)
     tags = champion.tags if champion else {}
-    source, notes = source_text(config.data.source), list[str]()
+    source = source_text(config.data.source)
+    notes = [*what_is_behind(client, config.name)]
+    if champion and (unknown := what_is_not_recorded(champion)):
+        notes.append(unknown)
     if champion and source != (theirs := tags.get(SOURCE, source)):
         notes.append(
             f"the source is another than that of champion v{champion.version}: "
@@ -142,7 +149,7 @@ def _taken_back(
         newest = max(promoted, key=lambda v: v.tags[PROMOTED_AT], default=None)
         if newest is not None and newest.tags.get(RUN_KEY) == run_key:
             version, when = str(newest.version), newest.tags[PROMOTED_AT]
-    if version in ("", found):
+    if version in ("", found, champion.tags.get(MENDS)):
         return ""
     return (
         f"version {version}, made of the same rows, config and code, was promoted "

@@ -8,6 +8,8 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.prepared import SplitRows
 from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, score_champion
@@ -16,6 +18,8 @@ from pipeline_lib.evaluation.journal import JournalEntry, append_entry, entry_of
 from pipeline_lib.evaluation.results import EvaluationResult
 from pipeline_lib.evaluation.standing import Standing, Verdict, apply_standing, superseded
 from pipeline_lib.tracking.champions import history_of, is_unfinished
+from pipeline_lib.tracking.mending import mend_champion
+from pipeline_lib.tracking.package import packaged
 from pipeline_lib.tracking.reference import Settled
 from pipeline_lib.tracking.registry import (
     Champion,
@@ -36,6 +40,7 @@ from pipeline_lib.tracking.versions import (
     package_digest,
 )
 
+_GOLDEN_ROWS = 64
 _MAX_JUDGEMENTS = 3
 SUPERSEDED = "superseded"
 _log = logging.getLogger(__name__)
@@ -59,6 +64,9 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
     champion = read_champion(client, name)
     if champion is not None and (finished := _finished(run, candidate, champion, sha256)):
         return finished
+    told = ""
+    if champion is not None and champion.problem and not candidate.standing.experiment:
+        champion, told = mend_champion(run, name, champion, golden_rows(candidate))
     scores = None if champion is None else _scores(candidate, champion)
     config, promotion = candidate.config, candidate.config.promotion
     history = history_of(client, config, run_key=run.run_key, sha256=sha256)
@@ -72,6 +80,8 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
         is_first=not history.no_champion,
     )
     decision = apply_standing(evidence, candidate.standing, history, scores)
+    if told:
+        decision = replace(decision, notes=(told, *decision.notes))
     pending = ""
     if scores is not None and not evidence.is_comparable and decision.outcome == "kept":
         pending = f"champion v{scores.version} could not be compared"
@@ -116,18 +126,26 @@ def _scores(candidate: Candidate, champion: Champion) -> ChampionScores:
 
 
 def settle(
-    run: TrackedRun, candidate: Candidate, verdict: Verdict, model_uri: str, tags: dict[str, str]
+    run: TrackedRun, candidate: Candidate, verdict: Verdict, tags: dict[str, str]
 ) -> Settled:
-    """Register a model that is packaged, and move the alias if the verdict says so.
+    """Package a model, register it, and move the alias if the verdict says so.
+
+    What this very run has registered before, whole, is not packaged again.
 
     Args:
         run: the run it belongs to.
         candidate: the model.
         verdict: what `judge` returned.
-        model_uri: its package.
         tags: what its version is tagged with besides the verdict and the standing.
+
+    Raises:
+        ModelError: its package does not load in a clean process, or does not say the same there.
     """
     name = candidate.config.name
+    twin = find_twin(run.client, name, run.run_key, package_digest(candidate.folder))
+    model_uri = (
+        str(twin.source) if twin else packaged(run, candidate.folder, golden_rows(candidate))
+    )
     for attempt in range(1, _MAX_JUDGEMENTS + 1):
         all_tags = {**tags, **version_tags(candidate, verdict)}
         version = register_version(run, name, model_uri, candidate.folder, all_tags)
@@ -146,6 +164,12 @@ def settle(
         run, name, model_uri, candidate.folder, {**tags, **version_tags(candidate, verdict)}
     )
     return Settled(verdict, version)
+
+
+def golden_rows(candidate: Candidate) -> pd.DataFrame:
+    """Return the first test rows: a package has to say of them what its model says."""
+    columns = list(candidate.config.columns)
+    return next(candidate.rows.batches("test", _GOLDEN_ROWS)).select(columns).to_pandas()
 
 
 def version_tags(candidate: Candidate, verdict: Verdict) -> dict[str, str]:

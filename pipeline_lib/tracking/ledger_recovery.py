@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from mlflow import MlflowClient
@@ -21,6 +20,7 @@ from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.prepared import read_ledger, write_ledger
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import ModelError, examples, first_line
+from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.storage import MANIFEST, digest_file
 from pipeline_lib.tracking.versions import (
     MODEL_FOLDER,
@@ -155,7 +155,8 @@ def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, V
     """
     place = uri_of(version)
     try:
-        with TemporaryDirectory() as scratch:
+        with scratch_folder() as folder:
+            scratch = str(folder)
             manifest = _download(client, f"{place}/{MODEL_FOLDER}/{MANIFEST}", scratch)
             if digest_file(manifest) != version.tags.get(SHA256):
                 raise ModelError("it was changed after it was registered, or was made elsewhere")

@@ -1,27 +1,38 @@
 """A fitted model as an MLflow model: code, safetensors and JSON; verified before it counts."""
 
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
-from mlflow import pyfunc
+from mlflow import MlflowClient, pyfunc
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
 from pipeline_lib.encoding import ClassTarget, LabelType
 from pipeline_lib.errors import ModelError
 from pipeline_lib.permissions import close_tree
+from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.storage import evergreen_home
+from pipeline_lib.tracking.logged_models import check_recorded, discard_logged, model_id_of
+from pipeline_lib.tracking.package_code import copy_code
 from pipeline_lib.tracking.runs import TrackedRun
-from pipeline_lib.tracking.versions import downloaded
+from pipeline_lib.tracking.versions import (
+    FILES_SHA256,
+    MODEL_FOLDER,
+    downloaded,
+    files_digest,
+)
 
 _HERE = Path(__file__).resolve().parent
 _REQUIREMENTS = (
@@ -40,12 +51,35 @@ _LABELS: dict[LabelType, DataType] = {
     "number": DataType.double,
     "boolean": DataType.boolean,
 }
+# Metrics that are no curves.
+_FINAL = ("best", "test", "baseline", "champion", "delta")
 _REPLAY_TIMEOUT_S = 300
 _TOLERANCE = 1e-6
 
 
+def packaged(run: TrackedRun, model_folder: Path, golden: pd.DataFrame) -> str:
+    """Return the URI of a saved model's new package, which a clean process has loaded.
+
+    Args:
+        run: the run it belongs to.
+        model_folder: what `FittedModel.save` wrote.
+        golden: raw rows, of which the package has to say what the model says.
+
+    Raises:
+        ModelError: the package does not load, or does not say the same.
+    """
+    expected = load_model(model_folder).predict(golden)
+    model_uri = package_model(run, model_folder)
+    try:
+        verify_package(model_uri, golden, expected)
+    except ModelError:
+        discard_logged(run.client, run.client.get_logged_model(model_id_of(model_uri)))
+        raise
+    return model_uri
+
+
 def package_model(run: TrackedRun, model_folder: Path) -> str:
-    """Log a saved model as the run's MLflow model.
+    """Log a saved model as the run's MLflow model; it is pending until it is registered.
 
     Args:
         run: the run it belongs to.
@@ -54,36 +88,63 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
     Returns:
         The model's URI.
     """
-    model = load_model(model_folder)
     # Left alone, MLflow would file the model under its active experiment, which nobody has set.
     logged = run.client.create_logged_model(
         run.reference.experiment_id, name="model", source_run_id=run.run_id
     )
+    try:
+        with scratch_folder() as scratch:
+            package = _built(run, logged, model_folder, scratch)
+            run.client.set_logged_model_tags(logged.model_id, {FILES_SHA256: files_digest(package)})
+            run.client.log_model_artifacts(logged.model_id, str(package))
+        run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        _copy_metrics(run, logged.model_id)
+    except BaseException:
+        with suppress(MlflowException):  # the next night removes it
+            discard_logged(run.client, logged)
+        raise
+    return f"models:/{logged.model_id}"
+
+
+def _built(run: TrackedRun, logged: LoggedModel, model_folder: Path, scratch: Path) -> Path:
+    """Write the package: MLflow's own way to log it would leave copies in the temporary folder."""
+    package, code = scratch / "package", scratch / "code"
+    copy_code(code)
+    described = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        run_id=run.run_id,
+        model_id=logged.model_id,
+    )
     with warnings.catch_warnings():
         # Type hints would have MLflow convert rows; an example would be stored. Neither is wanted.
         warnings.simplefilter("ignore", UserWarning)
-        info = Model.log(
-            artifact_path=None,
-            name="model",
-            model_id=logged.model_id,
-            flavor=pyfunc,
-            run_id=run.run_id,
+        pyfunc.save_model(
+            path=str(package),
+            mlflow_model=described,
             python_model=str(_HERE / "model_code.py"),
-            artifacts={"model": model_folder.as_uri()},  # a path with % or # is no address
-            code_paths=[str(_HERE.parent)],
-            signature=signature_of(model),
+            code_paths=[str(folder) for folder in code.iterdir()],
+            signature=signature_of(load_model(model_folder)),
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS],
         )
-    _close(str(logged.artifact_location))
-    return str(info.model_uri)
+    shutil.copytree(model_folder, package / MODEL_FOLDER)
+    pyfunc_flavor = described.flavors[pyfunc.FLAVOR_NAME]
+    pyfunc_flavor["artifacts"] = {"model": {"path": MODEL_FOLDER, "uri": MODEL_FOLDER}}
+    described.model_size_bytes = sum(p.stat().st_size for p in package.rglob("*") if p.is_file())
+    described.save(str(package / MLMODEL_FILE_NAME))
+    if (home := evergreen_home()).is_dir():  # MLflow copies code with its permissions
+        close_tree(package, home.stat().st_mode & 0o770)
+    return package
 
 
-def _close(location: str) -> None:
-    """Close a package in the home as the home is: MLflow copies code with its permissions."""
-    home = evergreen_home()
-    folder = Path(unquote(urlsplit(location).path))
-    if location.startswith("file:") and folder.is_relative_to(home) and folder.is_dir():
-        close_tree(folder, home.stat().st_mode & 0o770)
+def _copy_metrics(run: TrackedRun, model_id: str) -> None:
+    """Show the run's final numbers on the model's page, too."""
+    entries = [
+        Metric(key, value, run.reference.start_ms, 0, model_id=model_id, run_id=run.run_id)
+        for key, value in run.client.get_run(run.run_id).data.metrics.items()
+        if key.partition("/")[0] in _FINAL
+    ]
+    run.client.log_batch(run.run_id, metrics=entries)
 
 
 def signature_of(model: FittedModel) -> ModelSignature:
@@ -113,14 +174,17 @@ def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame)
         expected: what the model said of them before it was packaged.
 
     Raises:
-        ModelError: the package does not load, or does not say the same.
+        ModelError: the package is not the one that was logged, does not load, or does not say
+            the same.
     """
-    with downloaded(model_uri) as package, tempfile.TemporaryDirectory() as scratch:
-        rows, out = Path(scratch) / "rows.parquet", Path(scratch) / "out.parquet"
+    with downloaded(model_uri) as package, scratch_folder() as scratch:
+        check_recorded(MlflowClient(), model_uri, package)
+        rows, out = scratch / "rows.parquet", scratch / "out.parquet"
         golden.to_parquet(rows)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the package stays as it was logged
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        environment["TMPDIR"] = str(scratch)
         # -P: the script's own folder must not come before the packages of the environment.
         command = [sys.executable, "-P", str(_HERE / "replay.py")]
         command += [str(path) for path in (package, rows, out)]

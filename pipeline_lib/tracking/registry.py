@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -14,6 +15,7 @@ from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation.journal import now
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.serving import FittedModel, load_model
+from pipeline_lib.tracking.logged_models import check_recorded, model_id_of
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import ui_url, what_failed
@@ -29,7 +31,6 @@ from pipeline_lib.tracking.versions import (
     champion_version,
     changed_around_the_model,
     downloaded,
-    files_digest,
     package_digest,
     unusable,
     uri_of,
@@ -112,6 +113,9 @@ def register_version(
     """Make the run's model a version and the challenger; the same model of a run key only once.
 
     The tags of a version that was promoted stay as they are.
+
+    Raises:
+        ModelError: the package was changed since it was logged.
     """
     raise_if_heard()
     client, sha256 = run.client, package_digest(model_folder)
@@ -120,7 +124,7 @@ def register_version(
     is_new = version is None
     if version is None:
         with downloaded(model_uri) as package:
-            all_tags[FILES_SHA256] = files_digest(package)
+            all_tags[FILES_SHA256] = check_recorded(client, model_uri, package)
         version = _create_version(run, name, model_uri, all_tags)
     # A kill may have come between; done again, these change nothing.
     for key, value in all_tags.items() if PROMOTED_AT not in version.tags else ():
@@ -139,7 +143,7 @@ def _create_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    model_id = model_uri.removeprefix("models:/")
+    model_id = model_id_of(model_uri)
     version = client.create_model_version(
         name,
         source=model_uri,
@@ -151,6 +155,7 @@ def _create_version(
     # without its version.
     listed = json.dumps([{"name": name, "version": int(version.version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed})
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     return version
 
 

@@ -18,7 +18,9 @@ from mlflow.exceptions import MlflowException, RestException
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
-from pipeline_lib.storage import Json, current_project, dataset_folder
+from pipeline_lib.scratch import sweep_beside
+from pipeline_lib.storage import Json, current_project, dataset_folder, run_folder
+from pipeline_lib.tracking.logged_models import discard_abandoned
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.store import (
     connect,
@@ -168,7 +170,9 @@ def _create(
     """End what kills have left open, and return the experiment's id and a new run."""
     experiment = experiment_id(client, config.name)
     place = f"{socket.gethostname()}:{dataset_folder(config.name)}"
-    _end_abandoned(client, experiment, {_PLACE: place, **({"run_key": run_key} if run_key else {})})
+    ours = {_PLACE: place, **({"run_key": run_key} if run_key else {})}
+    _end_abandoned(client, experiment, ours)
+    discard_abandoned(client, experiment, config.name, ours)
     all_tags = {
         **config.tracking.tags,
         "run_key": run_key,
@@ -200,6 +204,8 @@ def _lost(client: MlflowClient, error: MlflowException) -> ServerError:
 def _end_abandoned(client: MlflowClient, experiment: str, ours: Mapping[str, str]) -> None:
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         if any(run.data.tags.get(tag) == value for tag, value in ours.items()):
+            if key := run.data.tags.get("run_key", ""):
+                sweep_beside(run_folder(key))
             client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -154,6 +154,11 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
+def is_embedded(client: MlflowClient) -> bool:
+    """Tell whether a client's store is the database under the home."""
+    return client.tracking_uri == f"sqlite:///{evergreen_home() / DATABASE}"
+
+
 def address_of(client: MlflowClient) -> str:
     """Return the address of a client's store, without its secrets."""
     return shown_address(client.tracking_uri)

@@ -4,11 +4,16 @@ A version's tags are its record: which run key, rows, config and date made it, w
 and when the alias `champion` reached it.
 """
 
-import tempfile
+import json
+import os
+import stat
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -19,20 +24,28 @@ from mlflow.protos.databricks_pb2 import (
     RESOURCE_DOES_NOT_EXIST,
     ErrorCode,
 )
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
-from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.errors import ModelError, StorageError, examples, first_line
+from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.storage import MANIFEST, believed, digest_file, digest_json
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Tags of a version.
 RUN_KEY, SHA256, DECISION, REASON = "run_key", "package.sha256", "decision", "decision.reason"
-FILES_SHA256 = "package.files.sha256"  # of all that MLflow loads; earlier releases lack it
+FILES_SHA256 = "package.files.sha256"  # of the whole package; earlier releases lack it
 PROMOTED_AT = "promoted_at"  # set after the alias has moved: the promotion is whole
 RUN_DATE, CONFIG_PATH, SOURCE = "run_date", "config.path", "data.source"
 CONFIG_PROJECT = "config.project"  # the folder that CONFIG_PATH starts from, when it was trained
 EXPERIMENT = "experiment"
+MENDS = "mends"  # the version whose damaged package this one replaces
 # Where the saved model lies in a package.
 MODEL_FOLDER = "artifacts/model"
+_CACHE = "__pycache__"
+_BYTECODE_TIMEOUT_S = 300
+_HERE = Path(__file__).resolve().parent
 _ADDED = "registered_model_meta"  # by MLflow, to what it gives out (3.17)
 
 
@@ -70,12 +83,30 @@ def versions_of(client: MlflowClient, name: str, *, run_key: str = "") -> list[M
 
 @contextmanager
 def downloaded(uri: str) -> Generator[Path]:
-    """Give the folder of a package, for as long as the context lasts.
+    """Give a copy of a package, for as long as the context lasts.
 
-    Left alone, MLflow puts what a server sends into a temporary folder that stays.
+    Left alone, MLflow puts what a server sends into a temporary folder that stays, and gives out
+    the very files of a store on this machine.
+
+    Raises:
+        ModelError: the package holds a link, which would be followed, or no plain file.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        yield Path(download_artifacts(uri, dst_path=scratch))
+    repository = get_artifact_repository(uri)
+    while isinstance(repository, ModelsArtifactRepository):
+        repository = repository.repo
+    if isinstance(repository, LocalArtifactRepository):
+        _refuse_links(Path(repository.artifact_dir))
+    with scratch_folder() as scratch:
+        yield Path(download_artifacts(uri, dst_path=str(scratch)))
+
+
+def _refuse_links(package: Path) -> None:
+    for folder, folders, files in os.walk(package):
+        for name in (*folders, *files):
+            mode = (Path(folder) / name).lstat().st_mode
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                place = (Path(folder) / name).relative_to(package)
+                raise ModelError(f"{CHANGED}: {place} is a link, or no plain file")
 
 
 def package_digest(model_folder: Path) -> str:
@@ -86,14 +117,37 @@ def package_digest(model_folder: Path) -> str:
 def files_digest(package: Path) -> str:
     """Return one sha256 over names and contents of a package's files.
 
-    What MLflow adds when it gives out or loads a package is no part of it.
+    What MLflow adds when it gives out a package is no part of it, nor is Python's bytecode, of
+    which `strange_bytecode` tells.
     """
     files = {
-        path.relative_to(package).as_posix(): digest_file(path)
+        _name(path, package): digest_file(path)
         for path in package.rglob("*")
-        if path.is_file() and path.name != _ADDED and "__pycache__" not in path.parts
+        if path.is_file()
+        and path != package / _ADDED
+        and _CACHE not in path.relative_to(package).parts[:-1]
     }
     return digest_json(files)
+
+
+def _name(path: Path, package: Path) -> str:
+    """Return a file's name; one that is no text is none of ours, and must not stop anybody."""
+    return os.fsencode(path.relative_to(package)).decode("utf-8", "backslashreplace")
+
+
+def strange_bytecode(package: Path) -> tuple[str, ...]:
+    """Return the names of bytecode that Python would run and that is not of the code beside it."""
+    if next(package.rglob(f"{_CACHE}/*.pyc"), None) is None:
+        return ()
+    command = [sys.executable, "-I", str(_HERE / "bytecode.py"), str(package)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_BYTECODE_TIMEOUT_S
+        )
+        done.check_returncode()
+    except subprocess.SubprocessError:
+        return (_CACHE,)  # it was made to break its reader
+    return tuple(cast("list[str]", json.loads(done.stdout)))
 
 
 def uri_of(version: ModelVersion) -> str:
@@ -111,14 +165,28 @@ def what_is_wrong_with(version: ModelVersion) -> str:
             if package_digest(folder) != version.tags.get(SHA256) or believed(folder) is None:
                 return CHANGED
             return changed_around_the_model(version, package)
-    except (MlflowException, OSError, StorageError) as error:
+    except (MlflowException, OSError, ModelError, StorageError) as error:
         return unusable(error, place, uri)
 
 
 def changed_around_the_model(version: ModelVersion, package: Path) -> str:
     """Return that a whole model lies among changed files, as MLmodel or code, or nothing."""
     registered = version.tags.get(FILES_SHA256)
-    return CHANGED if registered and files_digest(package) != registered else ""
+    if registered and registered != files_digest(package):
+        return CHANGED
+    if strange := strange_bytecode(package):
+        return f"{CHANGED}: {examples(strange)} is not of the code beside it"
+    return ""
+
+
+def what_is_not_recorded(version: ModelVersion) -> str:
+    """Return which files of a version nobody can verify, or an empty string."""
+    if FILES_SHA256 in version.tags:
+        return ""
+    return (
+        f"version {version.version} was registered without a digest of its code and MLmodel, as "
+        "earlier releases did: only its model is verified, until another version is promoted"
+    )
 
 
 CHANGED = "its files were changed after they were registered, or were made elsewhere"

@@ -163,6 +163,50 @@ def test_a_champion_whose_files_are_lost_is_made_again_from_the_same_rows(
 
 
 @pytest.mark.slow
+def test_a_damaged_champion_is_whole_again_after_a_night_of_other_rows(project: Project) -> None:
+    from pipeline_lib.tracking.versions import champion_version, what_is_wrong_with
+
+    (described,) = (project.root / ".evergreen/artifacts" / project.name).glob("models/*/*/MLmodel")
+    described.write_text("{")
+    project.rows.write_text(_rows(610))
+
+    outcome = project.night()
+
+    champion = champion_version(project.client, project.name)
+    assert champion is not None
+    assert what_is_wrong_with(champion) == ""
+    assert outcome.champion == project.champion()
+    assert any("version 2, the same model, is champion instead" in note for note in outcome.notes)
+    assert project.night().decision == "skipped"
+    experiment = project.client.get_experiment_by_name(project.name)
+    assert experiment is not None
+    models = project.client.search_logged_models([experiment.experiment_id])
+    assert len(models) == len(project.client.search_model_versions(f"name = '{project.name}'"))
+    assert {str(model.status) for model in models} == {"READY"}
+    assert list((project.root / ".evergreen/scratch").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_an_emptied_registry_stops_the_night_and_is_not_begun_again(project: Project) -> None:
+    from pipeline_lib.errors import StorageError
+
+    home, entries = project.root / ".evergreen", project.folder / "decisions.jsonl"
+    elsewhere = project.root / f"{project.name}_home"
+    (elsewhere / "datasets").mkdir(parents=True)
+    shutil.copytree(project.folder, elsewhere / "datasets" / project.name)
+    os.environ["EVERGREEN_HOME"] = str(elsewhere)  # its mlflow.db is empty
+    try:
+        with pytest.raises(StorageError, match=r"mlflow\.db has no version of"):
+            project.night()
+        with pytest.raises(StorageError, match=r"Put mlflow\.db back from a backup"):
+            project.night(promote=True)
+    finally:
+        os.environ["EVERGREEN_HOME"] = str(home)
+
+    assert len(entries.read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
 def test_a_lost_registry_is_no_beginning(project: Project) -> None:
     from pipeline_lib.tracking.store import connect
 

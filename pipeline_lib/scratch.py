@@ -1,0 +1,91 @@
+"""Scratch below the home: held while it is used, and removed by the next run after a kill.
+
+`scratch/` holds what a run needs for a moment, as a package that is read. Each folder there is
+locked by its owner, so that what nobody holds is known to be left behind. What `storage` writes
+beside its own places has hidden names; it is removed by whoever holds the dataset.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+
+from pipeline_lib.storage import (
+    dataset_folder,
+    evergreen_home,
+    finish_replacing,
+    is_scratch,
+    writable_folder,
+)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Generator[Path]:
+    """Give an empty folder below the home, for as long as the context lasts.
+
+    Where there is no home it lies in the machine's own temporary folder: reading makes no home.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    if not evergreen_home().is_dir():
+        with tempfile.TemporaryDirectory(prefix="evergreen-") as outside:
+            yield Path(outside)
+        return
+    with _held(writable_folder(_root())) as folder:
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(name: str) -> None:
+    """Remove what kills left in the home, for whoever holds a dataset: its own and nobody's."""
+    _sweep_scratch()
+    for folder in (dataset_folder(name), evergreen_home() / "quarantine" / name):
+        sweep_beside(folder)
+
+
+def _sweep_scratch() -> None:
+    for place in _root().glob("*.lock"):
+        with contextlib.suppress(OSError), place.open("r+b") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(place.with_suffix(""), ignore_errors=True)
+            place.unlink()
+
+
+def sweep_beside(folder: Path) -> None:
+    """Remove what kills left below a folder that the caller alone writes to."""
+    for path in [path for path in folder.rglob(".*") if is_scratch(path)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for path in list(folder.rglob(".*.old")):
+        finish_replacing(path)
+
+
+@contextlib.contextmanager
+def _held(parent: Path) -> Generator[Path]:
+    """Give the name of a folder to make, locked against `sweep`."""
+    while True:
+        folder = parent / uuid.uuid4().hex
+        guard = folder.with_suffix(".lock").open("xb")
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if os.fstat(guard.fileno()).st_nlink:
+            break
+        guard.close()  # it was swept between the two lines above
+    with guard:
+        try:
+            yield folder
+        finally:
+            folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _root() -> Path:
+    return evergreen_home() / "scratch"
