@@ -32,6 +32,7 @@ _BATCH_ROWS = 131_072
 # What pyarrow unpacks at once. Words behind a dictionary stay there until they are counted; where
 # a word is told by what it adds to the one before (delta), few are asked for.
 _UNPACKED_ROWS = 8192
+_MAX_WORDS_BYTES = 8 * 1024 * 1024
 _FEW_ROWS, _FEW_BYTES = 64, 256 * 1024 * 1024
 _DELTA = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
 # Column chunks are read through a window of this size: of 180 MB in one row group 25 MB were held
@@ -190,7 +191,11 @@ def _begun(
             most = max(1, int(chunk.total_uncompressed_size))
             n_rows = min(n_rows, _FEW_ROWS, max(1, _FEW_BYTES // most))
         elif column.physical_type == "BYTE_ARRAY":
-            words.append(column.path)
+            # A dictionary that is read grows until the group ends, with words of no dictionary too.
+            if int(chunk.total_uncompressed_size) <= _MAX_WORDS_BYTES:
+                words.append(column.path)
+            else:
+                n_rows = min(n_rows, _FEW_ROWS)
     width = sum(max(int(columns.column(leaf).length or 0), 0) for leaf in leaves)
     n_rows = max(1, min(n_rows, BATCH_BYTES // max(1, width)))
     reader = _reader(handle, metadata=opened.metadata, words=words)
