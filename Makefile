@@ -9,8 +9,9 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)
 	@$(BIN)/evergreen run $(CONFIG)
 
+# A file's tests stay in one process, for they share servers and homes.
 test: $(STAMP)
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)
 	@$(BIN)/pytest -m slow
