@@ -26,11 +26,7 @@ from prefect.settings import get_current_settings
 
 from evergreen.interruption import children_hear_no_signals
 from evergreen.server_failures import (
-    DOES_NOT_START,
-    cut_short,
-    damaged,
     known_trouble,
-    own_database,
     why_it_failed,
 )
 from pipeline_lib.addresses import shown_address
@@ -66,9 +62,7 @@ class OwnServer(SubprocessASGIServer):
         """
         if self.running:
             return
-        settings, database = get_current_settings(), own_database()
-        if database is not None and (missing := cut_short(database)):
-            raise ServerError(f"{DOES_NOT_START}: {damaged(database, missing)}")
+        settings = get_current_settings()
         self._said: deque[str] = deque(maxlen=_MAX_LINES)
         self.port = self.find_available_port()
         process = self.server_process = self._run_uvicorn_command()

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from evergreen.environment import DEFAULT_API_URL
 from evergreen.interruption import at_the_end_of
 from evergreen.prefect_database import make_prefect_database
+from evergreen.server_failures import require_whole_database
 from evergreen.waiting import told_if_slow
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
@@ -70,6 +71,7 @@ def start_own_server() -> None:
         ServerError: it does not start.
         StorageError: its database cannot be made.
     """
+    require_whole_database()
     make_prefect_database()
     from prefect.settings import get_current_settings
 

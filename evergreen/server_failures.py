@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evergreen.failures import full_disks, keep
 from pipeline_lib.addresses import without_secrets
+from pipeline_lib.errors import ServerError
 
 DOES_NOT_START = "Prefect's temporary server does not start"
 _DATABASE = "prefect.db"
@@ -95,6 +96,17 @@ def own_database() -> Path | None:
         return None
     home = os.environ.get("PREFECT_HOME")
     return Path(home) / _DATABASE if home else None
+
+
+def require_whole_database() -> None:
+    """Check that no part of the temporary server's database is missing.
+
+    Raises:
+        ServerError: it was cut, and what to do.
+    """
+    database = own_database()
+    if database is not None and (missing := cut_short(database)):
+        raise ServerError(f"{DOES_NOT_START}: {damaged(database, missing)}")
 
 
 def cut_short(database: Path) -> str:

@@ -233,11 +233,8 @@ class LocalFile:
             self._check_unchanged()
 
     def _check_unchanged(self) -> None:
-        try:
-            with self._opened():
-                pass
-        except FileNotFoundError:
-            raise _changed(self.name) from None
+        with self._opened():
+            pass
 
     @contextlib.contextmanager
     def _opened(self) -> Generator[BufferedReader]:
@@ -251,7 +248,8 @@ class LocalFile:
             )
         except OSError as error:
             is_link = where is not None and error.errno in (errno.ELOOP, errno.ENOTDIR)
-            raise (_changed(self.name) if is_link else error) from error
+            is_other = is_link or error.errno == errno.ENOENT
+            raise (_changed(self.name) if is_other else error) from error
         with os.fdopen(number, "rb") as file:
             if _state(os.fstat(number)) != self.state:
                 raise _changed(self.name)

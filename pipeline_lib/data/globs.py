@@ -146,6 +146,8 @@ def _identity(folder: Path, places: Places) -> tuple[int, int, Places]:
 def _entries(folder: Path, names: list[str] | None) -> Iterator[tuple[str, bool]]:
     """Yield names in a folder, and whether each is a folder; of these names alone, if given."""
     try:
+        if not folder.is_dir():  # `a/.` is no name of a file
+            return
         if names is not None:
             for name in dict.fromkeys(names):
                 if os.path.lexists(folder / name):

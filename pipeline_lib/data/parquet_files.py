@@ -70,7 +70,7 @@ def parquet_head(file: DataFile, needed: Collection[str] = ()) -> Head:
                 )
         if not flat:
             raise SourceError(f"{file.name} has no columns with one value in a row")
-        left_out = tuple(field.name for field in nested)
+        left_out = {field.name: str(field.type)[:100] for field in nested}
         return Head(file.name, pa.schema(flat), metadata.num_rows > 0, left_out)
 
 

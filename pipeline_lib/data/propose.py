@@ -3,6 +3,7 @@
 Nothing is decided that the table does not show; what a person has to judge becomes a note.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from pipeline_lib.data.propose_columns import (
     written_numbers,
 )
 from pipeline_lib.data.propose_target import ProposedTarget, propose_target
+from pipeline_lib.data.stream import LEFT_OUT
 from pipeline_lib.errors import DataError, UsageError, did_you_mean, examples
 
 _TIME_NAMES = frozenset({"time", "timestamp", "date", "day", "created", "when", "at", "datetime"})
@@ -120,10 +122,20 @@ def propose(
         time=None if time is None else time.name,
         time_format=time.dates.form if time is not None and time.dates is not None else None,
     )
+    columns += _not_read(table)
     counter = next((c.name for c in columns if c.part == "counter" and c.is_unique), None)
     return Proposal(
         name, data, goal, tuple(columns), leaks, counter, table.num_rows, tuple(dict.fromkeys(told))
     )
+
+
+def _not_read(table: pa.Table) -> list[ProposedColumn]:
+    """Return the columns that the source has and does not read: they hold no single values."""
+    left_out = json.loads((table.schema.metadata or {}).get(LEFT_OUT, b"{}"))
+    return [
+        ProposedColumn(name, None, "unreadable", f"has the type {kind}, which is not read")
+        for name, kind in left_out.items()
+    ]
 
 
 def _with_findings(source: CsvFile, tidy: TidyTable) -> CsvFile:

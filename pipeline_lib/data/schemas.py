@@ -4,7 +4,8 @@ The order of columns does not count. A type is widened only where every value ca
 unchanged, and the cast of each batch is checked; anything else is refused by name.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,13 +18,13 @@ from pipeline_lib.errors import SourceError, examples
 class Head:
     """What a file tells before its rows are read; `name` is what messages call the file.
 
-    `left_out` are columns that the schema is without.
+    `left_out` are columns that the schema is without, and their types.
     """
 
     name: str
     schema: pa.Schema
     has_rows: bool
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
 def common_schema(heads: Sequence[Head]) -> pa.Schema:

@@ -67,7 +67,7 @@ def open_source(
         Part(dated.file.name, dated.file.fingerprint(), reader, dated.day)
         for dated, reader in zip(found.files, readers, strict=True)
     )
-    left_out = tuple(dict.fromkeys(column for head in heads for column in head.left_out))
+    left_out = {name: kind for head in heads for name, kind in head.left_out.items()}
     return RowStream(name, schema, parts, found.missing_days, left_out)
 
 

@@ -50,7 +50,7 @@ def run(home: Path) -> Any:
 
 def error_of(done: Any) -> str:
     assert done.returncode == 1, done.stdout + done.stderr
-    [message] = [line for line in done.stderr.splitlines() if not line.startswith("home made")]
+    [message] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     return str(message)
 
 

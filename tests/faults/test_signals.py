@@ -153,7 +153,7 @@ def of(command: str) -> str:
     return f"""
 import atexit, hashlib, os, signal, sys, time
 import evergreen.app as app
-def say(text): print(text, flush=True)
+def say(text): os.write(1, f"{{text}}\\n".encode())
 {command}
 app.run_command = command
 from evergreen.__main__ import main

@@ -521,6 +521,7 @@ def test_what_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
     _publish_text(folder, "hello")
     append_json_line(lines, {"n": 1})
     (folder / "a.txt").chmod(0o600)
+    (folder / "manifest.json").chmod(0o644)
     lines.chmod(0o600)
     for place in (folder, *tmp_path.parents, tmp_path):
         place.chmod(place.stat().st_mode | 0o055)
