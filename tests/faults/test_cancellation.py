@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 PARAMETERS = {
     "config": "configs/car_evaluation.yaml",
     "overrides": {"epochs": 100_000},
-    "assignments": ["model.d_hidden=[8]", "promotion.floor=0.3"],
+    "assignments": ["model.d_hidden=[8]"],
 }
 pytestmark = pytest.mark.slow
 
