@@ -61,9 +61,10 @@ def test_a_disk_that_fills_while_the_server_starts_is_named(mounted: Mount) -> N
 
     message = error_of(run(place / "home"))
 
-    assert message.startswith("error: Prefect's temporary server does not start: ")
-    assert f"{place / 'home'} has " in message
-    assert "MB left (EVERGREEN_HOME names another place)" in message
+    database = place / "home" / "prefect" / "prefect.db"
+    assert message.startswith(f"error: cannot make the database {database}: ")
+    assert "disk is full. Make room on the disk of" in message
+    assert "or set EVERGREEN_HOME to a folder on another one" in message
 
 
 @pytest.mark.parametrize("n_inodes", [2, 3])
