@@ -248,8 +248,9 @@ class LocalFile:
             )
         except OSError as error:
             is_link = where is not None and error.errno in (errno.ELOOP, errno.ENOTDIR)
-            is_other = is_link or error.errno == errno.ENOENT
-            raise (_changed(self.name) if is_other else error) from error
+            if error.errno == errno.ENOENT:
+                raise _changed(self.name, "; there is no such file any more") from error
+            raise (_changed(self.name) if is_link else error) from error
         with os.fdopen(number, "rb") as file:
             if _state(os.fstat(number)) != self.state:
                 raise _changed(self.name)
@@ -365,8 +366,8 @@ def _fingerprint(facts: Mapping[str, object]) -> str:
     return digest_json({"times": times, "size": size})
 
 
-def _changed(name: str) -> SourceError:
-    return SourceError(f"{name} changed while it was read; run again when it is complete")
+def _changed(name: str, now: str = "") -> SourceError:
+    return SourceError(f"{name} changed while it was read; run again when it is complete{now}")
 
 
 def _write(file: BinaryIO, block: bytes, name: str, folder: Path) -> None:

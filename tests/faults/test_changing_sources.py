@@ -72,9 +72,9 @@ def test_a_file_that_changes_while_it_is_read_is_said_to_have_changed(
     with pytest.raises(SourceError) as refused:
         list(batches)
 
-    assert str(refused.value) == (
-        f"{path} changed while it was read; run again when it is complete"
-    )
+    said = f"{path} changed while it was read; run again when it is complete"
+    gone = "" if path.exists() else "; there is no such file any more"
+    assert str(refused.value) == said + gone
 
 
 @pytest.mark.parametrize("change", CHANGES)
