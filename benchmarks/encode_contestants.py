@@ -60,9 +60,9 @@ def floor(table: Path, out: Path, clock: Clock) -> None:
 
 def evergreen(table: Path, out: Path, clock: Clock) -> None:
     """Encode a snapshot as a night does: ledger, fingerprints, checksums and all."""
-    from pipeline_lib.data.prepared import SplitRows
-    from pipeline_lib.data.snapshot import Snapshot
-    from pipeline_lib.encoding.prepared import encode_splits
+    from pipeline_lib.data.snapshots.snapshot import Snapshot
+    from pipeline_lib.data.splits.split_rows import SplitRows
+    from pipeline_lib.encoding.encoded_splits import encode_splits
 
     snapshot_folder = out / "snapshot"
     snapshot_folder.mkdir()
@@ -165,9 +165,9 @@ def check(table: Path, out: Path, clock: Clock) -> None:
     from datetime import date
 
     from pipeline_lib.config import DataSettings, DriftSettings, ValidationSettings
-    from pipeline_lib.data.contract import ContractChecker
-    from pipeline_lib.data.drift import compare
-    from pipeline_lib.data.profile import Profile, Profiler
+    from pipeline_lib.data.contract.checker import ContractChecker
+    from pipeline_lib.monitoring.drift import compare
+    from pipeline_lib.monitoring.profile import Profile, Profiler
 
     columns, data = wide_contract()
     validation = ValidationSettings()

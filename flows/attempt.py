@@ -30,7 +30,7 @@ from prefect.states import Completed, Crashed
 
 from flows.outcome import Outcome
 from flows.tracked import flow_run_id
-from pipeline_lib.data.attempts import Attempt, abandoned, is_registered
+from pipeline_lib.attempts import Attempt, abandoned, is_registered
 from pipeline_lib.errors import first_line
 from pipeline_lib.scratch import sweep
 from pipeline_lib.storage import Json, dataset_folder, enter_home, evergreen_home, lock

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from flows.tracked import flow_url
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import SplitRows
-from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.encoding.prepared import EncodedData
+from pipeline_lib.data.snapshots.snapshot import Snapshot
+from pipeline_lib.data.splits.split_rows import SplitRows
+from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.evaluation import journal
 from pipeline_lib.evaluation.journal import JournalEntry
 from pipeline_lib.evaluation.report import DecisionRecord

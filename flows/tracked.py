@@ -12,8 +12,8 @@ from prefect.utilities.urls import url_for
 
 from pipeline_lib.addresses import link
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import run_key
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.contract.check_snapshot import run_key
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
 from pipeline_lib.interruption import heard
 from pipeline_lib.shown import printable

@@ -5,7 +5,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import SplitRows
+from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.evaluation.comparison import gain
 from pipeline_lib.evaluation.results import EvaluationResult
 from pipeline_lib.evaluation.standing import Standing, Verdict

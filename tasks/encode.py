@@ -7,8 +7,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import SplitRows
-from pipeline_lib.encoding.prepared import EncodedData, encode_splits
+from pipeline_lib.data.splits.split_rows import SplitRows
+from pipeline_lib.encoding.encoded_splits import EncodedData, encode_splits
 from pipeline_lib.evaluation.journal import last_end
 from pipeline_lib.evaluation.standing import Standing
 

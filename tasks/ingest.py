@@ -7,12 +7,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import named_columns
-from pipeline_lib.data.nights import read_last_night
-from pipeline_lib.data.snapshot import Snapshot, take_snapshot
-from pipeline_lib.data.sources import open_source
+from pipeline_lib.data.contract.check_snapshot import named_columns
+from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
+from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.errors import examples
 from pipeline_lib.evaluation.journal import last_end
+from pipeline_lib.monitoring.history import read_last_night
 from pipeline_lib.storage import code_digest, digest_json
 
 

@@ -7,7 +7,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
-from pipeline_lib.data.attempts import attempt_of
+from pipeline_lib.attempts import attempt_of
 from pipeline_lib.errors import first_line
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import run_key
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.contract.check_snapshot import run_key
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import DataError, EvergreenError, ServerError, first_line
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry, now
 from pipeline_lib.evaluation.report import FailureRecord

@@ -5,8 +5,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import CheckedRows
-from pipeline_lib.data.prepared import SplitRows, split_checked
+from pipeline_lib.data.contract.check_snapshot import CheckedRows
+from pipeline_lib.data.splits.split_rows import SplitRows, split_checked
 
 
 @task(cache_policy=NO_CACHE)

@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import SplitRows
-from pipeline_lib.encoding.prepared import EncodedData
+from pipeline_lib.data.splits.split_rows import SplitRows
+from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.storage import run_folder, writable_folder
 from pipeline_lib.tracking.reference import RunReference
 

@@ -9,13 +9,13 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import CheckedRows, check_snapshot
-from pipeline_lib.data.nights import Night, remember_night
-from pipeline_lib.data.snapshot import Snapshot
-from pipeline_lib.data.volume import source_settings
-from pipeline_lib.data.watch import Watch, Watched, known_classes, volume_of
+from pipeline_lib.data.contract.check_snapshot import CheckedRows, check_snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import DriftError
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.monitoring.history import Night, remember_night
+from pipeline_lib.monitoring.monitor import Watch, Watched, known_classes, volume_of
+from pipeline_lib.monitoring.volume import source_settings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def validate(
     standing: Standing = Standing(),  # noqa: B008 - frozen
 ) -> Validated:
     """Stop the night if rows break a rule, put aside what may be; tell drift and leaks."""
-    from pipeline_lib.encoding.prepared import read_ledger
+    from pipeline_lib.encoding.encoded_splits import read_ledger
     from pipeline_lib.tracking.ledger_recovery import recover_ledger
     from pipeline_lib.tracking.store import connect
     from pipeline_lib.tracking.versions import champion_version

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import check_snapshot
-from pipeline_lib.data.prepared import split_checked
-from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.stream import Part, RowStream
-from pipeline_lib.data.watch import Watch
-from pipeline_lib.encoding.prepared import encode_splits
+from pipeline_lib.data.contract.check_snapshot import check_snapshot
+from pipeline_lib.data.splits.split_rows import split_checked
+from pipeline_lib.data.snapshots.snapshot import take_snapshot
+from pipeline_lib.data.sources.stream import Part, RowStream
+from pipeline_lib.monitoring.monitor import Watch
+from pipeline_lib.encoding.encoded_splits import encode_splits
 
 n_batches = int(sys.argv[1])
 schema = pa.schema([("word", pa.string()), ("size", pa.float64()), ("y", pa.string())])

@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from pipeline_lib import fit, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.contract import check_rows
+from pipeline_lib.data.contract.checker import check_rows
 from pipeline_lib.fitting import split_rows
 
 

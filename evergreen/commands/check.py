@@ -31,11 +31,11 @@ def check(
     """
     config = find_config(config)
     settings = load_config(config, assignments=set_)
-    from pipeline_lib.data.checked import contract_checker, named_columns
-    from pipeline_lib.data.nights import read_nights
-    from pipeline_lib.data.snapshot import missing_days
-    from pipeline_lib.data.sources import open_source
-    from pipeline_lib.data.volume import Volume
+    from pipeline_lib.data.contract.check_snapshot import contract_checker, named_columns
+    from pipeline_lib.data.snapshots.snapshot import missing_days
+    from pipeline_lib.data.sources.open import open_source
+    from pipeline_lib.monitoring.history import read_nights
+    from pipeline_lib.monitoring.volume import Volume
 
     today = run_date or datetime.now(UTC).date()
     source, needed = settings.data.source, named_columns(settings)

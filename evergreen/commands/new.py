@@ -17,7 +17,7 @@ from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root, r
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipeline_lib.data.propose import Proposal
+    from pipeline_lib.proposal.propose import Proposal
 
 _MAX_ROWS = 2_000_000
 
@@ -50,9 +50,9 @@ def new(
         raise UsageError(
             f"{shortest(out)} is there already; replace it with --force, or give --out"
         )
-    from pipeline_lib.data.config_text import config_text
-    from pipeline_lib.data.propose import propose
-    from pipeline_lib.data.sniff import guess_source
+    from pipeline_lib.proposal.config_yaml import config_text
+    from pipeline_lib.proposal.propose import propose
+    from pipeline_lib.proposal.sniff import guess_source
 
     root = project_root(out.parent.resolve())
     guessed = guess_source(table, root=root, project=project_of(out), query=query)
@@ -90,7 +90,7 @@ def _name(table: str, given: str | None) -> str:
 
 def _first_rows(source: Source, root: Path) -> "pa.Table":
     """Return the rows to look at: all of them, or the first two million."""
-    from pipeline_lib.data.sources import open_source
+    from pipeline_lib.data.sources.open import open_source
 
     today = datetime.now(UTC).date()
     return open_source(source, root=root, run_date=today).head(_MAX_ROWS)
@@ -112,8 +112,8 @@ def _written(out: Path, text: str) -> tuple[PipelineConfig, str | None]:
 
 
 def _proven(path: Path) -> tuple[PipelineConfig, str | None]:
-    from pipeline_lib.data.contract import ContractChecker
-    from pipeline_lib.data.sources import source_name
+    from pipeline_lib.data.contract.checker import ContractChecker
+    from pipeline_lib.data.sources.open import source_name
 
     config = load_config(path)
     data = config.data

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_lib.encoding.encoded_splits import read_ledger
 from pipeline_lib.encoding.encoder import Encoder
-from pipeline_lib.encoding.prepared import read_ledger
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
 from pipeline_lib.errors import UsageError, did_you_mean, examples, unknown_dataset
 from pipeline_lib.shown import hashed

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config import DatetimePart
 from pipeline_lib.data.row_hashes import microseconds
-from pipeline_lib.data.zones import to_local
+from pipeline_lib.data.values.zones import to_local
 from pipeline_lib.encoding.moments import Moments, Scale
 from pipeline_lib.storage import Json
 

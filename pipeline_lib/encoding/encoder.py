@@ -23,7 +23,7 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
-from pipeline_lib.data.spelling import KnownWords
+from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.encoding.datetimes import DatetimeInput
 from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.numeric import (

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.data.spelling import meaning
+from pipeline_lib.data.values.spelling import meaning
 
 LabelType = Literal["text", "integer", "number", "boolean"]
 Labels = npt.NDArray[np.object_ | np.int64 | np.float64 | np.bool_]

@@ -19,7 +19,7 @@ from pipeline_lib.config import (
     Scaling,
     StandardScaling,
 )
-from pipeline_lib.data.zones import is_known_zone
+from pipeline_lib.data.values.zones import is_known_zone
 from pipeline_lib.encoding.booleans import BooleanFitter, BooleanInput
 from pipeline_lib.encoding.datetimes import DatetimeFitter, DatetimeInput
 from pipeline_lib.encoding.moments import Scale

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import CategoryColumn, Column
-from pipeline_lib.data.splits import SPLITS
+from pipeline_lib.data.splits.assign import SPLITS
 from pipeline_lib.encoding.encoder import CountedWords, Encoder, float_fitters
 from pipeline_lib.encoding.numeric import FloatFitter
 from pipeline_lib.encoding.segments import NumberedBatch, Segment, common_numbers

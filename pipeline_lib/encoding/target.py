@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import DataSettings
-from pipeline_lib.data.spelling import KnownWords, meaning
-from pipeline_lib.data.written import is_typed_text
+from pipeline_lib.data.values.spelling import KnownWords, meaning
+from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.errors import ContractError, Violation, examples

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.data.spelling import KnownWords
+from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.encoding.words import count_words
 from pipeline_lib.errors import UnknownCategoryError
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.data.content import text_bytes
+from pipeline_lib.data.snapshots.digest import text_bytes
 
 Numbers = npt.NDArray[np.int32]
 _ENCODED = pa.dictionary(pa.int32(), pa.string())

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline_lib.config import METRICS, Metric, Task
-from pipeline_lib.data.drift_report import DriftReport, escape
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import EvergreenError, examples, first_line
 from pipeline_lib.evaluation.comparison import Scores
 from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
+from pipeline_lib.monitoring.drift_report import DriftReport, escape
 
 _MAX_ROWS = 30
 _UNDEFINED = "–"

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.casts import read_columns
-from pipeline_lib.data.checked import contract_checker
-from pipeline_lib.data.prepared import split_columns, typed_to_split
-from pipeline_lib.data.splits import assign_splits
-from pipeline_lib.data.tabular import Rows, as_table
+from pipeline_lib.data.contract.check_snapshot import contract_checker
+from pipeline_lib.data.sources.tabular import Rows, as_table
+from pipeline_lib.data.splits.assign import assign_splits
+from pipeline_lib.data.splits.split_rows import split_columns, typed_to_split
+from pipeline_lib.data.values.casts import read_columns
 from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
 from pipeline_lib.errors import UsageError
 from pipeline_lib.fitting.session import TrainingSession

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline_lib.config import Column, ModelSettings, Task
-from pipeline_lib.data.contract import conform, require_columns
-from pipeline_lib.data.mixed import array_by_value
-from pipeline_lib.data.spelling import KnownWords
-from pipeline_lib.data.tabular import Rows, no_table, tabular
+from pipeline_lib.data.contract.checker import conform, require_columns
+from pipeline_lib.data.sources.mixed import array_by_value
+from pipeline_lib.data.sources.tabular import Rows, no_table, tabular
+from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.encoding import (
     ClassTarget,
     Encoder,

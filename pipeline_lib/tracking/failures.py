@@ -6,7 +6,7 @@ from contextlib import suppress
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.evaluation.report import FailureRecord
 from pipeline_lib.tracking.reference import RunReference

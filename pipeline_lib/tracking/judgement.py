@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import SplitRows
+from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, score_champion
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision, decide_promotion
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry, entry_of

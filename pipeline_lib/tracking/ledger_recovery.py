@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import CategoryColumn, PipelineConfig
 from pipeline_lib.encoding import Encoder
-from pipeline_lib.encoding.prepared import read_ledger, write_ledger
+from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import ModelError, examples, first_line
 from pipeline_lib.scratch import scratch_folder

@@ -16,7 +16,7 @@ from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException, RestException
 
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.scratch import sweep_beside
 from pipeline_lib.storage import Json, current_project, dataset_folder, run_folder

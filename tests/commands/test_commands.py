@@ -13,9 +13,9 @@ import pytest
 
 from pipeline_lib.config import load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.drift_report import NightRecord
-from pipeline_lib.data.nights import Night, remember_night
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
+from pipeline_lib.monitoring.drift_report import NightRecord
+from pipeline_lib.monitoring.history import Night, remember_night
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIG = PROJECT / "configs" / "car_evaluation.yaml"

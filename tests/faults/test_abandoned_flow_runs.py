@@ -15,12 +15,12 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed, Pending, Running
 
 from flows.attempt import GONE, left_open, only_run_of
-from pipeline_lib.data.attempts import attempt_of
+from pipeline_lib.attempts import attempt_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 CODE = """
 import sys, time
-from pipeline_lib.data.attempts import Attempt
+from pipeline_lib.attempts import Attempt
 for name in sys.argv[2:]:
     Attempt.begin(sys.argv[1], name)
 print("begun", flush=True)

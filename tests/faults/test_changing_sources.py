@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import CsvFile, ParquetFile
-from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.sources import open_source
-from pipeline_lib.data.stream import RowStream
+from pipeline_lib.data.snapshots.snapshot import take_snapshot
+from pipeline_lib.data.sources.open import open_source
+from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import SourceError
 
 N_ROWS = 400_000

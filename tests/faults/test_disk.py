@@ -13,13 +13,13 @@ import resource, sys
 import numpy as np
 import pyarrow as pa
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import check_snapshot
-from pipeline_lib.data.prepared import split_checked
-from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.splits import SPLITS
-from pipeline_lib.data.stream import Part, RowStream
-from pipeline_lib.encoding import prepared
-from pipeline_lib.encoding.prepared import encode_splits, read_ledger
+from pipeline_lib.data.contract.check_snapshot import check_snapshot
+from pipeline_lib.data.splits.split_rows import split_checked
+from pipeline_lib.data.snapshots.snapshot import take_snapshot
+from pipeline_lib.data.splits.assign import SPLITS
+from pipeline_lib.data.sources.stream import Part, RowStream
+from pipeline_lib.encoding import encoded_splits as prepared
+from pipeline_lib.encoding.encoded_splits import encode_splits, read_ledger
 from pipeline_lib.errors import StorageError
 
 limit_bytes, step = int(sys.argv[1]), sys.argv[2]

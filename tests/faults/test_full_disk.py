@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline_lib.config import PipelineConfig, TrainingSettings
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import StorageError
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.storage import publish, read_json_lines

@@ -15,7 +15,7 @@ import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 from pipeline_lib.config import PipelineConfig, TrainingSettings
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.runs import TrackedRun, start_run

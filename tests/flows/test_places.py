@@ -10,7 +10,7 @@ from prefect import flow, task
 
 from flows.retrain import retrain
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.encoding.prepared import ledger_folder, read_ledger
+from pipeline_lib.encoding.encoded_splits import ledger_folder, read_ledger
 from pipeline_lib.evaluation.journal import read_journal
 from pipeline_lib.storage import evergreen_home, in_project
 from pipeline_lib.tracking.store import connect

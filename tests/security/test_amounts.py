@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
-from pipeline_lib.data import amounts
-from pipeline_lib.data.sources import open_source
+from pipeline_lib.data.sources.open import amounts, open_source
 from pipeline_lib.errors import SourceError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -24,7 +23,7 @@ import resource, sys
 from datetime import date
 from pathlib import Path
 from pipeline_lib.config import ParquetFile
-from pipeline_lib.data.sources import open_source
+from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.errors import SourceError
 
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[2]), int(sys.argv[2])))

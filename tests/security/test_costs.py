@@ -22,12 +22,11 @@ import pytest
 from evergreen.deployments_file import read_deployments
 from pipeline_lib.config import ExpressionRule, load_config, own_config
 from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
-from pipeline_lib.data import expression_client
-from pipeline_lib.data.contract import require_columns
-from pipeline_lib.data.files import BucketStore, FolderStore
-from pipeline_lib.data.names import check_names
-from pipeline_lib.data.paths import day_in, find_files
-from pipeline_lib.data.rules import compile_rules
+from pipeline_lib.data.contract.checker import expression_client, require_columns
+from pipeline_lib.data.contract.row_rules import compile_rules
+from pipeline_lib.data.sources.column_names import check_names
+from pipeline_lib.data.sources.paths import day_in, find_files
+from pipeline_lib.data.sources.stores import BucketStore, FolderStore
 from pipeline_lib.errors import (
     ConfigError,
     EvergreenError,
@@ -188,7 +187,7 @@ def test_more_columns_than_a_table_may_have_are_refused(tmp_path: Path) -> None:
 
 def test_a_wide_csv_is_refused_by_its_header(tmp_path: Path) -> None:
     from pipeline_lib.config import CsvFile
-    from pipeline_lib.data.sources import open_source
+    from pipeline_lib.data.sources.open import open_source
 
     names = ",".join(f"column_{n}" for n in range(60_000))
     row = ",".join("1" for _ in range(60_000))
@@ -310,7 +309,7 @@ def test_a_rule_that_takes_too_much_memory_is_ended(
     expression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = expression_client.ExpressionProcess()
-    monkeypatch.setattr("pipeline_lib.data.expressions._PROCESS", process)
+    monkeypatch.setattr("pipeline_lib.data.contract.expressions._PROCESS", process)
     monkeypatch.setattr(expression_client, "MAX_MEMORY_MB", 64)
 
     said = rule_refused(expression)
@@ -347,8 +346,8 @@ def test_the_process_of_rules_ends_with_its_python() -> None:
 import pyarrow as pa
 from pathlib import Path
 from pipeline_lib.config import ExpressionRule
-from pipeline_lib.data import expressions
-from pipeline_lib.data.rules import compile_rules
+from pipeline_lib.data.contract.checker import expressions
+from pipeline_lib.data.contract.row_rules import compile_rules
 rows = pa.table({"price": [1.0]})
 compile_rules([ExpressionRule(name="r", expression="price > 0")], rows.schema, root=Path())
 print(expressions._PROCESS._process.pid)

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import CsvFile, ParquetFile
-from pipeline_lib.data.files import DataFile, FolderStore
-from pipeline_lib.data.paths import find_files
-from pipeline_lib.data.sniff import guess_source
-from pipeline_lib.data.sources import open_source
+from pipeline_lib.data.sources.open import open_source
+from pipeline_lib.data.sources.paths import find_files
+from pipeline_lib.data.sources.stores import DataFile, FolderStore
 from pipeline_lib.errors import SourceError, SourceNotFoundError
+from pipeline_lib.proposal.sniff import guess_source
 
 _NIGHT = date(2026, 5, 11)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.config import FunctionRule
-from pipeline_lib.data.rules import compile_rules
+from pipeline_lib.data.contract.row_rules import compile_rules
 from pipeline_lib.errors import RuleError
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
 from pipeline_lib import fit
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation.journal import JournalEntry
 from pipeline_lib.tracking.champions import why_again

@@ -22,7 +22,7 @@ from evergreen.environment import prepare_prefect
 from evergreen.failures import describe
 from pipeline_lib.addresses import ServerAddress, link, open_secret, shown_address, without_secrets
 from pipeline_lib.config import CsvFile, SqlQuery, load_config
-from pipeline_lib.data.sql import open_query
+from pipeline_lib.data.sources.sql import open_query
 from pipeline_lib.errors import ConfigError, EvergreenError, ServerError, SourceError, UsageError
 from pipeline_lib.shown import show_log_lines
 from pipeline_lib.tracking.address import check_address

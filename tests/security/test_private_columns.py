@@ -24,13 +24,13 @@ from pipeline_lib.config import (
     PipelineConfig,
     load_config,
 )
-from pipeline_lib.data.contract import check_rows
-from pipeline_lib.data.drift import compare
-from pipeline_lib.data.leakage import leaks_in
-from pipeline_lib.data.profile import CategoryProfile, Profiler
+from pipeline_lib.data.contract.checker import check_rows
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.codebook import codebook
 from pipeline_lib.errors import ContractError, DataError, RuleError, UnknownCategoryError
+from pipeline_lib.monitoring.drift import compare
+from pipeline_lib.monitoring.leakage import leaks_in
+from pipeline_lib.monitoring.profile import CategoryProfile, Profiler
 from pipeline_lib.shown import hashed
 from tests.conftest import MakeConfig, MakeTable
 

@@ -11,12 +11,12 @@ from prefect.logging import disable_run_logger
 
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.nights import read_last_night
-from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.stream import RowStream
-from pipeline_lib.encoding.prepared import ledger_folder
+from pipeline_lib.data.snapshots.snapshot import take_snapshot
+from pipeline_lib.data.sources.stream import RowStream
+from pipeline_lib.encoding.encoded_splits import ledger_folder
 from pipeline_lib.errors import ContractError, VolumeError
 from pipeline_lib.evaluation.journal import read_journal
+from pipeline_lib.monitoring.history import read_last_night
 from pipeline_lib.storage import run_folder
 from tasks.encode import encode
 from tasks.ingest import ingest

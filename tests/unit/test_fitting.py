@@ -17,7 +17,7 @@ import torch
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.prepared import typed_to_split
+from pipeline_lib.data.splits.split_rows import typed_to_split
 from pipeline_lib.encoding import EncodedSplit, Encoder, write_split
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import ContractError, NonFiniteLossError, UsageError

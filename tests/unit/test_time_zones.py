@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from pipeline_lib import fit, load_model
 from pipeline_lib.config import DatetimeColumn, DatetimePart, PipelineConfig
-from pipeline_lib.data.checked import check_snapshot, contract_checker
-from pipeline_lib.data.prepared import split_checked
-from pipeline_lib.data.quarantine import ContractReport
-from pipeline_lib.data.snapshot import Snapshot, take_snapshot
-from pipeline_lib.data.sources import open_source
-from pipeline_lib.data.stream import RowStream
+from pipeline_lib.data.contract.check_snapshot import check_snapshot, contract_checker
+from pipeline_lib.data.contract.quarantine import ContractReport
+from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
+from pipeline_lib.data.sources.open import open_source
+from pipeline_lib.data.sources.stream import RowStream
+from pipeline_lib.data.splits.split_rows import split_checked
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.datetimes import DatetimeFitter
-from pipeline_lib.encoding.prepared import encode_splits
+from pipeline_lib.encoding.encoded_splits import encode_splits
 from pipeline_lib.errors import ContractError
 from pipeline_lib.serving import FittedModel
 

@@ -17,7 +17,7 @@ from pipeline_lib.config import (
     load_config,
 )
 from pipeline_lib.config.yaml_text import Scalar, YamlTextError, read_yaml_text
-from pipeline_lib.data.config_text import scalar
+from pipeline_lib.proposal.config_yaml import scalar
 from tests.unit.config.toy import TEXT, problems_of, write
 
 MakeConfig = Callable[..., PipelineConfig]

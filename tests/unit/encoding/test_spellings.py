@@ -10,17 +10,17 @@ import pytest
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.checked import check_snapshot
-from pipeline_lib.data.prepared import split_checked
-from pipeline_lib.data.snapshot import take_snapshot
-from pipeline_lib.data.sql import as_text
-from pipeline_lib.data.stream import Part, RowStream
-from pipeline_lib.data.watch import Watch, known_classes
-from pipeline_lib.data.written import TYPED_TEXT
+from pipeline_lib.data.contract.check_snapshot import check_snapshot
+from pipeline_lib.data.snapshots.snapshot import take_snapshot
+from pipeline_lib.data.sources.sql import as_text
+from pipeline_lib.data.sources.stream import Part, RowStream
+from pipeline_lib.data.splits.split_rows import split_checked
+from pipeline_lib.data.values.written import TYPED_TEXT
 from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.encoding.encoded_splits import EncodedData, encode_splits
 from pipeline_lib.encoding.labels import label_type_of
-from pipeline_lib.encoding.prepared import EncodedData, encode_splits
 from pipeline_lib.encoding.target import spelled_for
+from pipeline_lib.monitoring.monitor import Watch, known_classes
 
 MakeConfig = Callable[..., PipelineConfig]
 N_ROWS = 300
@@ -76,7 +76,7 @@ def test_a_typed_value_keeps_the_code_that_its_text_had(
     way: str,
 ) -> None:
     config, mark = table_config(), "f" if way == "kept segments" else ""
-    monkeypatch.setattr("pipeline_lib.encoding.prepared._MIN_KEPT_ROWS", 1)
+    monkeypatch.setattr("pipeline_lib.encoding.encoded_splits._MIN_KEPT_ROWS", 1)
     first = _night(config, _rows(_text(words)), fingerprint=mark and "e")
 
     tonight = _typed_text(typed) if way == "query" else _rows(typed)

@@ -23,7 +23,7 @@ from pipeline_lib.config import (
     QuantileScaling,
     RobustScaling,
 )
-from pipeline_lib.data.splits import SPLITS
+from pipeline_lib.data.splits.assign import SPLITS
 from pipeline_lib.encoding import (
     ClassTarget,
     EncodedSplit,

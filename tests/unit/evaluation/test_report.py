@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.data.drift_report import DriftReport, NightRecord, escape
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
 from pipeline_lib.evaluation.report import DecisionRecord, FailureRecord
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
+from pipeline_lib.monitoring.drift_report import DriftReport, NightRecord, escape
 
 
 def _quiet() -> DriftReport:

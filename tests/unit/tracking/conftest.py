@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.tracking.package import package_model
 from pipeline_lib.tracking.reference import RegisteredVersion

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline_lib.config import Metric, PipelineConfig
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.storage import read_json_lines
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.reference import RunReference

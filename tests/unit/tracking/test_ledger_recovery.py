@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import CategoryColumn, PipelineConfig
 from pipeline_lib.encoding import Encoder, Vocabulary
-from pipeline_lib.encoding.prepared import ledger_folder, read_ledger, write_ledger
+from pipeline_lib.encoding.encoded_splits import ledger_folder, read_ledger, write_ledger
 from pipeline_lib.storage import MANIFEST, digest_file, publish
 from pipeline_lib.tracking.ledger_recovery import recover_ledger
 

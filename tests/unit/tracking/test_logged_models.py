@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModelStatus
 
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ModelError
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.tracking import package as package_module

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from pipeline_lib import fit
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ModelError, ServerError
 from pipeline_lib.serving import FittedModel, load_model
 from pipeline_lib.storage import MANIFEST, digest_file

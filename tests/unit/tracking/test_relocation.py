@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.storage import digest_file
 from pipeline_lib.tracking.relocation import follow_home
 from pipeline_lib.tracking.runs import start_run

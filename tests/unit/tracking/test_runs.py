@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline_lib.config import PipelineConfig, load_config
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.evaluation.plots import plot_confusion
 from pipeline_lib.tracking.reference import RunReference

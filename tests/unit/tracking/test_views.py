@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline_lib.config import Metric, PipelineConfig
-from pipeline_lib.data.snapshot import Snapshot
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import UsageError
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.store import experiment_id

@@ -1,0 +1,509 @@
+"""What the table must look like: the config's `columns` and `data`, held against rows.
+
+`conform` gives columns their declared types and is used by training and prediction alike;
+`ContractChecker` holds a stream of batches to every rule that rows to learn from must keep, and
+`check_rows` does so with a table in memory.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline_lib.config import (
+    CategoryColumn,
+    Column,
+    DataSettings,
+    DatetimeColumn,
+    NumberColumn,
+    Severity,
+    ValidationSettings,
+)
+from pipeline_lib.data.contract.class_counts import ClassCounts
+from pipeline_lib.data.contract.column_clocks import ColumnClocks, times_without_zone
+from pipeline_lib.data.contract.column_rules import (
+    ColumnRules,
+    hidden_columns,
+    schema_of,
+    without_value,
+)
+from pipeline_lib.data.contract.quarantine import ContractReport, check_budget
+from pipeline_lib.data.contract.repeats import Repeats, RowCounts
+from pipeline_lib.data.contract.row_rules import compile_rules, example_rows
+from pipeline_lib.data.contract.unique_keys import KeyHashes, RepeatedKeys
+from pipeline_lib.data.values.casts import ReadColumn, read_column
+from pipeline_lib.data.values.spelling import KnownWords
+from pipeline_lib.data.values.violations import BrokenRows, Findings, Rows
+from pipeline_lib.data.values.written import UnreadableColumnError, is_typed_text
+from pipeline_lib.errors import (
+    ConfigError,
+    ConfigProblem,
+    ContractError,
+    MissingColumnError,
+    SourceError,
+    Violation,
+    repeated,
+)
+
+RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
+_NO_LABEL = "a row without a label teaches nothing: leave it out in the source"
+_NO_TIME = "fill them in the source: `data.time` says of every row when it came to be"
+_NO_KEY = (
+    "have no value, which names no row: fill the key in the source, or set `validation.unique_key`"
+)
+# The rules of a column, in the order in which they are told.
+_COLUMN_RULES = ("type", "exact", "finite", "nullable", "allowed", "range", "key", "unique")
+
+
+def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, source: str) -> None:
+    """Check that columns are there.
+
+    Raises:
+        MissingColumnError: naming each that is not, and the nearest one that is.
+        ContractError: a column stands twice.
+    """
+    present: list[str] = table.schema.names
+    wanted = dict.fromkeys(names)
+    if double := [name for name in repeated(present) if name in wanted]:
+        raise ContractError(
+            [Violation(name, "unique", table.num_rows, "stands twice") for name in double],
+            source=source,
+        )
+    known = set(present)
+    if missing := [name for name in wanted if name not in known]:
+        raise MissingColumnError(missing, present=present, source=source)
+
+
+def conform(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    zones: Mapping[str, str] | None = None,
+    known: Mapping[str, KnownWords] | None = None,
+) -> pa.Table:
+    """Return the declared columns, in their order, with their declared types.
+
+    Args:
+        table: rows as they came; other columns are left out.
+        columns: the contract by column name.
+        source: what messages call the table.
+        zones: the time zones of columns in which times need one.
+        known: words whose spelling typed values take, by column; as those of a ledger.
+
+    Returns:
+        A table of the same length; categories of type string, numbers of type float64, booleans
+        of type bool, dates and times of type timestamp[us] in UTC.
+
+    Raises:
+        MissingColumnError: a declared column is not there.
+        ContractError: values that are not what their column is declared to hold.
+    """
+    require_columns(table, list(columns), source=source)
+    read = _read(table, columns, source=source, known=known)
+    hidden = hidden_columns(columns)
+    findings = Findings(_order(columns), hidden=hidden)
+    for name, column in read.items():
+        for broken in column.broken:
+            findings.add(name, "stop", broken, first_row=0, keep_rows=False)
+    violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {}, hidden)]
+    if violations:
+        raise ContractError(violations, source=source)
+    return pa.table({name: column.values for name, column in read.items()})
+
+
+def typed_rows(
+    table: pa.Table, columns: Mapping[str, Column], data: DataSettings, *, source: str
+) -> pa.Table:
+    """Return key, time, features and target with their types; a key counts as words.
+
+    Raises:
+        MissingColumnError: one of them is not there.
+        ContractError: values that are not what their column is declared to hold.
+    """
+    return conform(table, declared_columns(columns, data), source=source)
+
+
+def target_column(data: DataSettings) -> Column:
+    """Return what the target has to look like."""
+    if data.task == "regression":
+        return NumberColumn(severity=data.severity)
+    return CategoryColumn(allowed=data.classes, severity=data.severity)
+
+
+def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[str, Column]:
+    """Return what every column that the config names has to look like: key, time, features, target.
+
+    Raises:
+        ConfigError: `data.time` is a feature of another kind than datetime.
+    """
+    declared: dict[str, Column] = {name: CategoryColumn() for name in data.key}
+    if data.time is not None:
+        declared[data.time] = DatetimeColumn(format=data.time_format)
+        feature = columns.get(data.time)
+        if feature is not None and not isinstance(feature, DatetimeColumn):
+            rule = f"is `data.time`, so its kind is datetime, not {feature.kind}"
+            raise ConfigError([ConfigProblem("the contract", f"columns.{data.time}", rule)])
+    return {**declared, **columns, data.target: target_column(data)}
+
+
+def check_rows(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    data: DataSettings,
+    validation: ValidationSettings,
+    *,
+    source: str,
+    root: Path = Path(),
+) -> pa.Table:
+    """Return the rows to learn from, typed as `typed_rows` says, without those put aside.
+
+    Raises:
+        MissingColumnError: a feature, key column, the time or the target is not there.
+        ContractError: a value breaks a rule; each broken rule with column, count and examples.
+        QuarantineBudgetError: more rows would be put aside than `validation.quarantine` allows.
+        SourceError: there are fewer rows than `validation.min_rows`.
+        ConfigError: a rule or a column's setting is wrong.
+    """
+    checker = ContractChecker(columns, data, validation, source=source, root=root)
+    typed = checker.check(table).typed
+    return checker.finish(lambda: [table]).kept(typed, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedBatch:
+    """A batch with its declared types, as long as it came.
+
+    Attributes:
+        typed: key, time, features and target; null where a value cannot be read.
+        quarantined: the rows put aside so far, shape ``(n_rows,)``; repeated keys are known
+            only when the stream ends.
+    """
+
+    typed: pa.Table
+    quarantined: npt.NDArray[np.bool_]
+
+
+class ContractChecker:
+    """Holds a stream of batches to the contract: `check` each, then `finish`.
+
+    What it says does not depend on where batches end, functions of `validation.rules` that look
+    at other rows than their own excepted.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        data: DataSettings,
+        validation: ValidationSettings,
+        *,
+        source: str,
+        root: Path = Path(),
+        required: Sequence[str] = (),
+        place: Callable[[Sequence[str]], str] | None = None,
+    ) -> None:
+        """Make the rules ready; nothing is read.
+
+        Args:
+            columns: the features by name.
+            data: target, key and time.
+            validation: rules and budgets.
+            source: what messages call the rows.
+            root: the project's folder, where functions of rules are looked for first.
+            required: other columns that must be there, as those a split goes by.
+            place: where the config's file has nested keys, as `configs/x.yaml:18`.
+
+        Raises:
+            ConfigError: a rule, a datetime's format or one of its bounds is wrong.
+        """
+        self._data, self._validation, self._source = data, validation, source
+        self._place = place
+        self._columns, self._declared = columns, declared_columns(columns, data)
+        self._severity = self._severities(columns)
+        self._required = list(dict.fromkeys([*self._declared, *required]))
+        self._column_rules = self._rules_of_columns(columns)
+        hidden = hidden_columns(self._declared) | set(data.private)
+        self._row_rules = compile_rules(
+            validation.rules, schema_of(self._declared), root=root, hidden=hidden
+        )
+        self._key = list(dict.fromkeys(data.key))
+        self._key_name = ", ".join(self._key)
+        order = _order([*self._declared, self._key_name])
+        order += [("", rule.name) for rule in validation.rules]
+        self._findings = Findings(order, hidden=hidden)
+        self._keys, self._classes = KeyHashes(self._key), ClassCounts()
+        # With a key two rows are different ones, or `unique_key` says what happens.
+        self._counts = None if self._key else RowCounts(list(self._declared))
+        self._quarantined: list[Rows] = []
+        self._n_rows = self._n_quarantined = 0
+        self._extra_columns: tuple[str, ...] = ()
+        self._clocks = ColumnClocks(self._declared, columns)
+
+    def check(self, batch: pa.Table | pa.RecordBatch) -> CheckedBatch:
+        """Type a batch and note what its rows break.
+
+        Raises:
+            MissingColumnError: a column is not there.
+            ContractError: a column stands twice, or has a type that its kind cannot have.
+            RuleError: a rule fails or returns something else than a boolean per row.
+        """
+        require_columns(batch, self._required, source=self._source)
+        present: list[str] = batch.schema.names
+        self._extra_columns = tuple(name for name in present if name not in self._required)
+        read = _read(batch, self._declared, source=self._source)
+        typed = pa.table({name: column.values for name, column in read.items()})
+        self._clocks.add(batch.schema, read)
+        aside = np.zeros(batch.num_rows, np.bool_)
+        for column, severity, broken in self._broken_rows(read, typed):
+            if severity == "quarantine":
+                aside[broken.rows] = True
+            # Beyond the budget the night stops anyway: then which rows it was is of no use.
+            keep = severity == "quarantine" and not self._is_over_budget
+            self._findings.add(column, severity, broken, first_row=self._n_rows, keep_rows=keep)
+        self._take_in(typed, aside)
+        return CheckedBatch(typed, aside)
+
+    def finish(self, batches: RawBatches | None = None) -> ContractReport:
+        """Say what the whole stream was like.
+
+        Args:
+            batches: the same raw rows once more; needed where there is a `data.key`, and read
+                only where two keys may be equal.
+
+        Raises:
+            SourceError: there are fewer rows than `validation.min_rows`.
+            ContractError: rows break a rule of severity `stop`, or classes are too poor.
+            QuarantineBudgetError: more rows would be put aside than the budget allows.
+        """
+        self._require_rows(self._n_rows)
+        if self._key:
+            assert batches is not None, "a key is compared with a second look at the rows"
+            self._find_repeated_keys(batches)
+        if stops := [*self._findings.violations(["stop"]), *self._clocks.violations()]:
+            raise ContractError(self._with_changes(stops), source=self._source)
+        check_budget(
+            self._n_quarantined,
+            self._n_rows,
+            self._validation.quarantine,
+            self._with_changes(self._findings.violations(["quarantine"])),
+            source=self._source,
+        )
+        rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        repeats = self._counts.repeats() if self._counts else None
+        dropped = self._surplus(repeats, rows)
+        self._require_rows(self._n_rows - self._n_quarantined - len(dropped))
+        if self._data.task != "regression" and (
+            poor := self._classes.violations(self._data, self._validation)
+        ):
+            raise ContractError(poor, source=self._source)
+        return ContractReport(
+            self._source,
+            self._n_rows,
+            self._findings.violations(["quarantine", "warn"]),
+            self._extra_columns,
+            rows,
+            self._findings.names_by_row(rows),
+            self._clocks.zones(),
+            self._clocks.notes(),
+            repeats,
+            dropped,
+        )
+
+    @property
+    def _is_over_budget(self) -> bool:
+        return self._n_quarantined > self._validation.quarantine.max_rows
+
+    def _severities(self, columns: Mapping[str, Column]) -> dict[str, Severity]:
+        """Return what broken rows do: of features as they say, of keys as `unique_key` says."""
+        severity: dict[str, Severity] = {}
+        for name, column in self._declared.items():
+            is_key = name in self._data.key and name not in columns
+            severity[name] = self._validation.unique_key if is_key else column.severity
+        return severity
+
+    def _rules_of_columns(self, columns: Mapping[str, Column]) -> list[ColumnRules]:
+        rules: list[ColumnRules] = []
+        for name, column in self._declared.items():
+            if name == self._data.target:
+                rules.append(ColumnRules(name, column, _NO_LABEL))
+            elif name in columns:
+                rules.append(ColumnRules(name, column))
+            elif name == self._data.time:
+                rules.append(ColumnRules(name, column, _NO_TIME, "data.time_format"))
+        return rules
+
+    def _broken_rows(
+        self, read: Mapping[str, ReadColumn], typed: pa.Table
+    ) -> Iterator[tuple[str, Severity, BrokenRows]]:
+        """Yield the rows of a batch that break a rule, with column and severity."""
+        for name, column in read.items():
+            severity = self._severity[name]
+            for broken in column.broken:
+                # What cannot be read cannot be used, whatever the severity says.
+                yield name, "quarantine" if severity == "warn" else severity, broken
+        for rules in self._column_rules:
+            for broken in rules.broken_rows(read[rules.name]):
+                yield rules.name, self._severity[rules.name], broken
+        for name in self._key:
+            for broken in without_value(read[name], "key", _NO_KEY):
+                yield name, self._validation.unique_key, broken
+        for rule in self._row_rules:
+            for broken in rule.broken_rows(typed, first_row=self._n_rows):
+                yield "", rule.severity, broken
+
+    def _take_in(self, typed: pa.Table, aside: npt.NDArray[np.bool_]) -> None:
+        """Count a batch: its rows, keys, classes, and what of it was put aside."""
+        rows = np.flatnonzero(aside)
+        if len(rows):
+            self._quarantined.append(rows + self._n_rows)
+        if self._key:
+            self._keys.add(typed)
+        if self._counts is not None:
+            self._counts.add(typed.filter(pa.array(~aside)) if len(rows) else typed)
+        if self._data.task != "regression":
+            labels = typed[self._data.target]
+            self._classes.add(labels.filter(pa.array(~aside)) if len(rows) else labels)
+        self._n_rows += typed.num_rows
+        self._n_quarantined += len(rows)
+
+    def _find_repeated_keys(self, batches: RawBatches) -> None:
+        needed = {name: self._declared[name] for name in [*self._key, self._data.target]}
+
+        def typed_batches() -> Iterator[pa.Table]:
+            for batch in batches():
+                read = _read(batch, needed, source=self._source)
+                yield pa.table({name: column.values for name, column in read.items()})
+
+        repeated = self._keys.repeated(typed_batches)
+        if repeated is None:
+            return
+        severity = self._validation.unique_key
+        shown = example_rows(repeated.table.select(self._key), repeated.rows)
+        before = "have a key that an earlier row has, such as "
+        after = "; a key names one row: fix the source, or set `validation.unique_key`"
+        broken = BrokenRows("unique", repeated.rows, shown, before, after)
+        keep = severity == "quarantine"
+        self._findings.add(self._key_name, severity, broken, first_row=0, keep_rows=keep)
+        if keep:
+            self._put_aside(repeated)
+
+    def _surplus(self, repeats: Repeats | None, aside: Rows) -> Rows:
+        """Return the rows to drop where the table is a copy of itself.
+
+        Raises:
+            ContractError: it is one, and `validation.duplicates` is `stop`.
+        """
+        nothing = np.empty(0, np.int64)
+        if repeats is None or not repeats.is_copied:
+            return nothing
+        said = self._validation.duplicates
+        if said == "stop":
+            message = (
+                f"{repeats.copies_sentence()}. Nothing was trained. Load the table once, or set "
+                "`validation.duplicates: drop` to use one copy; `warn` if rows are meant to repeat"
+            )
+            raise ContractError(
+                [Violation("", "duplicates", repeats.n_surplus, message)], source=self._source
+            )
+        if said == "warn" or self._counts is None:
+            return nothing
+        # What each class has is as many copies of it as the rows are.
+        self._classes.divide(repeats.copies)
+        kept = np.delete(np.arange(self._n_rows), aside)
+        return kept[self._counts.surplus(repeats.copies)]
+
+    def _put_aside(self, repeated: RepeatedKeys) -> None:
+        before = np.concatenate([np.empty(0, np.int64), *self._quarantined])
+        is_new = ~np.isin(repeated.rows, before)
+        if self._data.task != "regression":
+            self._classes.remove(repeated.table[self._data.target].filter(pa.array(is_new)))
+        self._quarantined = [np.union1d(before, repeated.rows)]
+        self._n_quarantined += int(is_new.sum())
+
+    def _with_changes(self, violations: Sequence[Violation]) -> list[Violation]:
+        """Return violations that say which setting lets such rows pass, and where it stands."""
+        found: list[Violation] = []
+        for violation in violations:
+            if violation.rule == "nullable" and violation.column == self._data.target:
+                aside = f"{self._key_at(['data', 'severity'])} can put them into quarantine"
+                is_stop = self._data.severity == "stop"
+                found.append(replace(violation, change=aside) if is_stop else violation)
+                continue
+            asked = self._setting(violation)
+            if asked is None:
+                found.append(violation)
+                continue
+            verb, keys = asked
+            # What to do with nulls the message says already.
+            what = (
+                "the setting is" if violation.rule == "nullable" else f"if they are right, {verb}"
+            )
+            found.append(replace(violation, change=f"{what} {self._key_at(keys)}"))
+        return found
+
+    def _key_at(self, keys: Sequence[str]) -> str:
+        """Return a setting's name, with its place in the config's file if that is known."""
+        place = self._place(keys) if self._place else ""
+        return f"`{'.'.join(keys)}`" + (f" ({place})" if place else "")
+
+    def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
+        """Return what to do to which setting where values are right that a rule refuses."""
+        name, rule = violation.column, violation.rule
+        column = self._columns.get(name)
+        if rule == "unique":
+            return "name more columns in", ["data", "key"]
+        if rule == "allowed":
+            is_target = name == self._data.target
+            return "add them to", ["data", "classes"] if is_target else ["columns", name, "allowed"]
+        if column is None:
+            return None
+        if rule == "range":
+            keys = ("minimum", "maximum", "earliest", "latest")
+            given = [key for key in keys if getattr(column, key, None) is not None]
+            return "change", ["columns", name, given[0] if len(given) == 1 else "/".join(given)]
+        if rule == "nullable":
+            return "set", ["columns", name, "nullable"]
+        return ("change", ["columns", name, "kind"]) if rule == "type" else None
+
+    def _require_rows(self, n_rows: int) -> None:
+        least = self._validation.min_rows
+        if n_rows < least:
+            left = f" left of {self._n_rows}" if n_rows < self._n_rows else ""
+            raise SourceError(
+                f"{self._source} has {n_rows} rows{left}, fewer than `validation.min_rows` "
+                f"({least})"
+            )
+
+
+def _read(
+    batch: pa.Table | pa.RecordBatch,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    known: Mapping[str, KnownWords] | None = None,
+) -> dict[str, ReadColumn]:
+    """Read columns that are there; whole columns that cannot be read are told at once."""
+    read: dict[str, ReadColumn] = {}
+    violations: list[Violation] = []
+    for name, column in columns.items():
+        values = batch[name]
+        chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+        try:
+            read[name] = read_column(
+                chunked,
+                column,
+                known=(known or {}).get(name),
+                typed_text=is_typed_text(batch.schema.field(name)),
+            )
+        except UnreadableColumnError as error:
+            violations.append(Violation(name, "type", batch.num_rows, str(error)))
+    if violations:
+        raise ContractError(violations, source=source)
+    return read
+
+
+def _order(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, rule) for name in dict.fromkeys(names) for rule in _COLUMN_RULES]

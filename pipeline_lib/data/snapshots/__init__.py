@@ -1,0 +1,1 @@
+"""The rows of one run, immutable and named by their content."""

@@ -1,0 +1,1 @@
+"""Where rows come from: files, buckets, queries, tables in memory, as one stream of batches."""

@@ -1,0 +1,275 @@
+"""Parquet files, believed only as far as they prove themselves: checksums, rows, values, size."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline_lib.data.sources.amounts import (
+    BATCH_BYTES,
+    MAX_RATIO,
+    MAX_ROW_BYTES,
+    MAX_UNPACKED_BYTES,
+    Amount,
+    long_row,
+    made_to_fill,
+    together,
+)
+from pipeline_lib.data.sources.column_names import check_names
+from pipeline_lib.data.sources.formats import other_format
+from pipeline_lib.data.sources.schemas import Head, fitted
+from pipeline_lib.data.sources.stores import DataFile
+from pipeline_lib.errors import SourceError, first_line
+
+_MAGIC = b"PAR1"
+_HEAD_BYTES = 1024
+_NO_PARQUET = "it does not begin with PAR1", "if it is CSV, set `kind: csv`"
+_BATCH_ROWS = 131_072
+# What pyarrow unpacks at once. Words behind a dictionary stay there until they are counted; where
+# a word is told by what it adds to the one before (delta), few are asked for.
+_UNPACKED_ROWS = 8192
+_MAX_WORDS_BYTES = 8 * 1024 * 1024
+_FEW_ROWS, _FEW_BYTES = 64, 256 * 1024 * 1024
+_DELTA = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
+# Column chunks are read through a window of this size: of 180 MB in one row group 25 MB were held
+# instead of 193.
+_BUFFER_BYTES = 1 << 20
+_MAX_UNPACKED_BYTES, _MAX_RATIO = MAX_UNPACKED_BYTES, MAX_RATIO
+# What pyarrow raises of it: names that are no UTF-8 are told by Python.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+def parquet_head(file: DataFile, needed: Collection[str] = ()) -> Head:
+    """Return the columns of a Parquet file and whether its footer tells of rows.
+
+    Columns of lists, structs and maps are left out: one row may hold a million values.
+
+    Args:
+        file: to look at.
+        needed: columns that cannot be left out.
+
+    Raises:
+        SourceError: the file is something else, its footer is damaged, it declares an absurd
+            size, or a needed column is nested.
+    """
+    with file.open() as handle:
+        opened = _opened(handle, file)
+        schema, metadata = opened.schema_arrow, opened.metadata
+        nested = [field for field in schema if _is_nested(field.type)]
+        flat = [field for field in schema if field not in nested]
+        for field in nested:
+            if field.name in needed or any(f.name.startswith(f"{field.name}.") for f in flat):
+                raise SourceError(
+                    f"{file.name}: column {field.name!r} is of type {str(field.type)[:100]}, and "
+                    "a feature has one value in a row; write its parts as columns, or leave it "
+                    "out of the config"
+                )
+        if not flat:
+            raise SourceError(f"{file.name} has no columns with one value in a row")
+        left_out = {field.name: str(field.type)[:100] for field in nested}
+        return Head(file.name, pa.schema(flat), metadata.num_rows > 0, left_out)
+
+
+def parquet_batches(file: DataFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file with the columns and types of the schema.
+
+    Raises:
+        SourceError: the file is damaged, holds other than its footer says, far more than its size
+            lets expect, or a value that its column's type cannot take; the message names the row
+            group.
+    """
+    with file.on_disk() as path, pa.OSFile(str(path)) as handle:
+        opened = _opened(handle, file)
+        amount = Amount(file.name, packed_bytes=file.size_bytes)
+        for number in range(opened.num_row_groups):
+            yield from _group(handle, opened, number, schema, amount)
+        held = sum(opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups))
+        if held != opened.metadata.num_rows:
+            raise SourceError(
+                f"{file.name}: its footer says {opened.metadata.num_rows} rows, its row groups "
+                f"hold {held}"
+            )
+
+
+def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
+    if not (head := bytes(handle.read(_HEAD_BYTES))).startswith(_MAGIC):
+        what, way_out = other_format(head) or _NO_PARQUET
+        raise SourceError(f"{file.name} is not a Parquet file: {what}; {way_out}")
+    try:
+        opened = _reader(handle)
+        names = opened.schema_arrow.names
+    except _DAMAGE as error:
+        raise SourceError(f"{file.name}: its footer cannot be read: {first_line(error)}") from None
+    check_names(names, file.name)
+    _check_size(file, opened.metadata)
+    return opened
+
+
+def _reader(
+    handle: BinaryIO | pa.NativeFile,
+    *,
+    metadata: pq.FileMetaData | None = None,
+    words: Sequence[str] = (),
+) -> pq.ParquetFile:
+    """Open a file; columns of `words` are read as dictionaries."""
+    handle.seek(0)
+    return pq.ParquetFile(
+        handle,
+        metadata=metadata,
+        read_dictionary=list(words),
+        page_checksum_verification=True,
+        # In nanoseconds, the default, the year 9999 of a file of Spark's wraps to 1816.
+        coerce_int96_timestamp_unit="us",
+        pre_buffer=False,
+        buffer_size=_BUFFER_BYTES,
+    )
+
+
+def _check_size(file: DataFile, metadata: pq.FileMetaData) -> None:
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    sizes = [int(group.total_byte_size) for group in groups]
+    declared = sum(sizes)
+    is_much = declared > _MAX_UNPACKED_BYTES or max(sizes, default=0) > BATCH_BYTES
+    if is_much and declared > _MAX_RATIO * file.size_bytes:
+        raise made_to_fill(file.name, file.size_bytes, declared)
+
+
+def _group(
+    handle: pa.NativeFile,
+    opened: pq.ParquetFile,
+    number: int,
+    schema: pa.Schema,
+    amount: Amount,
+) -> Iterator[pa.RecordBatch]:
+    name = amount.name
+    held, batches = 0, iter(())
+
+    def ready() -> Iterator[pa.RecordBatch]:
+        nonlocal held, batches
+        while True:
+            try:
+                if not held:
+                    batches = _begun(handle, opened, number, schema)
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                batch.validate(full=True)
+                held += batch.num_rows
+                for part in _bounded(batch.select(schema.names), amount):
+                    yield fitted(part, schema)
+            except _DAMAGE as error:
+                raise SourceError(f"{name}: row group {number}: {first_line(error)}") from None
+
+    yield from together(ready(), _BATCH_ROWS)
+    # Not before: pyarrow 25.0.1 ends the process where it is asked for a column of a damaged footer
+    # that it has not read before.
+    declared = _declared_rows(name, opened.metadata, number, _leaves(opened, schema))
+    if held != declared:
+        raise SourceError(
+            f"{name}: row group {number}: its footer says {declared} rows, it holds {held}"
+        )
+
+
+def _begun(
+    handle: pa.NativeFile, opened: pq.ParquetFile, number: int, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Return the batches of a group, of as many rows as may be unpacked at once."""
+    leaves, columns = _leaves(opened, schema), opened.schema
+    # Before it has read a column pyarrow must not be asked about it.
+    next(_batches(opened, number, leaves, n_rows=1), None)
+    group, n_rows = opened.metadata.row_group(number), _UNPACKED_ROWS
+    words: list[str] = []
+    for leaf in leaves:
+        column, chunk = columns.column(leaf), group.column(leaf)
+        is_text = _is_text(opened.schema_arrow.field(column.path).type)
+        if column.physical_type == "BYTE_ARRAY" and (not is_text or _DELTA & {*chunk.encodings}):
+            # No dictionary can be read of these: a value is no longer than all there are.
+            most = max(1, int(chunk.total_uncompressed_size))
+            n_rows = min(n_rows, _FEW_ROWS, max(1, _FEW_BYTES // most))
+        elif column.physical_type == "BYTE_ARRAY":
+            # A dictionary that is read grows until the group ends, with words of no dictionary too.
+            if int(chunk.total_uncompressed_size) <= _MAX_WORDS_BYTES:
+                words.append(column.path)
+            else:
+                n_rows = min(n_rows, _FEW_ROWS)
+    width = sum(max(int(columns.column(leaf).length or 0), 0) for leaf in leaves)
+    n_rows = max(1, min(n_rows, BATCH_BYTES // max(1, width)))
+    reader = _reader(handle, metadata=opened.metadata, words=words)
+    return _batches(reader, number, leaves, n_rows=n_rows)
+
+
+def _batches(
+    opened: pq.ParquetFile, number: int, leaves: Sequence[int], *, n_rows: int
+) -> Iterator[pa.RecordBatch]:
+    # By position: for `columns` of the reader's own `iter_batches` `a.b` is a part of `a`.
+    return opened.reader.iter_batches(
+        n_rows, row_groups=[number], column_indices=list(leaves), use_threads=False
+    )
+
+
+def _leaves(opened: pq.ParquetFile, schema: pa.Schema) -> list[int]:
+    """Return the positions of the columns that are read."""
+    columns = opened.schema
+    return [n for n in range(len(columns)) if columns.column(n).path in schema.names]
+
+
+def _bounded(batch: pa.RecordBatch, amount: Amount) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in slices that are no more than they should be once they are unpacked."""
+    sizes = np.zeros(batch.num_rows, np.int64)
+    for column in batch.columns:
+        sizes += _row_sizes(column)
+    if batch.num_rows and (longest := int(sizes.max())) > MAX_ROW_BYTES:
+        raise long_row(amount.name, longest)
+    amount.add(batch.num_rows, int(sizes.sum()))
+    ends, start = np.cumsum(sizes), 0
+    while start < batch.num_rows:
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + BATCH_BYTES, side="right")))
+        yield batch.slice(start, stop - start)
+        start = stop
+
+
+def _row_sizes(column: pa.Array) -> "npt.NDArray[np.int64] | int":
+    """Return the bytes of each value, shape ``(n_rows,)``, or those of any."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and _is_text(kind.value_type):
+        lengths = pc.binary_length(column.dictionary).cast(pa.int64()).take(column.indices)
+    elif _is_text(kind):
+        lengths = pc.binary_length(column).cast(pa.int64())
+    else:
+        return column.nbytes // max(len(column), 1)
+    return lengths.fill_null(0).to_numpy(zero_copy_only=False)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    tests = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string)
+    more = (pa.types.is_large_binary, pa.types.is_string_view, pa.types.is_binary_view)
+    return any(test(kind) for test in (*tests, *more))
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return pa.types.is_nested(kind)
+
+
+def _declared_rows(name: str, metadata: pq.FileMetaData, number: int, leaves: Sequence[int]) -> int:
+    """Return how many rows the footer gives a row group, if its columns agree.
+
+    A reader takes as many rows as it is told of: a footer that tells of too few hides the others.
+    """
+    group = metadata.row_group(number)
+    for position in leaves:
+        chunk, field = group.column(position), metadata.schema.column(position)
+        if field.max_repetition_level == 0 and chunk.num_values != group.num_rows:
+            raise SourceError(
+                f"{name}: row group {number}: its footer says {group.num_rows} rows, and "
+                f"{chunk.num_values} values of column {field.path!r}"
+            )
+    return int(group.num_rows)

@@ -1,0 +1,365 @@
+"""Encoded splits of a dataset, published under their digest, and the ledger that grows with them.
+
+The ledger is the encoder of the last encoded night. The next one starts from its vocabularies, so
+a code keeps its category; a damaged ledger, or another dataset's, is refused, for codes would
+change their meaning.
+"""
+
+import json
+import shutil
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline_lib.config import CategoryColumn, Column, CsvFile, PipelineConfig
+from pipeline_lib.data.contract.checker import target_column
+from pipeline_lib.data.snapshots.snapshot import PartRows, Snapshot
+from pipeline_lib.data.splits.assign import SplitName
+from pipeline_lib.data.splits.split_rows import SplitRows
+from pipeline_lib.data.values.casts import read_columns
+from pipeline_lib.data.values.spelling import KnownWords
+from pipeline_lib.data.values.written import has_typed_values
+from pipeline_lib.encoding.encoder import CountedWords, Encoder
+from pipeline_lib.encoding.ledger import LedgerChange, ledger_changes
+from pipeline_lib.encoding.numeric import Standardizer
+from pipeline_lib.encoding.segments import Segment, read_segment, write_segment
+from pipeline_lib.encoding.streaming import Counted, NumberedRows
+from pipeline_lib.encoding.target import (
+    NumberTarget,
+    Target,
+    class_target,
+    target_from_json,
+    target_to_json,
+)
+from pipeline_lib.encoding.tensors import EncodedSplit, SplitFile, read_split
+from pipeline_lib.encoding.vocabulary import Vocabulary
+from pipeline_lib.errors import StorageError
+from pipeline_lib.storage import (
+    Json,
+    believed,
+    code_digest,
+    dataset_folder,
+    digest_json,
+    publish,
+    staged,
+    write_json,
+)
+
+# Below this many rows a part is numbered again each night with its neighbours: opening the files
+# of a kept segment costs as much.
+_MIN_KEPT_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class EncodedData:
+    """Where encoded splits, encoder and target lie, and what encoding them changed in the ledger.
+
+    `is_new` is False where an earlier run had encoded the same rows.
+    """
+
+    folder: Path
+    digest: str
+    changes: tuple[LedgerChange, ...]
+    is_new: bool = field(default=True, compare=False)
+
+    def read_encoder(self) -> Encoder:
+        """Return the encoder that made the splits."""
+        return Encoder.load(self.folder)
+
+    def read_target(self) -> Target:
+        """Return how the target is encoded."""
+        text = (self.folder / "target.json").read_text("utf-8")
+        return target_from_json(cast("dict[str, Any]", json.loads(text)))
+
+    def path(self, split: SplitName) -> Path:
+        """Return the file of one encoded split."""
+        return self.folder / f"{split}.parquet"
+
+    def open(self, split: SplitName) -> SplitFile:
+        """Return one encoded split that stays in its file."""
+        return SplitFile(self.path(split), self.read_encoder())
+
+    def read(self, split: SplitName) -> EncodedSplit:
+        """Return one encoded split."""
+        return read_split(self.path(split), self.read_encoder())
+
+
+def ledger_folder(name: str) -> Path:
+    """Return where a dataset's ledger lies."""
+    return dataset_folder(name) / "ledger"
+
+
+def read_ledger(name: str) -> Mapping[str, Vocabulary]:
+    """Return a dataset's vocabularies so far; none before the first night.
+
+    Raises:
+        StorageError: the ledger is damaged, or another dataset's.
+    """
+    folder = ledger_folder(name)
+    manifest = believed(folder)
+    if manifest is None:
+        if not folder.exists():
+            return {}
+        raise StorageError(
+            f"{folder} is damaged: its files are not those of its manifest. Restore it, or remove "
+            "it: then codes are taken from the registered models, and start anew without any"
+        )
+    if manifest.get("dataset") != name:
+        raise StorageError(
+            f"{folder} is the ledger of {manifest.get('dataset')!r}, not of {name!r}: its codes "
+            f"mean other categories. Restore {name}'s own, or remove it: then codes are taken from "
+            "the registered models, and start anew without any"
+        )
+    return Encoder.load(folder).vocabularies
+
+
+def write_ledger(name: str, vocabularies: Mapping[str, Vocabulary]) -> None:
+    """Write a dataset's vocabularies, those of columns that tonight's config lacks included."""
+    kept = Encoder({name: CategoryColumn() for name in vocabularies}, dict(vocabularies), {})
+    with publish(ledger_folder(name), {"dataset": name, "encoder": kept.fingerprint()}) as scratch:
+        kept.save(scratch)
+
+
+def encode_splits(
+    config: PipelineConfig, rows: SplitRows, *, today: str, grow: bool = True, last_ended: str = ""
+) -> EncodedData:
+    """Fit the encoder on the training rows, encode all splits, and let the ledger grow.
+
+    The same rows under the same config are encoded once: later nights find them done.
+
+    Args:
+        config: columns, target, name.
+        rows: the splits.
+        today: day that categories are noted with (ISO 8601).
+        grow: without it new categories get the codes that they would get, and the ledger stays
+            as it is.
+        last_ended: when a night of these rows last came to its end (ISO 8601, UTC); empty if none
+            did. What encoding had changed before then is not news any more.
+
+    Raises:
+        ContractError: a class has no training row.
+        UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
+        StorageError: the ledger is damaged, or a place cannot be written.
+    """
+    ledger = read_ledger(config.name)
+    digest = digest_json(
+        [rows.digest, _settings(config), config.encoding.model_dump(mode="json"), code_digest()]
+    )
+    folder = dataset_folder(config.name) / "encoded" / digest[:16]
+    if (done := _already_encoded(folder, digest, ledger)) is not None:
+        again = _encoded_again(ledger, done, today=today, last_ended=last_ended)
+        if grow and again.seen:  # another night came between
+            write_ledger(config.name, {**ledger, **again.seen})
+        return again.data
+    columns = {**config.columns, config.data.target: target_column(config.data)}
+    known = {name: ledger[name].known for name in config.columns if name in ledger}
+    with _segments(config, rows.snapshot, columns, known) as segments:
+        numbered = NumberedRows(segments, columns, rows.assignment(), rows.zones)
+        counted = numbered.count()
+        target = _target(config, counted, rows.snapshot)
+        encoder = Encoder.of_counts(
+            config.columns,
+            counted.train,
+            {name: f for name, f in counted.fitters.items() if name != target.column},
+            today=today,
+            encoding=config.encoding,
+            ledger=ledger,
+        )
+        codes = numbered.codes(encoder)
+        numbered.refuse_unknown(encoder, counted, codes)
+        changes = ledger_changes(ledger, encoder, counted.train, codes)
+        told: list[Json] = [asdict(change) for change in changes]
+        facts: dict[str, Json] = {
+            "digest": digest,
+            "encoder": encoder.fingerprint(),
+            "changes": told,
+            "encoded_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with publish(folder, facts) as scratch:
+            encoder.save(scratch)
+            write_json(scratch / "target.json", target_to_json(target))
+            numbered.write(scratch, encoder, target, codes)
+    if grow:
+        write_ledger(config.name, {**ledger, **encoder.vocabularies})
+    return EncodedData(folder, digest, changes)
+
+
+def _settings(config: PipelineConfig) -> Json:
+    """Return what decides how a column is read and encoded, in the order of columns."""
+    columns: list[Json] = [
+        [name, column.model_dump(mode="json")] for name, column in config.columns.items()
+    ]
+    return [columns, config.data.target, config.data.task, list(config.data.classes or ())]
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What an earlier night has encoded, and what that changed in the ledger then."""
+
+    folder: Path
+    digest: str
+    encoder: Encoder
+    changes: tuple[LedgerChange, ...]
+    encoded_at: str
+
+
+def _already_encoded(folder: Path, digest: str, ledger: Mapping[str, Vocabulary]) -> _Done | None:
+    """Return what an earlier night has encoded, if its codes still mean the same."""
+    manifest = believed(folder)
+    if manifest is None or manifest.get("digest") != digest:
+        return None
+    encoder = Encoder.load(folder)
+    for name, vocabulary in encoder.vocabularies.items():
+        if not ledger.get(name, Vocabulary(name)).extends(vocabulary):
+            return None
+    changes = cast("list[dict[str, Any]]", manifest["changes"])
+    told = tuple(LedgerChange.from_json(change) for change in changes)
+    return _Done(folder, digest, encoder, told, str(manifest.get("encoded_at", "")))
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Splits that are there already; `seen` are vocabularies that the ledger has with other counts.
+
+    It is empty where the ledger is as these splits have left it.
+    """
+
+    data: EncodedData
+    seen: dict[str, Vocabulary]
+
+
+def _encoded_again(
+    ledger: Mapping[str, Vocabulary], done: _Done, *, today: str, last_ended: str
+) -> _Again:
+    """Return splits that are there already, with their categories seen tonight.
+
+    A night that goes on after a kill tells what its first attempt has changed; one that is done
+    again tells what is different from the last night.
+    """
+    seen: dict[str, Vocabulary] = {}
+    for column, vocabulary in done.encoder.vocabularies.items():
+        counts = np.concatenate([[vocabulary.n_missing], vocabulary.counts])
+        seen[column] = ledger[column].grow(
+            vocabulary.categories, counts, today=today, min_count=vocabulary.min_count
+        )
+    changes = done.changes
+    if last_ended and done.encoded_at <= last_ended:
+        changes = _changes_since(ledger, seen, done)
+    same = all(_has_counts_of(ledger[column], words) for column, words in seen.items())
+    data = EncodedData(done.folder, done.digest, changes, is_new=False)
+    return _Again(data, {} if same else seen)
+
+
+def _has_counts_of(one: Vocabulary, other: Vocabulary) -> bool:
+    return one.n_missing == other.n_missing and np.array_equal(one.counts, other.counts)
+
+
+def _changes_since(
+    ledger: Mapping[str, Vocabulary],
+    seen: Mapping[str, Vocabulary],
+    done: _Done,
+) -> tuple[LedgerChange, ...]:
+    """Return what differs from the ledger; rare words are a fact of the rows, counted before."""
+    now = Encoder({column: done.encoder.columns[column] for column in seen}, dict(seen), {})
+    train = {
+        column: CountedWords(words.categories, np.concatenate([[words.n_missing], words.counts]))
+        for column, words in seen.items()
+    }
+    codes = {column: words.codes for column, words in seen.items()}
+    found = {change.column: change for change in ledger_changes(ledger, now, train, codes)}
+    rare = {change.column: change for change in done.changes}
+    changes = (
+        replace(
+            found.get(column, LedgerChange(column)),
+            n_rare=rare.get(column, LedgerChange(column)).n_rare,
+            n_rare_rows=rare.get(column, LedgerChange(column)).n_rare_rows,
+        )
+        for column in seen
+    )
+    return tuple(change for change in changes if change)
+
+
+def _target(config: PipelineConfig, counted: Counted, snapshot: Snapshot) -> Target:
+    column = config.data.target
+    if config.data.task == "regression":
+        scale = counted.fitters[column].finish()
+        assert isinstance(scale, Standardizer)
+        return NumberTarget(column, scale.mean, scale.deviation)
+    return class_target(
+        config.data,
+        counted.train[column].held(),
+        counted.used[column].held(),
+        raw=snapshot.schema().field(column),
+        is_untyped=isinstance(config.data.source, CsvFile),
+    )
+
+
+@contextmanager
+def _segments(
+    config: PipelineConfig,
+    snapshot: Snapshot,
+    columns: Mapping[str, Column],
+    known: Mapping[str, KnownWords],
+) -> Generator[list[Segment]]:
+    """Give the numbered rows of a snapshot; those of big parts are kept for the next night."""
+    dataset, segments, kept = dataset_folder(config.name), list[Segment](), set[str]()
+    spellings = _spellings(snapshot, known)
+    with staged(dataset, "numbered") as stage:
+        for number, run in enumerate(_runs(snapshot)):
+            batches = _typed_batches(snapshot, columns, known, (run.first_row, run.stop))
+            if not run.fingerprint:
+                folder = stage.folder / str(number)
+                folder.mkdir()
+                segments.append(write_segment(folder, batches, columns))
+                continue
+            key = [run.name, run.fingerprint, snapshot.reading, _settings(config), code_digest()]
+            key += [spellings] if spellings else []
+            folder = dataset / "segments" / digest_json(key)[:16]
+            kept.add(folder.name)
+            if believed(folder) is None:
+                with publish(folder, {"part": run.name}) as scratch:
+                    write_segment(scratch, batches, columns, compression="lz4")
+            segments.append(read_segment(folder, columns))
+        yield segments
+    for folder in (dataset / "segments").glob("*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(snapshot: Snapshot) -> Iterator[PartRows]:
+    """Yield parts worth keeping by themselves; rows between them without a fingerprint."""
+    start = 0
+    for part in snapshot.parts if len(snapshot.parts) > 1 else ():
+        if part.n_rows >= _MIN_KEPT_ROWS and part.fingerprint:
+            if part.first_row > start:
+                yield PartRows("", "", start, part.first_row - start)
+            yield part
+            start = part.stop
+    if start < snapshot.n_rows:
+        yield PartRows("", "", start, snapshot.n_rows - start)
+
+
+def _spellings(snapshot: Snapshot, known: Mapping[str, KnownWords]) -> dict[str, Json]:
+    """Return how typed values of the snapshot are spelled in the ledger, if not as always."""
+    schema, found = snapshot.schema(), dict[str, Json]()
+    for name, words in known.items():
+        if has_typed_values(schema.field(name)) and words.spellings:
+            found[name] = dict(words.spellings)
+    return found
+
+
+def _typed_batches(
+    snapshot: Snapshot,
+    columns: Mapping[str, Column],
+    known: Mapping[str, KnownWords],
+    rows: tuple[int, int],
+) -> Iterator[pa.Table]:
+    words = [name for name, column in columns.items() if isinstance(column, CategoryColumn)]
+    for batch in snapshot.batches(rows=rows, dictionaries=words):
+        yield read_columns(batch, columns, known=known)

@@ -1,0 +1,152 @@
+"""Whether tonight has about as many rows as the nights before.
+
+Tonight is held against the last accepted night, and against the largest of the accepted nights and
+the champion's rows: a table that loses a third each night never loses half of the night before.
+A night that stopped is no accepted one, so the same rows stop again. A drop that a person has let
+through, by raising the setting, is usual from then on: what follows is held against that night.
+
+Rows count that may be trained on, quarantined ones less. Nights of a later date, and of a source
+with other settings, are not comparable.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pipeline_lib.config import PipelineConfig, Source
+from pipeline_lib.errors import VolumeError
+from pipeline_lib.monitoring.history import Night
+from pipeline_lib.storage import digest_json
+
+# Accepted nights that count, the last one always.
+_N_NIGHTS = 14
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Rows to compare with, and what messages call them."""
+
+    n_rows: int
+    said: str
+
+
+def source_settings(source: Source) -> str:
+    """Return the digest of how a source is read, its window included; what is a default less."""
+    kind: str = source.kind
+    return digest_json([kind, source.model_dump(mode="json", exclude_defaults=True)])
+
+
+class Volume:
+    """Tonight's number of rows, held against `validation.volume`.
+
+    Args:
+        config: the settings and the source.
+        nights: accepted nights, in the order in which they were.
+        run_date: the night's date.
+        champion: digest of the rows that taught the champion, if there is one.
+        champion_rows: how many those were, if `nights` does not say.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        nights: Sequence[Night],
+        *,
+        run_date: date,
+        champion: str | None = None,
+        champion_rows: int | None = None,
+    ) -> None:
+        self._settings = config.validation.volume
+        settings = source_settings(config.data.source)
+        by_date = sorted(nights, key=lambda night: night.rows.night)
+        due = [night for night in by_date if night.rows.night <= run_date]
+        # Nights of the release before do not say how their source was read.
+        mine = [night for night in due if night.settings in ("", settings)]
+        self._past = [_of_night(night) for night in mine][-_N_NIGHTS:]
+        self._other = None if self._past or not due else _of_night(due[-1])
+        self._champion: _Reference | None = None
+        self._is_champion_older = False
+        taught = [night for night in nights if champion and night.digest == champion]
+        if taught:
+            comparable = [night for night in taught if night in mine]
+            self._champion = _of_night(comparable[-1]) if comparable else None
+            self._is_champion_older = not any(n in taught for n in mine[-_N_NIGHTS:])
+        elif champion_rows is not None and self._other is None:
+            self._champion = _Reference(champion_rows, f"{champion_rows:,} rows of the champion")
+
+    def hold(self, n_rows: int, *, source: str) -> str | None:
+        """Return what is to be said of tonight's number of rows, if anything.
+
+        Args:
+            n_rows: tonight's rows.
+            source: what messages call them.
+
+        Raises:
+            VolumeError: more rows are missing than `max_drop` allows.
+        """
+        tonight = f"{source} has {n_rows:,} rows"
+        if (before := self._dropped_from(n_rows)) is not None:
+            share = 1 - n_rows / before.n_rows
+            raise VolumeError(
+                f"{tonight}, {share:.0%} fewer than the {before.said}; "
+                f"`validation.volume.max_drop: {self._settings.max_drop:g}` stops the night. "
+                "Nothing was trained. Look whether the source is whole. If so many rows are right, "
+                "raise `validation.volume.max_drop`, or set it to null until a night has passed",
+                n_rows=n_rows,
+                n_before=before.n_rows,
+            )
+        limit = self._settings.max_growth
+        last = self._past[-1] if self._past else self._champion
+        if limit is not None and last is not None and n_rows > limit * last.n_rows:
+            times = f"{n_rows / last.n_rows:.1f} times" if last.n_rows else "more than"
+            return (
+                f"{tonight}, {times} the {last.said}, more than "
+                f"`validation.volume.max_growth: {limit:g}`: look whether rows came twice"
+            )
+        return self._of_other_settings(n_rows, tonight)
+
+    def _dropped_from(self, n_rows: int) -> _Reference | None:
+        """Return the rows against which tonight's are too few."""
+        most = self._settings.max_drop
+        if most is None:
+            return None
+        least = 1 - most
+        accepted = self._accepted_drop(least)
+        if accepted is not None:
+            held = [accepted]
+        else:
+            known = [*self._past, *([self._champion] if self._champion else [])]
+            held = [*self._past[-1:], *sorted(known, key=lambda r: -r.n_rows)[:1]]
+        return next((before for before in held if n_rows < least * before.n_rows), None)
+
+    def _accepted_drop(self, least: float) -> _Reference | None:
+        """Return the last night that had too few rows itself and was accepted, if there is one."""
+        before = self._champion if self._is_champion_older else None
+        highest = before.n_rows if before else 0
+        found: _Reference | None = None
+        for night in self._past:
+            if night.n_rows < least * (found.n_rows if found else highest):
+                found = night
+            highest = max(highest, night.n_rows)
+        return found
+
+    def _of_other_settings(self, n_rows: int, tonight: str) -> str | None:
+        other, drop, growth = self._other, self._settings.max_drop, self._settings.max_growth
+        if other is None:
+            return None
+        is_far = (drop is not None and n_rows < (1 - drop) * other.n_rows) or (
+            growth is not None and n_rows > growth * other.n_rows
+        )
+        if not is_far:
+            return None
+        return (
+            f"{tonight}, the night before with other settings of `data.source` had the "
+            f"{other.said}: not held against `validation.volume`"
+        )
+
+
+def _of_night(night: Night) -> _Reference:
+    source = f" ({night.source})" if night.source else ""
+    return _Reference(
+        night.rows.n_rows, f"{night.rows.n_rows:,} rows of {night.rows.night}{source}"
+    )

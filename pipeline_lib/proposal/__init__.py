@@ -1,0 +1,1 @@
+"""A config for a table that has none."""

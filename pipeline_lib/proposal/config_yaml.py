@@ -1,0 +1,177 @@
+"""A proposal as the text of a config: values a person may change, and why each is there."""
+
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from pipeline_lib.config import Column
+from pipeline_lib.config.settings import Settings
+from pipeline_lib.proposal.columns import ProposedColumn
+from pipeline_lib.proposal.propose import Proposal
+from pipeline_lib.shown import printable
+
+# Words that mean themselves wherever they stand; all others are quoted. YAML 1.1's yes and no too:
+# other tools read these files as well.
+_PLAIN = re.compile(r"[A-Za-z_][\w.\-/]*( [\w.\-/]+)*", flags=re.ASCII)
+_RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"})
+_MAX_COMMENT = 200
+_WIDTH = 44
+
+
+def config_text(proposal: Proposal) -> str:
+    """Return a config as YAML, each line with the evidence for it."""
+    looked = f"{proposal.n_rows:,} rows"
+    lines = [
+        f"# Proposed by `evergreen new` from {looked}. Everything here may be changed;",
+        "# docs/reference/config.md names every value there is.",
+        f"name: {scalar(proposal.name)}",
+        "",
+        *_data(proposal),
+        "",
+        *_columns(proposal),
+        "",
+        *_validation(proposal),
+        "",
+        *_split(proposal),
+        "",
+        *_training(proposal),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def scalar(text: str) -> str:
+    """Return text as YAML, quoted wherever it could mean something else.
+
+    >>> scalar("age"), scalar("on"), scalar("a: b")
+    ('age', '"on"', '"a: b"')
+    """
+    if _PLAIN.fullmatch(text) and text.casefold() not in _RESERVED:
+        return text
+    yaml = YAML()
+    yaml.width = 2**31
+    yaml.allow_unicode = True
+    out = StringIO()
+    yaml.dump([DoubleQuotedScalarString(text)], out)  # pyright: ignore[reportUnknownMemberType]
+    return out.getvalue().removeprefix("- ").rstrip("\n")
+
+
+def _data(proposal: Proposal) -> list[str]:
+    data, target = proposal.data, proposal.target
+    lines = [
+        "data:",
+        f"  source: {_flow(_given(data.source))}",
+        f"  target: {scalar(data.target)}",
+        _with_comment(f"  task: {data.task}", target.reason),
+    ]
+    if data.classes is not None:
+        lines.append(f"  classes: {_flow(data.classes)}")
+    if target.aside:
+        lines.append(_with_comment(f"  severity: {data.severity}", target.aside))
+    if data.key:
+        reason = "a value per row; it decides the row's split, for ever"
+        lines.append(_with_comment(f"  key: {_flow(data.key)}", reason))
+    elif proposal.counter is not None:
+        reason = "a counter: take it if a row keeps its number for ever"
+        lines.append(_with_comment(f"  #key: {_flow([proposal.counter])}", reason))
+    if data.time is not None:
+        lines.append(_with_comment(f"  time: {scalar(data.time)}", "says when a row came to be"))
+    if data.time_format is not None:
+        lines.append(f"  time_format: {scalar(data.time_format)}")
+    return lines
+
+
+def _columns(proposal: Proposal) -> list[str]:
+    lines = ["columns:"]
+    if proposal.left_out:
+        lines.append("  # A column behind a # is left out; without the # it counts.")
+    return lines + [_column(column) for column in proposal.columns]
+
+
+def _column(column: ProposedColumn) -> str:
+    if column.column is None:
+        return f"  # {scalar(column.name)}: {_comment(column.reason)}"
+    mark = "" if column.is_feature else "#"
+    line = f"  {mark}{scalar(column.name)}: {_flow(_given(column.column))}"
+    return _with_comment(line, column.reason)
+
+
+def _validation(proposal: Proposal) -> list[str]:
+    least, percent = max(20, proposal.n_rows // 10), max(10, proposal.n_rows // 100)
+    return [
+        "validation:",
+        _with_comment(
+            f"  min_rows: {least}", "a tenth of today's; `volume` compares with the nights before"
+        ),
+        _with_comment(
+            f"  quarantine: {{max_rows: {percent}, max_percent: 1.0}}",
+            "for columns with `severity: quarantine`",
+        ),
+    ]
+
+
+def _split(proposal: Proposal) -> list[str]:
+    line = "split: {kind: hash, val: 0.15, test: 0.15, seed: 0}"
+    time = proposal.time
+    if time is None or time.dates is None:
+        return [line]
+    days = max(1, round((time.dates.last - time.dates.first).days * 0.15))
+    return [
+        f"# Judged on the newest rows by {_comment(time.name)}, as predictions will be, instead:",
+        f"#split: {{kind: time, val_days: {days}, test_days: {days}}}",
+        line,
+    ]
+
+
+def _training(proposal: Proposal) -> list[str]:
+    """Propose a schedule by size: about as many steps for a large table as for a small one."""
+    n_rows = proposal.n_rows
+    sizes = ((2_000, 32, 100), (20_000, 128, 60), (200_000, 512, 20), (2_000_000, 2048, 12))
+    _, batch_size, epochs = next((s for s in sizes if n_rows < s[0]), (0, 8192, 8))
+    return [
+        "model: {kind: embedding_mlp, d_hidden: [200, 100, 50], dropout: 0.1, "
+        "dropout_embedding: 0.0}",
+        "",
+        "training:",
+        _with_comment(f"  epochs: {epochs}", "fewer passes the more rows there are"),
+        _with_comment(f"  batch_size: {batch_size}", "smaller for small tables: more steps"),
+        "  optimizer: {kind: adamw, learning_rate: 0.003}",
+        "  scheduler: {kind: onecycle}",
+        "  seed: 0",
+    ]
+
+
+def _given(settings: Settings | Column) -> dict[str, object]:
+    """Return what differs from the defaults, the kind first."""
+    found: dict[str, object] = {"kind": getattr(settings, "kind")}  # noqa: B009 - each has one
+    for name, field in type(settings).model_fields.items():
+        value: object = getattr(settings, name)
+        if name != "kind" and (field.is_required() or value != field.default):
+            found[name] = _given(value) if isinstance(value, Settings) else value
+    return found
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, object]", value).items()
+        return "{" + ", ".join(f"{scalar(key)}: {_flow(inner)}" for key, inner in pairs) + "}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if float(value).is_integer() and abs(value) < 1e6 else repr(value)
+    if isinstance(value, str):
+        return scalar(value)
+    return "[" + ", ".join(_flow(inner) for inner in cast("Sequence[object]", value)) + "]"
+
+
+def _with_comment(line: str, comment: str) -> str:
+    return f"{line.ljust(_WIDTH)}  # {_comment(comment)}"
+
+
+def _comment(text: str) -> str:
+    """Return text that cannot leave its comment: one line, printable, not too long."""
+    plain = printable(text)
+    return plain if len(plain) <= _MAX_COMMENT else f"{plain[:_MAX_COMMENT]}…"
