@@ -28,7 +28,7 @@ from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
 from pipeline_lib.data.sources.amounts import BATCH_BYTES, MAX_ROW_BYTES, Amount, long_row
 from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.stream import Part, RowStream
-from pipeline_lib.data.values.written import TYPED_TEXT, plain_numbers, text_of
+from pipeline_lib.data.values.written import TYPED_TEXT, decimal_text, plain_numbers, text_of
 from pipeline_lib.errors import (
     SourceError,
     SourceNotFoundError,
@@ -116,13 +116,10 @@ def _float_text(value: float) -> str | None:
     return None if math.isnan(value) else repr(float(value))
 
 
-def _decimal_text(value: Decimal) -> str | None:
-    if value.is_nan():
-        return None
-    return repr(float(value)) if value.is_infinite() else format(value, "f")
-
-
-_WITH_POINT: dict[type, Callable[..., str | None]] = {float: _float_text, Decimal: _decimal_text}
+_WITH_POINT: dict[type, Callable[..., str | None]] = {
+    float: _float_text,
+    Decimal: partial(decimal_text, whole_without_point=False),
+}
 
 
 def _first_columns(result: "CursorResult[tuple[object, ...]]", n: int) -> list[list[object]]:

@@ -7,14 +7,14 @@ spelling of it, that word is taken. Text is never looked up here: it is itself.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.data.values.datetimes import HAS_ZONE, read_times
-from pipeline_lib.data.values.written import iso
+from pipeline_lib.data.values.written import decimal_text, iso
 
 _PLAIN = r"^(0|-?[1-9]\d*|true|false)$"
 _WHOLE = r"^(?:\+|(-))?0*(\d+)(?:\.0*)?$"
@@ -109,7 +109,11 @@ def _times(text: pa.Array) -> pa.Array:
 
 
 def _from_exponent(word: str) -> str | None:
-    number = Decimal(word)
-    if number.adjusted() >= _MAX_DIGITS or number % 1 != 0:
+    try:
+        number = Decimal(word)
+    except InvalidOperation:  # an exponent of 20 digits
         return None
-    return format(number.to_integral_value() + 0, "f")
+    if not -_MAX_DIGITS <= number.adjusted() < _MAX_DIGITS:
+        return None
+    text = decimal_text(number)
+    return text if text is not None and "." not in text else None

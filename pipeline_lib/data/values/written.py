@@ -19,6 +19,7 @@ from pipeline_lib.data.values.datetimes import read_times
 from pipeline_lib.data.values.violations import BrokenRows, rows_where
 
 MAX_EXACT = 2**53
+_MAX_DIGITS = 4_000  # Python writes no whole number of more than 4,300
 TYPED_TEXT = {b"evergreen": b"typed"}
 DIGITS = r"^[+-]?\d+$"
 _NOT_WHOLE = "hold numbers that are not whole, such as ", "; a category is text or a whole number"
@@ -145,6 +146,8 @@ def _bool_text(value: bool) -> str:
 
 
 def _int_text(value: int) -> str:
+    if value.bit_length() > 3 * _MAX_DIGITS:
+        raise TypeError("int of thousands of digits")
     return format(value, "d")
 
 
@@ -156,13 +159,24 @@ def _float_text(value: float) -> str | None:
     return repr(float(value))
 
 
-def _decimal_text(value: Decimal) -> str | None:
+def decimal_text(value: Decimal, *, whole_without_point: bool = True) -> str | None:
+    """Return a decimal in digits; None for NaN. One of thousands of digits keeps its exponent.
+
+    Nothing here rounds: the arithmetic of `decimal` has 28 digits, comparisons have all of them.
+
+    >>> [decimal_text(Decimal(v)) for v in ("2.50", "-0.00", "1E+30", "1E-999999999")]
+    ['2.50', '0', '1000000000000000000000000000000', '1E-999999999']
+    """
     if value.is_nan():
         return None
     if value.is_infinite():
         return repr(float(value))
-    # `to_integral_value` keeps the sign of a zero, which is the same number without it.
-    return format(value.to_integral_value() + 0 if value % 1 == 0 else value, "f")
+    if abs(value.adjusted()) > _MAX_DIGITS:
+        return str(value)
+    whole = value.to_integral_value()
+    if whole_without_point and whole == value:
+        return format(whole.copy_abs() if whole.is_zero() else whole, "f")
+    return format(value, "f")
 
 
 def _datetime_text(value: datetime) -> str:
@@ -179,7 +193,7 @@ _CONVERT: dict[type, Callable[..., str | None]] = {
     bool: _bool_text,
     int: _int_text,
     float: _float_text,
-    Decimal: _decimal_text,
+    Decimal: decimal_text,
     datetime: _datetime_text,
     date: date.isoformat,
     time: time.isoformat,

@@ -59,6 +59,8 @@ def test_every_value_is_text_and_nothing_is_null(root: Path) -> None:
         (float("-inf"), "-inf"),
         (Decimal("1.50"), "1.50"),
         (Decimal("1E+3"), "1000"),
+        (Decimal(f"{10**39 + 1}.00"), f"{10**39 + 1}.00"),
+        (Decimal("1E-999999999"), "1E-999999999"),
         (Decimal("NaN"), None),
         (Decimal("Infinity"), "inf"),
         (date(2026, 5, 1), "2026-05-01"),

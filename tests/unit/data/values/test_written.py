@@ -194,6 +194,13 @@ def test_a_value_alone_is_written_as_in_a_column(value: object) -> None:
         (-0.0, "0"),
         (Decimal("-0.00"), "0"),
         (Decimal("2.50"), "2.50"),
+        (Decimal("1E+28"), "1" + 28 * "0"),  # the arithmetic of `decimal` ends at 28 digits
+        (Decimal(10**39 + 1), str(10**39 + 1)),
+        (Decimal(f"{10**39 + 1}.00"), str(10**39 + 1)),
+        (Decimal(f"{10**39 + 1}.5"), f"{10**39 + 1}.5"),
+        (Decimal("1E+999999999"), "1E+999999999"),
+        (Decimal("1E-999999999"), "1E-999999999"),
+        (Decimal("sNaN"), None),
         (np.str_("007"), "007"),
         (np.datetime64("2024-01-05T00:00:00.000000001"), "2024-01-05T00:00:00"),
         (pd.Timestamp("2024-01-05", tz="Europe/Berlin"), "2024-01-04T23:00:00+00:00"),
@@ -205,7 +212,11 @@ def test_values_of_numpy_and_pandas_are_written_as_pythons(value: object, text: 
     assert text_of(value) == text
 
 
-@pytest.mark.parametrize("value", [b"a", [1], timedelta(1), np.timedelta64(1, "ns"), 1j], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [b"a", [1], 10**5000, timedelta(1), np.timedelta64(1, "ns"), 1j],
+    ids=lambda v: repr(v) if not isinstance(v, int) else "10**5000",
+)
 def test_what_has_no_one_text_is_refused(value: object) -> None:
     with pytest.raises(TypeError):
         text_of(value)
