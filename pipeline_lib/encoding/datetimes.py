@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline_lib.config import DatetimePart
-from pipeline_lib.data.row_hashes import microseconds
+from pipeline_lib.data.arrow import is_null, microseconds
 from pipeline_lib.data.values.zones import to_local
 from pipeline_lib.encoding.moments import Moments, Scale
 from pipeline_lib.storage import Json
@@ -198,4 +197,4 @@ def _micros(
     micros = microseconds(values)
     if not values.null_count:
         return micros, None
-    return micros, pc.is_null(values).to_numpy(zero_copy_only=False)
+    return micros, is_null(values)

@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.target import ClassTarget, Target
 from pipeline_lib.errors import StorageError, first_line
 
-ROW_GROUP_ROWS = 131_072
+ROW_GROUP_ROWS = BATCH_ROWS
 _FINGERPRINT = b"evergreen.encoder"
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -193,7 +194,7 @@ class SplitFile:
     def labels(self) -> Iterator[npt.NDArray[np.generic]]:
         """Yield the target alone, in the file's type, row group by row group; errors likewise."""
         for number in range(self.n_groups):
-            with _damage_told(self._path):
+            with _damage_named(self._path):
                 column = self._file.read_row_group(number, columns=["y"], use_threads=False)["y"]
             yield column.to_numpy()
 
@@ -206,7 +207,7 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, Overflo
 
 
 @contextmanager
-def _damage_told(path: Path) -> Generator[None]:
+def _damage_named(path: Path) -> Generator[None]:
     try:
         yield
     except _DAMAGE as error:
@@ -214,7 +215,7 @@ def _damage_told(path: Path) -> Generator[None]:
 
 
 def _open(path: Path, encoder: Encoder) -> pq.ParquetFile:
-    with _damage_told(path):
+    with _damage_named(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow
     if (schema.metadata or {}).get(_FINGERPRINT) != encoder.fingerprint().encode():
@@ -234,7 +235,7 @@ def _read(
     into: EncodedSplit | None = None,
 ) -> EncodedSplit:
     """Return row groups in arrays allocated once."""
-    with _damage_told(path):
+    with _damage_named(path):
         sizes: list[int] = [file.metadata.row_group(number).num_rows for number in numbers]
         room = into or EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
         split = room.slice(0, sum(sizes))

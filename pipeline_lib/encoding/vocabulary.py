@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import different
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.encoding.words import count_words
 from pipeline_lib.errors import UnknownCategoryError
@@ -216,11 +217,9 @@ class Vocabulary:
             word = chunk[0].as_py()
             code = MISSING if word is None else self._code_of.get(word, UNSEEN)
             return np.array([code], np.int32)
-        encoded = chunk.dictionary_encode()
-        words = encoded.dictionary.to_pylist()
-        code_of = np.array([self._code_of.get(w, UNSEEN) for w in words] + [MISSING], np.int32)
-        positions = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-        return code_of[positions]
+        words, places = different(chunk)
+        codes = [self._code_of.get(word, UNSEEN) for word in words.to_pylist()]
+        return np.array([*codes, MISSING], np.int32)[places]
 
 
 def _sorted_by_word(words: pa.Array, positions: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

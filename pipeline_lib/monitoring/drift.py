@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Literal, TypeAlias
 
 from pipeline_lib.config import DriftSettings
-from pipeline_lib.monitoring.drift_measures import Finding, measured, percent
+from pipeline_lib.monitoring.drift_measures import Shift, measured, percent
 from pipeline_lib.monitoring.drift_report import (
     Aspect,
     DriftReport,
@@ -71,7 +71,7 @@ def compare(
     """
     past = _past(history, settings, run_date)
     digest = "" if reference is None else reference.digest
-    findings: list[tuple[_Pair, Finding]] = []
+    findings: list[tuple[_Pair, Shift]] = []
     rows: list[DriftRow] = []
     for pair in [] if reference is None else _pairs(reference, tonight):
         if pair.before is None or pair.now is None or pair.before.kind != pair.now.kind:
@@ -118,7 +118,7 @@ def _pairs(reference: Profile, tonight: Profile) -> Iterable[_Pair]:
 
 
 def _judged(
-    pair: _Pair, finding: Finding, alpha: float, usual: float | None, settings: DriftSettings
+    pair: _Pair, finding: Shift, alpha: float, usual: float | None, settings: DriftSettings
 ) -> DriftRow:
     threshold = finding.limit if usual is None else max(finding.limit, usual)
     verdict: Verdict = "quiet"

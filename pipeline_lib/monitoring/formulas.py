@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from pipeline_lib.monitoring.counts import Floats
 
 _MAX_ROWS = 5_000
 _MAX_COLUMNS = 100

@@ -19,14 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import Column, Task
+from pipeline_lib.data.arrow import different, is_number, one_array
 from pipeline_lib.data.contract.column_rules import hidden_columns
+from pipeline_lib.data.hashing import splitmix64
 from pipeline_lib.errors import examples
+from pipeline_lib.monitoring.counts import Floats
 from pipeline_lib.monitoring.formulas import find_formulas
 from pipeline_lib.shown import hashed
 
-Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
 LeakKind = Literal["predicts", "formula", "copy", "id", "constant"]
 
 MAX_ROWS = 100_000
@@ -141,22 +142,15 @@ def _sampled(rows: pa.Table) -> pa.Table:
 
 
 def _seen(name: str, values: pa.ChunkedArray, *, is_hidden: bool = False) -> _Seen:
-    if _is_number(values.type):
+    if is_number(values.type):
         numbers = _as_floats(values)
         codes, n_codes = _binned(numbers)
         return _Seen(name, codes, n_codes, numbers)
-    if not pa.types.is_dictionary(values.type):
-        values = values.cast(pa.string()).dictionary_encode()
-    encoded = values.combine_chunks()
-    words = tuple(encoded.dictionary.cast(pa.string()).to_pylist())
+    different_words, places = different(one_array(values).cast(pa.string()))
+    words = tuple(different_words.to_pylist())
     if is_hidden:
         words = tuple(hashed(word) or "" for word in words)
-    codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return _Seen(name, codes, len(words) + 1, None, words)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return _Seen(name, places.astype(np.int64), len(words) + 1, None, words)
 
 
 def _as_floats(values: pa.ChunkedArray) -> Floats:
@@ -189,7 +183,7 @@ def _useless(
         return Leak((name,), "constant", 1.0, reason)
     if n_known < _LEAST_VALUES or n_different < NEARLY_ALL * n_known:
         return None
-    if _is_number(values.type):
+    if is_number(values.type):
         if not _is_counter(_as_floats(first)):
             return None  # measures are all different as well
         reason = "counts the rows, one by one"
@@ -214,19 +208,11 @@ def _halves(columns: Sequence[_Seen], y: Codes) -> npt.NDArray[np.bool_]:
             if column.numbers is None
             else (column.numbers + 0.0).view(np.uint64)
         )
-        content += _mix(bits ^ _mix(np.full(1, number, np.uint64)))
+        content += splitmix64(bits ^ splitmix64(np.full(1, number, np.uint64)))
     if len(np.unique(content)) < min(_MAX_BINS, len(y) // 2):
         # So few different rows would leave whole categories in one half.
         content = np.arange(len(y), dtype=np.uint64)
-    return _mix(content) >> np.uint64(63) == 0
-
-
-def _mix(x: Hashes) -> Hashes:
-    """Return SplitMix64's mixing of each number (Steele, Lea & Flood 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return splitmix64(content) >> np.uint64(63) == 0
 
 
 def _of_classes(columns: Sequence[_Seen], target: _Seen, name: str) -> list[Leak]:

@@ -9,17 +9,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import is_number
+from pipeline_lib.data.values.patterns import DAY, NUMBER, SPACED_WHOLE
 from pipeline_lib.data.values.written import written
 
 Floats = npt.NDArray[np.float64]
 
 MAX_EXACT = 2**53
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+IS_NUMBER = f"^{NUMBER}$"
 # Nobody calls a category so.
 _CLEAR = ("?", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "NAN", "\\N", "-", "--")
 # Namibia, a person without relatives: these count only beside numbers or dates.
 _UNCLEAR = ("NA", "None", "none", ".")
-_ISO = r"^\d{4}-\d\d-\d\d([ T].*)?$"
+_ISO = rf"^{DAY}([ T].*)?$"
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _null_words(words: pa.Array, *, is_target: bool) -> list[str]:
     if is_target or len(others) == 0:
         return clear
     plain = pc.or_(
-        pc.match_substring_regex(pc.utf8_trim_whitespace(others), NUMBER),
+        pc.match_substring_regex(pc.utf8_trim_whitespace(others), IS_NUMBER),
         pc.match_substring_regex(others, _ISO),
     )
     is_unclear_null = bool(pc.all(plain).as_py())
@@ -137,11 +139,9 @@ class ColumnFacts:
         kind = values.type
         if pa.types.is_string(kind):
             values = pc.utf8_trim_whitespace(values)
-            if not pc.all(pc.match_substring_regex(values, NUMBER)).as_py():
+            if not pc.all(pc.match_substring_regex(values, IS_NUMBER)).as_py():
                 return None
-        elif not (
-            pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-        ):
+        elif not is_number(kind):
             return None
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return numbers if len(numbers) and np.isfinite(numbers).all() else None
@@ -162,7 +162,7 @@ class ColumnFacts:
             return False
         if pa.types.is_floating(self.values.type):
             return bool(np.abs(numbers).max() < MAX_EXACT)
-        return not self.is_text or self.all_match(r"^\s*[+-]?\d+\s*$")
+        return not self.is_text or self.all_match(SPACED_WHOLE)
 
     @cached_property
     def is_beyond_floats(self) -> bool:
@@ -173,7 +173,7 @@ class ColumnFacts:
         large = self.counted[0].filter(pa.array(np.abs(numbers) >= MAX_EXACT))
         if not self.is_text:
             return len(large) > 0
-        return bool(pc.any(pc.match_substring_regex(large, r"^\s*[+-]?\d+\s*$")).as_py())
+        return bool(pc.any(pc.match_substring_regex(large, SPACED_WHOLE)).as_py())
 
     @property
     def is_unique(self) -> bool:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pipeline_lib.config import Task
 from pipeline_lib.errors import DataError, examples
-from pipeline_lib.proposal.column_facts import NUMBER, ColumnFacts
+from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts
 from pipeline_lib.proposal.columns import (
     propose_column,
     shown_number,
@@ -123,7 +123,7 @@ def _refuse_what_is_no_class(facts: ColumnFacts) -> None:
             f"its numbers have {what}, as {examples(facts.few(2))}: write them as plain numbers in "
             "the source",
         )
-    share = facts.share_matching(NUMBER) if facts.is_text else 0.0
+    share = facts.share_matching(IS_NUMBER) if facts.is_text else 0.0
     if share >= 0.9:
         odd = [word for word in facts.words.to_pylist() if not _is_number(word)]
         raise _refused(

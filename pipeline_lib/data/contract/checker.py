@@ -36,7 +36,7 @@ from pipeline_lib.data.contract.row_rules import compile_rules, example_rows
 from pipeline_lib.data.contract.unique_keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.values.casts import ReadColumn, read_column
 from pipeline_lib.data.values.spelling import KnownWords
-from pipeline_lib.data.values.violations import BrokenRows, Findings, Rows
+from pipeline_lib.data.values.violations import BrokenRows, BrokenRules, RowNumbers
 from pipeline_lib.data.values.written import UnreadableColumnError, is_typed_text
 from pipeline_lib.errors import (
     ConfigError,
@@ -105,7 +105,7 @@ def conform(
     require_columns(table, list(columns), source=source)
     read = _read(table, columns, source=source, known=known)
     hidden = hidden_columns(columns)
-    findings = Findings(_order(columns), hidden=hidden)
+    findings = BrokenRules(_order(columns), hidden=hidden)
     for name, column in read.items():
         for broken in column.broken:
             findings.add(name, "stop", broken, first_row=0, keep_rows=False)
@@ -233,11 +233,11 @@ class ContractChecker:
         self._key_name = ", ".join(self._key)
         order = _order([*self._declared, self._key_name])
         order += [("", rule.name) for rule in validation.rules]
-        self._findings = Findings(order, hidden=hidden)
+        self._findings = BrokenRules(order, hidden=hidden)
         self._keys, self._classes = KeyHashes(self._key), ClassCounts()
         # With a key two rows are different ones, or `unique_key` says what happens.
         self._counts = None if self._key else RowCounts(list(self._declared))
-        self._quarantined: list[Rows] = []
+        self._quarantined: list[RowNumbers] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
         self._clocks = ColumnClocks(self._declared, columns)
@@ -390,7 +390,7 @@ class ContractChecker:
         if keep:
             self._put_aside(repeated)
 
-    def _surplus(self, repeats: Repeats | None, aside: Rows) -> Rows:
+    def _surplus(self, repeats: Repeats | None, aside: RowNumbers) -> RowNumbers:
         """Return the rows to drop where the table is a copy of itself.
 
         Raises:

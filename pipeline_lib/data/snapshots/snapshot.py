@@ -13,14 +13,14 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.data.snapshots.digest import ContentDigest
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import examples
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage import Json, believed, dataset_folder, staged
 
-_ROW_GROUP_ROWS = 131_072
-_BATCH_ROWS = _ROW_GROUP_ROWS
+_ROW_GROUP_ROWS = _BATCH_ROWS = BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,9 @@ def take_snapshot(
     snapshot = Snapshot(
         folder, content, writing.n_rows, stream.source, reading, tuple(writing.parts)
     )
-    return _told(snapshot, stream, last, grew=last is not None and digest.prefix == last.digest)
+    return _with_news(
+        snapshot, stream, last, grew=last is not None and digest.prefix == last.digest
+    )
 
 
 def snapshots_folder(name: str) -> Path:
@@ -256,7 +258,9 @@ class _Earlier:
         return self._snapshot.batches(rows=(known.first_row, known.stop))
 
 
-def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew: bool) -> Snapshot:
+def _with_news(
+    snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew: bool
+) -> Snapshot:
     """Return the snapshot with what is new about it."""
     if last is None:
         return replace(snapshot, news=missing_days(stream))

@@ -12,7 +12,7 @@ from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile, Source, SqlQ
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.sources.csv_files import csv_batches, csv_head
 from pipeline_lib.data.sources.parquet_files import parquet_batches, parquet_head
-from pipeline_lib.data.sources.paths import Found, find_files
+from pipeline_lib.data.sources.paths import FoundFiles, find_files
 from pipeline_lib.data.sources.schemas import common_schema
 from pipeline_lib.data.sources.sql import open_query, query_name
 from pipeline_lib.data.sources.stores import FolderStore, is_remote, store_of
@@ -103,6 +103,6 @@ def source_name(source: Source, *, root: Path) -> str:
             assert_never(source)
 
 
-def _found(source: CsvFile | ParquetFile, *, root: Path, run_date: date) -> Found:
+def _found(source: CsvFile | ParquetFile, *, root: Path, run_date: date) -> FoundFiles:
     store = store_of(source.path, root=root, follow_symlinks=source.follow_symlinks)
     return find_files(source.path, store, window_days=source.window_days, run_date=run_date)

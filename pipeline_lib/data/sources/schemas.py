@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline_lib.data.arrow import has_zone
 from pipeline_lib.data.values.zones import canonical_zone, is_known_zone, zones_metadata
 from pipeline_lib.errors import SourceError, examples
 
@@ -103,7 +104,7 @@ def _plain(arrow_type: pa.DataType) -> pa.DataType:
         return pa.binary()
     if pa.types.is_decimal(arrow_type) and arrow_type.bit_width < 128:
         return pa.decimal128(arrow_type.precision, arrow_type.scale)
-    if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
+    if has_zone(arrow_type):
         zone = canonical_zone(str(arrow_type.tz))
         return pa.timestamp(arrow_type.unit, zone if is_known_zone(zone) else "UTC")
     return arrow_type
@@ -112,7 +113,7 @@ def _plain(arrow_type: pa.DataType) -> pa.DataType:
 def _zone(arrow_type: pa.DataType) -> str | None:
     if pa.types.is_dictionary(arrow_type):
         return _zone(arrow_type.value_type)
-    if not pa.types.is_timestamp(arrow_type) or arrow_type.tz is None:
+    if not has_zone(arrow_type):
         return None
     return canonical_zone(str(arrow_type.tz))
 

@@ -23,7 +23,9 @@ from pipeline_lib.config import (
     StratifiedSplit,
     TimeSplit,
 )
-from pipeline_lib.data.row_hashes import Hashes, RowHasher, microseconds, one_array
+from pipeline_lib.data.arrow import microseconds, one_array
+from pipeline_lib.data.hashing import Hashes
+from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.values.zones import to_local, to_utc
 from pipeline_lib.errors import ContractError, Violation, examples
 from pipeline_lib.shown import hashed

@@ -27,7 +27,8 @@ from pipeline_lib.config import (
 from pipeline_lib.data.contract.check_snapshot import CheckedRows, split_source_columns
 from pipeline_lib.data.contract.checker import conform, declared_columns, typed_rows
 from pipeline_lib.data.contract.column_rules import hidden_columns
-from pipeline_lib.data.row_hashes import Hashes, RowHasher
+from pipeline_lib.data.hashing import Hashes
+from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.splits.assign import SPLITS, UNUSED, SplitAssigner, SplitName
 from pipeline_lib.data.values.casts import arrow_type, read_columns
