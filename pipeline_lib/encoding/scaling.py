@@ -10,7 +10,6 @@ Sources: scikit-learn's StandardScaler and QuantileTransformer; Holzmüller, Gri
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -18,7 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.encoding.moments import Moments, Scale
-from pipeline_lib.encoding.normal import normal_quantiles
 from pipeline_lib.encoding.quantile_sketch import Floats, QuantileSketch
 from pipeline_lib.storage import Json
 
@@ -196,16 +194,13 @@ class QuantileScaler:
         if self.output == "uniform":
             return ranks
         np.clip(ranks, _LEAST_SHARE, 1 - _LEAST_SHARE, out=ranks)
-        if len(ranks) == 1 and ranks[0] == ranks[0]:  # one row at prediction
-            return np.array([_NORMAL.inv_cdf(ranks[0])])
-        return normal_quantiles(ranks)
+        from scipy.special import ndtri
+
+        return np.asarray(ndtri(ranks), np.float64)
 
     def to_json(self) -> dict[str, Json]:
         """Return the training quantiles, evenly spaced from minimum to maximum."""
         return {"quantiles": list(self.quantiles)}
-
-
-_NORMAL = NormalDist()
 
 
 class QuantileFitter:
