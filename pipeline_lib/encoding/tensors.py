@@ -134,12 +134,6 @@ def code_type(cardinality: int) -> np.dtype[np.unsignedinteger]:
     return np.min_scalar_type(max(cardinality, 1) - 1)
 
 
-def write_split(path: Path, split: EncodedSplit, encoder: Encoder, target: Target) -> None:
-    """Write a split that is in memory."""
-    with SplitWriter(path, encoder, target) as writer:
-        writer.write([*split.x_cat.T, *split.x_num.T, split.y])
-
-
 def read_split(path: Path, encoder: Encoder) -> EncodedSplit:
     """Read a whole split into arrays that are allocated once.
 

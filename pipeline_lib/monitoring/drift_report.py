@@ -4,7 +4,7 @@ import functools
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, ClassVar, Literal, TypeAlias, cast
@@ -214,12 +214,3 @@ def escape(text: str) -> str:
     for sign in "\\|`*[]~":
         text = text.replace(sign, f"\\{sign}")
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-
-
-def records_from_json(lines: Sequence[Mapping[str, Json]]) -> list[NightRecord]:
-    """Return the records of a file of JSON lines.
-
-    Raises:
-        StorageError: one is damaged.
-    """
-    return [NightRecord.from_json(line) for line in lines]

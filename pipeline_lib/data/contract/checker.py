@@ -1,8 +1,7 @@
-"""What the table must look like: the config's `columns` and `data`, held against rows.
+"""What the table must look like: the config's `columns` and `data`, checked against rows.
 
 `conform` gives columns their declared types and is used by training and prediction alike;
-`ContractChecker` holds a stream of batches to every rule that rows to learn from must keep, and
-`check_rows` does so with a table in memory.
+`ContractChecker` checks a stream of batches against every rule for rows to learn from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -148,29 +147,6 @@ def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[
             rule = f"is `data.time`, so its kind is datetime, not {feature.kind}"
             raise ConfigError([ConfigProblem("the contract", f"columns.{data.time}", rule)])
     return {**declared, **columns, data.target: target_column(data)}
-
-
-def check_rows(
-    table: pa.Table,
-    columns: Mapping[str, Column],
-    data: DataSettings,
-    validation: ValidationSettings,
-    *,
-    source: str,
-    root: Path = Path(),
-) -> pa.Table:
-    """Return the rows to learn from, typed as `typed_rows` says, without those put aside.
-
-    Raises:
-        MissingColumnError: a feature, key column, the time or the target is not there.
-        ContractError: a value breaks a rule; each broken rule with column, count and examples.
-        QuarantineBudgetError: more rows would be put aside than `validation.quarantine` allows.
-        SourceError: there are fewer rows than `validation.min_rows`.
-        ConfigError: a rule or a column's setting is wrong.
-    """
-    checker = ContractChecker(columns, data, validation, source=source, root=root)
-    typed = checker.check(table).typed
-    return checker.finish(lambda: [table]).kept(typed, 0)
 
 
 @dataclass(frozen=True, eq=False)

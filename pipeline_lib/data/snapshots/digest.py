@@ -74,13 +74,6 @@ class ContentDigest:
         return digest_json({"n_rows": n_rows, "columns": columns})
 
 
-def content_digest(table: pa.Table) -> str:
-    """Return the digest of a table in memory; see `ContentDigest`."""
-    digest = ContentDigest(table.schema)
-    digest.add(table)
-    return digest.finish()
-
-
 def plain_type(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type of values, however they are stored."""
     if pa.types.is_dictionary(arrow_type):

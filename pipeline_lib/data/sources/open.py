@@ -1,12 +1,10 @@
 """Read the rows of a source as they are: text stays text, types come later from the contract."""
 
 from collections.abc import Collection
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import assert_never
-
-import pyarrow as pa
 
 from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.car_evaluation import car_evaluation
@@ -69,25 +67,6 @@ def open_source(
     )
     left_out = {name: kind for head in heads for name, kind in head.left_out.items()}
     return RowStream(name, schema, parts, found.missing_days, left_out)
-
-
-def read_source(source: Source, *, root: Path, run_date: date | None = None) -> pa.Table:
-    """Read all rows of a source into memory.
-
-    Args:
-        source: which table, by kind.
-        root: the folder that a relative path starts from.
-        run_date: as for `open_source`; today (UTC) unless given.
-
-    Returns:
-        A table with at least one row.
-
-    Raises:
-        SourceError: as `open_source`, or a file is ragged or otherwise damaged.
-        UsageError: as `open_source`.
-    """
-    today = run_date or datetime.now(UTC).date()
-    return open_source(source, root=root, run_date=today).read()
 
 
 def source_name(source: Source, *, root: Path) -> str:

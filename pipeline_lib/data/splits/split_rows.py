@@ -25,7 +25,7 @@ from pipeline_lib.config import (
     TimeSplit,
 )
 from pipeline_lib.data.contract.check_snapshot import CheckedRows, split_source_columns
-from pipeline_lib.data.contract.checker import conform, declared_columns, typed_rows
+from pipeline_lib.data.contract.checker import conform, declared_columns
 from pipeline_lib.data.contract.column_rules import hidden_columns
 from pipeline_lib.data.hashing import Hashes
 from pipeline_lib.data.row_hashes import RowHasher
@@ -95,10 +95,6 @@ class SplitRows:
             mine = assigned[first_row : first_row + batch.num_rows] == number
             yield batch.filter(pa.array(mine))
             first_row += batch.num_rows
-
-    def read_typed(self, split: SplitName, config: PipelineConfig) -> pa.Table:
-        """Return features, target and key of a split, with their declared types."""
-        return typed_rows(self.read(split), config.columns, config.data, source=f"{split} rows")
 
 
 def split_columns(config: PipelineConfig) -> list[str]:

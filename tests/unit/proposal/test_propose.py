@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import CsvFile, DatetimeColumn, ParquetFile, PipelineConfig, load_config
-from pipeline_lib.data.contract.checker import check_rows
-from pipeline_lib.data.sources.open import read_source
 from pipeline_lib.errors import (
     DataError,
     SourceError,
@@ -25,6 +23,7 @@ from pipeline_lib.errors import (
 from pipeline_lib.proposal.config_yaml import config_text, scalar
 from pipeline_lib.proposal.propose import Proposal, propose
 from pipeline_lib.proposal.sniff import guess_source
+from tests.unit.data.in_memory import check_rows, read_source
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 N = 400

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract.checker import check_rows
 from pipeline_lib.errors import (
     ContractError,
     DataError,
@@ -27,6 +26,7 @@ from tests.unit.data.contract.contracts import (
     with_bad_sizes,
     with_column,
 )
+from tests.unit.data.in_memory import check_rows
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.data.snapshots import snapshot as module
-from pipeline_lib.data.snapshots.digest import content_digest
 from pipeline_lib.data.snapshots.snapshot import LastNight, PartRows, Snapshot, take_snapshot
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import SourceError
 from pipeline_lib.storage import dataset_folder
+from tests.unit.data.in_memory import content_digest
 
 SCHEMA = pa.schema([("word", pa.string()), ("size", pa.int64())])
 

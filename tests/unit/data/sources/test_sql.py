@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.config import CategoryColumn, SqlQuery
-from pipeline_lib.data.sources.open import read_source, source_name
+from pipeline_lib.data.sources.open import source_name
 from pipeline_lib.data.sources.sql import as_text
 from pipeline_lib.data.values.casts import read_columns
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
+from tests.unit.data.in_memory import read_source
 from tests.unit.data.sources.queries import SQLITE, open_query, refused
 
 
