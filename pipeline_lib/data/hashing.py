@@ -79,7 +79,7 @@ def hash_text(words: pa.Array) -> Hashes:
         words: of Arrow type string; length ``n``.
 
     Returns:
-        Shape ``(n,)``; what stands for a null means nothing.
+        Shape ``(n,)``; what stands for a null is arbitrary.
     """
     offsets = text_offsets(words)
     text = np.frombuffer(text_bytes(words), np.uint8)

@@ -1,6 +1,6 @@
 """Times become floats: `elapsed` and `year` scaled, all other parts as sine and cosine.
 
-A part that goes round is the angle 2π·k / period, the sine first, where k counts from 0 at
+A cyclical part is the angle 2π·k / period, the sine first, where k counts from 0 at
 January (period 12), the first of a month (31), January 1 (366), Monday (7), midnight (24 hours)
 and the full hour (60 minutes). The angle of a time is the one at the part's beginning: 13:59 has
 the hour 13. The clock is that of the column's time zone; without one it is the clock that the

@@ -32,7 +32,7 @@ def label_type_of(
     Args:
         names: the classes as text.
         kind: the Arrow type that the target came in.
-        is_untyped: whether text of that column stands for values whose type nobody has told.
+        is_untyped: whether text of that column stands for values of unknown type.
     """
     found = _type_of_names(names) if is_untyped else _type_of(kind)
     return found if label_values(names, found) is not None else "text"

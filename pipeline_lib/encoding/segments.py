@@ -2,7 +2,7 @@
 
 A segment holds consecutive rows of a snapshot, one part of its source. Its words are read once;
 fitting and encoding then work on integers. A segment whose part has not changed since an earlier
-night is taken from there.
+run is taken from there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -124,7 +124,7 @@ def _numbered(values: pa.ChunkedArray, table: WordTable | None, column: Column) 
     if table is not None:
         return pa.array(table.add(values))
     if isinstance(column, HashColumn):
-        # As plain strings: a dictionary by whoever wrote the file may have nulls inside, or
+        # As plain strings: a dictionary of another writer may have nulls inside, or
         # indices too narrow for one word more.
         return pa.array(HashInput("", column.n_buckets).encode(values.cast(pa.string())))
     return one_array(values)

@@ -49,7 +49,7 @@ class NumberedRows:
     Args:
         segments: consecutive rows, see `encoding.segments`.
         columns: features, and the target as the last.
-        splits: positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``.
+        splits: positions in `SPLITS`, −1 for rows that no split uses; shape ``(n_rows,)``.
         zones: the time zones of columns of times that have one.
     """
 

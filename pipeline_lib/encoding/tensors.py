@@ -86,7 +86,7 @@ class SplitWriter(AbstractContextManager["SplitWriter"]):
         fields += [("y", pa.from_numpy_dtype(y_type))]
         metadata = {_FINGERPRINT: encoder.fingerprint()}
         self._schema = pa.schema(fields, metadata)
-        # Without dictionaries of integers and statistics nobody reads: half the time, measured on
+        # Without dictionaries of integers and unread statistics: half the time, measured on
         # 2M rows of 15 columns (2026-11). With a checksum per page: zstd as Arrow writes it has
         # none, and a flipped bit would be another code.
         self._writer = pq.ParquetWriter(

@@ -62,7 +62,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, column: str, words: Sequence[str]) -> "Vocabulary":
-        """Return a vocabulary of words that nobody has counted.
+        """Return a vocabulary of words without counts.
 
         >>> Vocabulary.of("safety", ["high", "low"]).decode([2, 3, 1, 0])
         ['high', 'low', None, None]
@@ -164,7 +164,7 @@ class Vocabulary:
         )
 
     def extends(self, earlier: "Vocabulary") -> bool:
-        """Tell whether every code of another vocabulary means the same in this one.
+        """Report whether every code of another vocabulary means the same in this one.
 
         >>> Vocabulary.of("safety", ["high", "low"]).extends(Vocabulary.of("safety", ["high"]))
         True

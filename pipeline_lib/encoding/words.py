@@ -80,7 +80,7 @@ class WordTable:
 
 
 def _forget(numbers: WordNumbers) -> None:
-    """Do nothing: who merges words one set at a time needs no word of batches."""
+    """Do nothing: merging words one set at a time needs no numbers of batches."""
     del numbers
 
 
@@ -116,7 +116,7 @@ def _dictionary_of_chunk(values: pa.Array) -> pa.DictionaryArray:
     if pa.types.is_dictionary(values.type):
         words = values.dictionary
         if words.type == pa.string() and not words.null_count:
-            # Whoever wrote the file chose the width; int32 has room for what others add.
+            # The file's writer chose the width; int32 has room for what others add.
             return pa.DictionaryArray.from_arrays(values.indices.cast(pa.int32()), words)
         values = words.cast(pa.string()).take(values.indices)
     return values.cast(pa.string()).dictionary_encode()

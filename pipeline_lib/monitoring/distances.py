@@ -60,7 +60,7 @@ def noise_factors(before: ColumnProfile, now: ColumnProfile, *, of_nulls: bool) 
     """Return the factors that both profiles give together.
 
     A sample too small to show how its rows hang together is taken to be as the other one is at
-    lengths up to its size. Where rows hang together for longer than a profile can tell, its
+    lengths up to its size. Where rows hang together for longer than a profile can show, its
     greatest length is taken to be followed by one more that grows as much.
     """
 
@@ -130,7 +130,7 @@ def number_bins(before: Leaves, now: Leaves) -> Bins:
 
 
 class MostRows:
-    """Tells the most rows that a word can have in a profile: exact for top words."""
+    """Gives the most rows that a word can have in a profile: exact for top words."""
 
     def __init__(self, profile: CategoryProfile) -> None:
         self._listed = {word.hash: word.n_rows for word in profile.top}
@@ -153,7 +153,7 @@ def word_bins(before: CategoryProfile, now: CategoryProfile) -> Bins:
 
     If both profiles list all their words, each has its bin. Otherwise those do that have 1 row in
     32 of both profiles together: a word is not chosen because it came up in the smaller sample
-    (measured: that makes 1 independent night in 70 an alarm). Words of one bucket can stand in
+    (measured: that makes 1 independent run in 70 an alarm). Words of one bucket can stand in
     for one another unseen, so that distances are never too large.
     """
     words = {w.hash: w.word for w in (*before.top, *now.top)}
@@ -187,7 +187,7 @@ def distance(bins: Bins, factors: NoiseFactors) -> Distance:
     before, now = bins.before / bins.before.sum(), bins.now / bins.now.sum()
     common = (before * n_before + now * n_now) / (n_before + n_now)
     # Tested on groups made by the rows of both together: made by the mean of both shares, they
-    # would pick out the small sample's peaks (measured: 7 % of independent nights at 1 : 20).
+    # would pick out the small sample's peaks (measured: 7 % of independent runs at 1 : 20).
     p_value = _pearson_tail(before, now, common, n, group_bins(common, least, bins))
     group = group_bins((before + now) / 2, least, bins)
     before, now, common = (summed(group, share) for share in (before, now, common))

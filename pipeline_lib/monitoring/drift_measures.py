@@ -1,4 +1,4 @@
-"""What each aspect of a column shows of drift, before anybody judges it."""
+"""What each aspect of a column shows of drift, before it is judged."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Shift:
         effect: the distance less its noise, a share of rows.
         p_value: chance of such a distance without drift.
         limit: the effect from which it matters.
-        story: it in words, should it be told.
+        story: it in words, for a report.
     """
 
     aspect: Aspect
@@ -66,8 +66,8 @@ def measured(
 
     Args:
         before: of the champion's training rows.
-        now: of tonight's rows; of the same kind.
-        run_date: the night's date if the column is `data.time`, which moves on by itself.
+        now: of this run's rows; of the same kind.
+        run_date: the run's date if the column is `data.time`, which moves on by itself.
         settings: what matters.
     """
     found = [_nulls(before, now, settings)]

@@ -1,7 +1,7 @@
 """Columns that know the target and would not on the day of a prediction, and columns without use.
 
-A leak is told, with its numbers; what is done about it is decided elsewhere: `evergreen new` leaves
-the columns out, a night warns. Looked at are at most `MAX_ROWS` rows, the same ones every time.
+A leak is reported, with its numbers; what follows is decided elsewhere: `evergreen new` leaves the
+columns out, a run warns. At most `MAX_ROWS` rows are examined, the same ones every time.
 
 A column is judged on rows that it has not seen: what a category, or a bin of numbers, says of the
 target is learned from one half of the rows and asked of the other. So a column where every value
@@ -84,7 +84,7 @@ def find_leaks(
     """Return the leaks among features, whose Arrow types say what they are.
 
     Args:
-        table: text and booleans are categories, times are only held against ids, the rest numbers.
+        table: text and booleans are categories, times are only compared with ids, the rest numbers.
         features: which columns to look at.
         target: the column to predict; rows without it do not count.
         task: what kind of prediction it is.
@@ -173,7 +173,7 @@ def _binned(numbers: Floats) -> tuple[Codes, int]:
 def _useless(
     name: str, values: pa.ChunkedArray, first: pa.ChunkedArray, *, is_hidden: bool
 ) -> Leak | None:
-    """Tell a column without use by a sample; a counter by rows that follow each other."""
+    """Find a column without use by a sample; a counter by consecutive rows."""
     n_known = len(values) - values.null_count
     n_different = int(pc.count_distinct(values, mode="only_valid").as_py())
     if n_different <= 1 and values.null_count in (0, len(values)):
@@ -190,7 +190,7 @@ def _useless(
     elif pa.types.is_temporal(values.type):
         return None
     else:
-        reason = f"{n_different:,} different values in {n_known:,} rows: it names a row"
+        reason = f"{n_different:,} different values in {n_known:,} rows: it identifies rows"
     return Leak((name,), "id", n_different / n_known, reason)
 
 
@@ -228,7 +228,7 @@ def _of_classes(columns: Sequence[_Seen], target: _Seen, name: str) -> list[Leak
             found.append(Leak((column.name,), "copy", gain, reason))
             continue
         reason = (
-            f"tells {name} by itself: right in {right / len(y):.2%} of rows it has not seen, "
+            f"predicts {name} by itself: right in {right / len(y):.2%} of rows it has not seen, "
             f"where the most frequent class is right in {base / len(y):.2%}"
         )
         found.append(Leak((column.name,), "predicts", gain, reason))
@@ -293,8 +293,8 @@ def _of_numbers(columns: Sequence[_Seen], y: Floats, name: str) -> tuple[list[Le
         score = max(_r2(column, y, half), _r2(column, ranks, half), _linear_r2(column, y))
         if score >= PREDICTS:
             reason = (
-                f"tells {name} by itself: it explains {score:.2%} of its variance in rows it has "
-                "not seen"
+                f"predicts {name} by itself: it explains {score:.2%} of its variance in rows it "
+                "has not seen"
             )
             found[column.name] = Leak((column.name,), "predicts", score, reason)
     alone = [leak for leak in found.values() if leak.kind != "formula"]
@@ -332,7 +332,7 @@ def _linear_r2(column: _Seen, y: Floats) -> float:
 
 
 def _rises_with(x: Floats, y: Floats) -> bool:
-    """Tell whether one order sorts both; coarse columns, which sort next to nothing, do not."""
+    """Report whether one order sorts both; coarse columns, which sort next to nothing, do not."""
     known = np.isfinite(x)
     x, y = x[known], y[known]
     if len(x) < _LEAST_ROWS or known.mean() < 0.5:

@@ -1,4 +1,4 @@
-"""What stands in the columns of a table that nobody has described yet."""
+"""What stands in the columns of a table that has no config yet."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 MAX_EXACT = 2**53
 IS_NUMBER = f"^{NUMBER}$"
-# Nobody calls a category so.
+# No category is called so.
 _CLEAR = ("?", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "NAN", "\\N", "-", "--")
 # Namibia, a person without relatives: these count only beside numbers or dates.
 _UNCLEAR = ("NA", "None", "none", ".")
@@ -28,7 +28,7 @@ _ISO = rf"^{DAY}([ T].*)?$"
 class TidyTable:
     """A table as the source would give it with `trim` and `null_words`.
 
-    `where` tells the columns that each null word stands in.
+    `where` has the columns that each null word stands in.
     """
 
     table: pa.Table
@@ -38,10 +38,10 @@ class TidyTable:
 
 
 def tidied(table: pa.Table, target: str) -> TidyTable:
-    """Find blanks around values, and words that mean nothing, in a table of text.
+    """Find blanks around values, and words for no value, in a table of text.
 
     A word that could be a class of the target is none of them. In quotes a word means that nothing
-    is there only with `trim`, and an empty one stands in quotes; of others nobody can tell.
+    is there only with `trim`, and an empty one stands in quotes; of others it is not known.
     """
     trimmed = pa.table(
         [pc.utf8_trim_whitespace(column) for column in table.columns],
@@ -93,7 +93,7 @@ def _null_words(words: pa.Array, *, is_target: bool) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class ColumnFacts:
-    """A column, without the values that mean nothing."""
+    """A column, without the values that stand for none."""
 
     name: str
     values: pa.ChunkedArray
@@ -166,7 +166,7 @@ class ColumnFacts:
 
     @cached_property
     def is_beyond_floats(self) -> bool:
-        """Whether some whole numbers are too large for a float to tell from the next one."""
+        """Whether some whole numbers are too large for a float to hold exactly."""
         numbers = self.different_numbers
         if numbers is None or pa.types.is_floating(self.values.type):
             return False
@@ -181,7 +181,7 @@ class ColumnFacts:
         return self.n_different == self.n_rows
 
     def all_match(self, pattern: str) -> bool:
-        """Tell whether every different value matches a pattern."""
+        """Report whether every different value matches a pattern."""
         values = self.counted[0]
         return self.is_text and bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
 
@@ -198,7 +198,7 @@ class ColumnFacts:
         return values.take(pa.array(order)).to_pylist()
 
     def has_name_part(self, parts: frozenset[str]) -> bool:
-        """Tell whether one of the words that the name is made of is among `parts`."""
+        """Report whether one of the words that the name is made of is among `parts`."""
         spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.name)
         return not parts.isdisjoint(re.split(r"[^a-z0-9%]+", spaced.casefold()))
 

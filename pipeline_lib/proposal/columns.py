@@ -155,7 +155,7 @@ def sorted_words(facts: ColumnFacts) -> list[str]:
 
 
 def written_numbers(facts: ColumnFacts) -> str | None:
-    """Tell what keeps a column of text from being numbers, as `percent signs`, if it is that."""
+    """Return what keeps a column of text from being numbers, as `percent signs`, if it is that."""
     if not facts.is_text:
         return None
     for what, pattern in _WRITTEN_NUMBERS.items():
@@ -243,7 +243,7 @@ def _number(facts: ColumnFacts) -> ProposedColumn | None:
     if numbers is None:
         return None
     if facts.is_beyond_floats:
-        say = "whole numbers beyond 2^53, which no float can tell apart; "
+        say = "whole numbers beyond 2^53, which a float does not hold exactly; "
         return _maybe_id(facts, words_column(facts, say=say))
     if facts.is_whole and (as_words := _digits_but_no_number(facts, numbers)) is not None:
         return as_words
@@ -285,7 +285,7 @@ def _digits_but_no_number(facts: ColumnFacts, numbers: Floats) -> ProposedColumn
 def _maybe_id(facts: ColumnFacts, words: ProposedColumn) -> ProposedColumn:
     if facts.n_known < _LEAST_ROWS or facts.n_different < NEARLY_ALL * facts.n_known:
         return words
-    reason = f"{facts.n_different:,} different values in {_rows(facts.n_known)}: it names a row"
+    reason = f"{facts.n_different:,} different values in {_rows(facts.n_known)}: it identifies rows"
     return words.left_out("id", reason)
 
 
@@ -335,8 +335,8 @@ def _number_in_words(facts: ColumnFacts) -> ProposedColumn | None:
     odd = facts.counted[0].filter(pc.invert(pc.match_substring_regex(facts.counted[0], IS_NUMBER)))
     reason = (
         f"numbers in {share:.1%} of the rows, and words such as "
-        f"{examples(odd.slice(0, 3).to_pylist())}: mend the source, or list words that mean "
-        "nothing in `null_values`"
+        f"{examples(odd.slice(0, 3).to_pylist())}: mend the source, or list words for no "
+        "value in `null_values`"
     )
     return words.left_out("unreadable", reason)
 

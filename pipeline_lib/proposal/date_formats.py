@@ -19,7 +19,7 @@ _SHAPE = re.compile(
 _ISO = rf"^{DAY}([ T]\d\d:\d\d(:\d\d(\.\d+)?)?{ZONE}?)?$"
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 # Month first where there are slashes, as in America; day first elsewhere. Of two that fit the first
-# is proposed, and the other one told.
+# is proposed, and the other one noted.
 _DATES = (
     "%m/%d/%Y",
     "%d/%m/%Y",

@@ -18,7 +18,7 @@ from pipeline_lib.proposal.date_formats import find_date_format
 _MAX_CLASSES = 100
 _MAX_NUMBER_CLASSES = 10
 _LEAST_PER_CLASS = 3
-# Most rows that may be put aside, of all: what the proposed quarantine holds.
+# Most rows that may be quarantined, of all: what the proposed quarantine holds.
 _MAX_ASIDE = 0.01
 _POSITIVE = frozenset({"true", "t", "yes", "y", "1", "positive", "pos"})
 
@@ -61,8 +61,8 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
             raise _refused(
                 facts,
                 f"{len(poor)} of its {n_different} classes have fewer than {_LEAST_PER_CLASS} "
-                f"rows, as {examples(sorted(poor))}: one each is needed to learn, to choose and to "
-                "judge. Merge them with others in the source, or leave their rows out",
+                f"rows, as {examples(sorted(poor))}: train, val and test need one "
+                "each. Merge them with others in the source, or leave their rows out",
             )
         rows = "row" if n_poor == 1 else "rows"
         aside.append(f"{n_poor} {rows} of classes that are too rare, {examples(sorted(poor))}")
@@ -80,7 +80,7 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
 
 
 def _fits_quarantine(n_rows: int, facts: ColumnFacts) -> bool:
-    """Tell whether rows are few enough to be put aside each night."""
+    """Report whether rows are few enough to be quarantined in each run."""
     return n_rows <= facts.n_rows * _MAX_ASIDE
 
 

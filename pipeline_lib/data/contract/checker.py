@@ -48,12 +48,10 @@ from pipeline_lib.errors import (
 )
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
-_NO_LABEL = "a row without a label teaches nothing: leave it out in the source"
-_NO_TIME = "fill them in the source: `data.time` says of every row when it came to be"
-_NO_KEY = (
-    "have no value, which names no row: fill the key in the source, or set `validation.unique_key`"
-)
-# The rules of a column, in the order in which they are told.
+_NO_LABEL = "a row without a label cannot be learned from: leave it out in the source"
+_NO_TIME = "fill them in the source: `data.time` needs a value in every row"
+_NO_KEY = "have no value and so no key: fill the key in the source, or set `validation.unique_key`"
+# The rules of a column, in the order in which they are reported.
 _COLUMN_RULES = ("type", "exact", "finite", "nullable", "allowed", "range", "key", "unique")
 
 
@@ -155,7 +153,7 @@ class CheckedBatch:
 
     Attributes:
         typed: key, time, features and target; null where a value cannot be read.
-        quarantined: the rows put aside so far, shape ``(n_rows,)``; repeated keys are known
+        quarantined: the quarantined rows so far, shape ``(n_rows,)``; repeated keys are known
             only when the stream ends.
     """
 
@@ -236,7 +234,7 @@ class ContractChecker:
         for column, severity, broken in self._broken_rows(read, typed):
             if severity == "quarantine":
                 aside[broken.rows] = True
-            # Beyond the budget the night stops anyway: then which rows it was is of no use.
+            # Beyond the budget the run stops anyway: then which rows it was is of no use.
             keep = severity == "quarantine" and not self._is_over_budget
             self._findings.add(column, severity, broken, first_row=self._n_rows, keep_rows=keep)
         self._take_in(typed, aside)
@@ -252,7 +250,7 @@ class ContractChecker:
         Raises:
             SourceError: there are fewer rows than `validation.min_rows`.
             ContractError: rows break a rule of severity `stop`, or classes are too poor.
-            QuarantineBudgetError: more rows would be put aside than the budget allows.
+            QuarantineBudgetError: more rows would be quarantined than the budget allows.
         """
         self._require_rows(self._n_rows)
         if self._key:
@@ -331,7 +329,7 @@ class ContractChecker:
                 yield "", rule.severity, broken
 
     def _take_in(self, typed: pa.Table, aside: npt.NDArray[np.bool_]) -> None:
-        """Count a batch: its rows, keys, classes, and what of it was put aside."""
+        """Count a batch: its rows, keys, classes, and what of it was quarantined."""
         rows = np.flatnonzero(aside)
         if len(rows):
             self._quarantined.append(rows + self._n_rows)
@@ -359,7 +357,7 @@ class ContractChecker:
         severity = self._validation.unique_key
         shown = example_rows(repeated.table.select(self._key), repeated.rows)
         before = "have a key that an earlier row has, such as "
-        after = "; a key names one row: fix the source, or set `validation.unique_key`"
+        after = "; a key identifies one row: fix the source, or set `validation.unique_key`"
         broken = BrokenRows("unique", repeated.rows, shown, before, after)
         keep = severity == "quarantine"
         self._findings.add(self._key_name, severity, broken, first_row=0, keep_rows=keep)
@@ -461,7 +459,7 @@ def _read(
     source: str,
     known: Mapping[str, KnownWords] | None = None,
 ) -> dict[str, ReadColumn]:
-    """Read columns that are there; whole columns that cannot be read are told at once."""
+    """Read columns that are there; whole columns that cannot be read are reported at once."""
     read: dict[str, ReadColumn] = {}
     violations: list[Violation] = []
     for name, column in columns.items():

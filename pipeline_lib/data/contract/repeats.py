@@ -5,8 +5,8 @@ included. Columns that it does not name do not count: an index or a time of load
 export adds, makes no row another one for the network. Where the rows lie, beside each other, in a
 second file or anywhere, does not count either.
 
-Rows are told apart by 64-bit hashes; two different rows share one once in forty million tables of
-a million rows, and then a count is off by one.
+Rows are distinguished by 64-bit hashes; two different rows share one once in forty million tables
+of a million rows, and then a count is off by one.
 """
 
 from collections.abc import Sequence

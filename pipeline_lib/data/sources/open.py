@@ -26,13 +26,13 @@ def open_source(
     Args:
         source: which table, by kind.
         root: the folder that a relative path starts from.
-        run_date: the night's date: files of later days are not read, queries may ask for it.
+        run_date: the run's date: files of later days are not read, queries may ask for it.
         needed: columns that have to be there with one value in a row: nested ones of a Parquet
             file are left out.
 
     Returns:
         A stream whose names are unique and not blank. From CSV and SQL every column is of type
-        string. What is wrong with a row is told when its batch is read.
+        string. What is wrong with a row is reported when its batch is read.
 
     Raises:
         SourceNotFoundError: there is no such file, or none that matches.

@@ -30,7 +30,7 @@ _MAGIC = b"PAR1"
 _HEAD_BYTES = 1024
 _NO_PARQUET = "it does not begin with PAR1", "if it is CSV, set `kind: csv`"
 # What pyarrow unpacks at once. Words behind a dictionary stay there until they are counted; where
-# a word is told by what it adds to the one before (delta), few are asked for.
+# a word is stored as what it adds to the one before (delta), few are read at once.
 _UNPACKED_ROWS = 8192
 _MAX_WORDS_BYTES = 8 * 1024 * 1024
 _FEW_ROWS, _FEW_BYTES = 64, 256 * 1024 * 1024
@@ -39,12 +39,12 @@ _DELTA = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
 # instead of 193.
 _BUFFER_BYTES = 1 << 20
 _MAX_UNPACKED_BYTES, _MAX_RATIO = MAX_UNPACKED_BYTES, MAX_RATIO
-# What pyarrow raises of it: names that are no UTF-8 are told by Python.
+# What pyarrow raises of it: for names that are no UTF-8 it is Python's error.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def parquet_head(file: DataFile, needed: Collection[str] = ()) -> Head:
-    """Return the columns of a Parquet file and whether its footer tells of rows.
+    """Return the columns of a Parquet file and whether its footer counts rows.
 
     Columns of lists, structs and maps are left out: one row may hold a million values.
 
@@ -260,7 +260,7 @@ def _is_nested(kind: pa.DataType) -> bool:
 def _declared_rows(name: str, metadata: pq.FileMetaData, number: int, leaves: Sequence[int]) -> int:
     """Return how many rows the footer gives a row group, if its columns agree.
 
-    A reader takes as many rows as it is told of: a footer that tells of too few hides the others.
+    A reader takes as many rows as the footer says: one that says too few hides the others.
     """
     group = metadata.row_group(number)
     for position in leaves:

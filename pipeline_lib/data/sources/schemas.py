@@ -17,7 +17,7 @@ from pipeline_lib.errors import SourceError, examples
 
 @dataclass(frozen=True)
 class Head:
-    """What a file tells before its rows are read; `name` is what messages call the file.
+    """What is known of a file before its rows are read; `name` is what messages call the file.
 
     `left_out` are columns that the schema is without, and their types.
     """
@@ -119,7 +119,7 @@ def _zone(arrow_type: pa.DataType) -> str | None:
 
 
 def _field(name: str, kind: pa.DataType, zones: set[str]) -> pa.Field:
-    """Return a field that tells the zones of its files where its type does not."""
+    """Return a field with the zones of its files where its type has another."""
     return pa.field(name, kind, metadata=zones_metadata(zones) if zones - {_zone(kind)} else None)
 
 
@@ -131,7 +131,7 @@ def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
             return None
     if {pa.types.is_decimal(one), pa.types.is_decimal(other)} == {True, False} and (
         pa.types.is_floating(one) or pa.types.is_floating(other)
-    ):  # a cast between them rounds, and nobody is told
+    ):  # a cast between them rounds silently
         return None
     if (zones := {_zone(one), _zone(other)} - {None}) and len(zones) == 2:
         units = {one.unit, other.unit}

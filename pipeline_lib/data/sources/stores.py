@@ -33,7 +33,7 @@ from pipeline_lib.storage import digest_json, digest_opened
 
 _S3 = "s3://"
 _COPY_BYTES = 8 * 1024 * 1024
-# s3fs reads 50 MB ahead unless told otherwise; a header and a footer take less than one.
+# s3fs reads 50 MB ahead by default; a header and a footer take less than one.
 _HEAD_BYTES = 1024 * 1024
 
 
@@ -96,7 +96,7 @@ def store_of(path: str, *, root: Path, follow_symlinks: bool = False) -> Store:
     """
     if path.startswith(_S3):
         try:
-            # A worker lives for weeks: without this it would see the listing of its first night.
+            # A worker lives for weeks: without this it would see the listing of its first run.
             s3 = filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
         except ImportError:
             raise UsageError(
@@ -382,7 +382,7 @@ def _write(file: BinaryIO, block: bytes, name: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _named(name: str) -> Generator[None]:
-    """Turn what the machine says of a file into one message that names it."""
+    """Turn the system's errors about a file into one message that names it."""
     try:
         yield
     except FileNotFoundError:

@@ -39,7 +39,7 @@ class Assignment:
     """The split of every row; `warnings` are sentences for a person.
 
     Shape:
-        splits: ``(n_rows,)`` int8, positions in `SPLITS`; −1 for rows that nobody uses.
+        splits: ``(n_rows,)`` int8, positions in `SPLITS`; −1 for rows that no split uses.
     """
 
     splits: npt.NDArray[np.int8]
@@ -53,7 +53,7 @@ class Assignment:
 
 
 class SplitAssigner:
-    """Tells the split of rows that come in batches; where a batch ends does not count.
+    """Gives the split of rows that come in batches; where a batch ends does not count.
 
     It keeps 2 to 12 bytes a row, and while it finishes a stratified split 8 more for each row of
     the largest class.
@@ -90,7 +90,7 @@ class SplitAssigner:
         self._rule.add(batch, self._classes.add(batch) if self._classes else None)
 
     def finish(self) -> Assignment:
-        """Tell where the rows are.
+        """Return where the rows are.
 
         Raises:
             ContractError: a split is empty, or rows have no time to be split by.
@@ -115,7 +115,7 @@ def assign_splits(
     data: DataSettings | None = None,
     zone: str | None = None,
 ) -> npt.NDArray[np.int8]:
-    """Tell the split of each row of a table in memory.
+    """Return the split of each row of a table in memory.
 
     Args:
         table: typed rows.
@@ -126,7 +126,7 @@ def assign_splits(
         zone: where days begin at midnight; UTC without it.
 
     Returns:
-        Positions in `SPLITS`, shape ``(n_rows,)``; −1 for rows that nobody uses.
+        Positions in `SPLITS`, shape ``(n_rows,)``; −1 for rows that no split uses.
 
     Raises:
         ContractError: a split is empty, or rows have no time to be split by.

@@ -1,4 +1,4 @@
-"""Values become what their column is declared to hold; what cannot be read is told row by row.
+"""Values become what their column is declared to hold; what cannot be read is reported row by row.
 
 Nothing is rounded on the way: a whole number beyond 2**53 is no float, and a category made of
 numbers goes through whole numbers only. Where a column holds words, text is itself and a typed
@@ -175,7 +175,7 @@ def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
 
 
 def _beyond_exact(numbers: pa.ChunkedArray, written: pa.ChunkedArray) -> "pa.ChunkedArray | None":
-    """Return where a whole number, as it is written, lies beyond what a float can tell apart."""
+    """Return where a whole number, as it is written, is too large for a float to hold exactly."""
     large = pc.greater_equal(pc.abs(numbers), float(MAX_EXACT))
     if not pc.any(large).as_py():
         return None
@@ -190,7 +190,7 @@ def _finite(
     written: pa.ChunkedArray,
     broken: list[BrokenRows],
 ) -> ReadColumn:
-    """Return numbers with NaN as null; what is not exact or not finite is null and told."""
+    """Return numbers with NaN as null; what is not exact or not finite is null and reported."""
     if beyond is not None:
         after = ", beyond 2**53, where a float skips some; declare the column `kind: category` or "
         before = "hold whole numbers such as "
@@ -221,7 +221,7 @@ def _read_booleans(values: pa.ChunkedArray, column: BooleanColumn) -> ReadColumn
         text, words = numbers.cast(pa.string()), {"1": True, "0": False, "-0": False} | words
         values = numbers
     elif not pa.types.is_string(kind):
-        raise UnreadableColumnError(f"has the type {kind}, which is no yes or no")
+        raise UnreadableColumnError(f"has the type {kind}, which is no boolean")
     chunks = [_looked_up(chunk, words) for chunk in text.chunks]
     found = pa.chunked_array(chunks, pa.bool_())
     unreadable = pc.and_(pc.is_null(found), pc.is_valid(values))

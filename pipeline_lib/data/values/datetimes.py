@@ -178,12 +178,12 @@ def read_bound(text: str, *, is_last: bool = False, zone: str | None = None) -> 
 
 
 def format_problem(form: str) -> str | None:
-    """Tell what is wrong with a format of strptime, if anything is."""
+    """Return what is wrong with a format of strptime, if anything is."""
     try:
         datetime.strptime("", form)  # noqa: DTZ007
     except ValueError as error:
-        told = str(error)
-        return told if "bad directive" in told or "stray %" in told else None
+        text = str(error)
+        return text if "bad directive" in text or "stray %" in text else None
     except re.error:
         return f"{form!r} names a directive twice"
     return None
@@ -200,7 +200,7 @@ def cast_or_null(text: pa.ChunkedArray, pattern: str, to: pa.DataType) -> pa.Chu
 
 
 def _cast_by_halves(text: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast what can be cast: Arrow casts all or nothing, and tells no position."""
+    """Cast what can be cast: Arrow casts all or nothing, and reports no position."""
     try:
         return text.cast(to)
     except pa.ArrowInvalid:

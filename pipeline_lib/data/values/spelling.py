@@ -1,6 +1,6 @@
 """Other spellings of a typed value among words that are known already, as of a ledger.
 
-Yesterday's CSV wrote `True`, `2.0` or `2024-01-05 00:00:00`; tonight the same value comes typed
+Yesterday's CSV wrote `True`, `2.0` or `2024-01-05 00:00:00`; today the same value comes typed
 and would be written `true`, `2`, `2024-01-05T00:00:00`. Where the known words hold exactly one
 spelling of it, that word is taken. Text is never looked up here: it is itself.
 """

@@ -72,12 +72,12 @@ def without_zeros(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def is_typed_text(field: pa.Field) -> bool:
-    """Tell whether a column of text was written from typed values, as `text_of` writes them."""
+    """Report whether a column of text was written from typed values, as `text_of` writes them."""
     return (field.metadata or {}).items() >= TYPED_TEXT.items()
 
 
 def has_typed_values(field: pa.Field) -> bool:
-    """Tell whether a column holds typed values, as such or written as text."""
+    """Report whether a column holds typed values, as such or written as text."""
     return is_typed_text(field) or not is_text(field.type)
 
 
@@ -155,7 +155,7 @@ def _decimal_text(value: Decimal) -> str | None:
 
 
 def _datetime_text(value: datetime) -> str:
-    # In which zone a server shows an instant is a setting of the night; UTC is not. The digits
+    # In which zone a server shows an instant is a setting of the run; UTC is not. The digits
     # below the microsecond that pandas has are dropped, as they are in a column of times.
     plain = datetime.combine(value.date(), value.timetz(), value.tzinfo)
     return (plain.astimezone(UTC) if plain.tzinfo else plain).isoformat()

@@ -87,7 +87,7 @@ def test_a_record_survives_its_line_of_json() -> None:
 def test_a_damaged_record_is_refused(damage: dict[str, int | str]) -> None:
     tree = past_night(1).to_json() | damage
 
-    with pytest.raises(StorageError, match="record of a night is damaged"):
+    with pytest.raises(StorageError, match="record of a run is damaged"):
         NightRecord.from_json(tree)
 
 

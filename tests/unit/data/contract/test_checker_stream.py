@@ -309,7 +309,7 @@ def test_a_key_without_a_value_is_told_as_such_and_repeats_none(
     table = _keyed(toy_table, [None, None, *range(40)])
 
     if severity == "stop":
-        with pytest.raises(ContractError, match="'id': 2 rows have no value, which names no row"):
+        with pytest.raises(ContractError, match="'id': 2 rows have no value and so no key"):
             report_of(config, table)
         return
     report = report_of(config, table)

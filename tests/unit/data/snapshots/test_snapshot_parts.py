@@ -260,7 +260,7 @@ def test_new_late_rewritten_and_gone_parts_are_told_with_their_rows() -> None:
     assert second.read().slice(3, 3).equals(_rows(40, 41, 42))
     assert second.news == (
         "1 new part: '2026-01-06'",
-        "1 late part from before the last night's newest: '2026-01-02'",
+        "1 late part from before the last run's newest: '2026-01-02'",
         "1 rewritten part: '2026-01-04'",
         "1 part no longer there: '2026-01-01'",
     )

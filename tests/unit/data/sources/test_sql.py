@@ -126,7 +126,7 @@ def test_colons_percents_comments_and_a_last_semicolon_are_fine(
 
 
 def test_a_name_that_nobody_binds_is_told(root: Path) -> None:
-    assert "nothing is known of :today; a query may name :run_date" in refused(
+    assert "unknown parameter :today; a query may name :run_date" in refused(
         root, "SELECT * FROM cars WHERE sold = :today"
     )
 
