@@ -1,93 +1,176 @@
-"""How fast a step of the embedding MLP is on a GPU, and how far from what the device can do.
+"""How fast the product's training loop is on a GPU, and how far from what the device can do.
 
-Needs torch, numpy and pyarrow alone. See `gpu_step` for the contestants, `gpu_check` for what makes
-one of them wrong, `gpu_ceilings` for the bound, `gpu_page` for the tables. Each table and batch
-size is measured by `gpu_cell` in a process of its own; what a process dies of is told in its line.
+Needs the wheels that its page names. See `gpu_loops` for the contestants and for what makes one of
+them wrong, `gpu_ceilings` for the bound, `gpu_page` for the tables. Without a GPU `--device cpu
+--quick` runs to the end with small sizes, and the page says that it is of a CPU.
 """
 
 import argparse
-import json
+import os
 import subprocess
 import sys
-import tempfile
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
 import torch
 
-from benchmarks.gpu_ceilings import Ceilings, bound, measure_ceilings
-from benchmarks.gpu_cell import AT, DONE, DROPOUT, ENTRANTS, Outcome, Request
-from benchmarks.gpu_check import N_STEPS, Difference
-from benchmarks.gpu_network import Shape
-from benchmarks.gpu_page import Measured, ceilings_table, check_table, speed_table, targets_table
-from benchmarks.gpu_rows import write_rows
-from benchmarks.gpu_step import N_WORKERS, PREFETCH
+from benchmarks.gpu_ceilings import Ceilings, bound, measure_ceilings, now
+from benchmarks.gpu_loops import (
+    CHECK_STEPS,
+    ENTRANTS,
+    Entrant,
+    LoadedRows,
+    cardinalities,
+    difference,
+    network,
+    on_device,
+    synthetic_rows,
+    training_loop,
+)
+from benchmarks.gpu_page import WHEELS, Cell, Outcome, ceilings_table, check_table, speed_table
 from benchmarks.machine import publish_result
+from pipeline_lib.errors import EvergreenError, first_line
+from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.records import EpochRecord
+from pipeline_lib.training.rows import TensorSplit
 
-ROOT = Path(__file__).resolve().parents[1]
-HEAD = """# A training step on a GPU
+DROPOUT = 0.4
+N_WORKERS = min(8, os.cpu_count() or 1)
+HEAD = """# The training loop on a GPU
 
-Embedding MLP of widths 200, 100, 50, dropout {dropout}, 10 columns of codes and 5 of numbers,
-{n_rows:,} rows; float32 without TF32, fused Adam unless the line says otherwise. Medians
-(least–most) of {rounds} interleaved rounds between two CUDA events, after a warm-up; a resident
-line pays for its permutation, the DataLoader ({n_workers} workers) does not. "Of the bound" is the
-least time that the larger of arithmetic and bytes leaves, over the time taken; formulas in
-`benchmarks/gpu_ceilings.py`. Peak memory leaves out the rows (on the device: {rows_mb:,.0f} MB).
+`pipeline_lib.training.loop` with the embedding MLP of widths 200, 100, 50, dropout {dropout}, 10
+columns of codes and 5 of numbers, {n_rows:,} rows; float32 without TF32 and fused Adam unless the
+line says otherwise. Medians (least–most) of {rounds} interleaved epochs after a first one that does
+not count; an epoch pays for its order, its looks at the losses and 256 rows of validation. The
+DataLoader ({n_workers} workers) feeds the same loop. "Of the bound" is the least time that the
+larger of arithmetic and bytes leaves, over the time taken; formulas in
+`benchmarks/gpu_ceilings.py`. Peak memory leaves out the rows.
 
-Device: {device}.
+Device: {device}. Wheels: {wheels}.
 
 """
 
 
 def main() -> None:
-    """Measure, print the page, and say which targets are met."""
-    arguments = _arguments()
-    device = torch.device(arguments.device)
+    """Measure, and print the page."""
+    asked = _arguments()
+    device = torch.device(asked.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         sys.exit("torch finds no CUDA device; `--device cpu --quick` shows what would be measured")
-    quick = arguments.quick
-    batches = arguments.batches or ([64, 256] if quick else [1024, 4096, 16_384, 65_536])
-    n_rows = arguments.rows or (8192 if quick else 2_500_000)
-    n_workers = 2 if quick else N_WORKERS
-    least_rows = max(batches) * max(N_STEPS, (PREFETCH + 2) * n_workers)
-    if n_rows < least_rows:
-        sys.exit(f"--rows {n_rows:,} are too few for {max(batches):,} a step: take {least_rows:,}")
-    deadline = monotonic() + 60 * arguments.minutes
-    ceilings = measure_ceilings(device, quick=quick)
+    batches = asked.batches or ([64, 256] if asked.quick else [1024, 4096, 16_384, 65_536])
+    n_rows = asked.rows or (4096 if asked.quick else 2_500_000)
+    if n_rows < (least := max(batches) * CHECK_STEPS):
+        sys.exit(f"--rows {n_rows:,} are too few for {max(batches):,} a step: take {least:,}")
+    deadline = monotonic() + 60 * asked.minutes
+    n_workers = 2 if asked.quick else N_WORKERS
+    ceilings = measure_ceilings(device, quick=asked.quick)
     page = HEAD.format(
         dropout=DROPOUT,
         n_rows=n_rows,
-        rounds=arguments.rounds,
+        rounds=asked.rounds,
         n_workers=n_workers,
-        rows_mb=n_rows * (4 * 10 + 4 * 5 + 8) / 1e6,
         device=_device_line(device),
+        wheels=WHEELS,
     )
     page += ceilings_table(ceilings)
-    cells: list[Measured] = []
-    with tempfile.TemporaryDirectory(prefix="evergreen-gpu-") as scratch:
-        for table in arguments.tables:
-            shape = Shape.of(table, quick=quick)
-            path = Path(scratch) / f"{table}.parquet"
-            write_rows(path, shape, n_rows)
-            for batch in batches:
-                request = Request(
-                    path=str(path),
-                    table=table,
-                    quick=quick,
-                    batch=batch,
-                    device=arguments.device,
-                    names=_entrants(table),
-                    rounds=arguments.rounds,
-                    region_s=0.01 if quick else 0.25,
-                    n_workers=n_workers,
-                )
-                cells.append(_measured(request, shape, ceilings, deadline))
-                page += speed_table(cells[-1])
-    page += check_table(cells) + targets_table(cells)
-    publish_result(
-        page, arguments.out, command=" ".join(["python -m benchmarks.gpu", *sys.argv[1:]])
-    )
+    cells: list[Cell] = []
+    for table in asked.tables:
+        sizes = cardinalities(table, quick=asked.quick)
+        bench = Bench(table, sizes, synthetic_rows(sizes, n_rows), device, n_workers)
+        for batch in batches:
+            cells.append(bench.measure(batch, asked.rounds, ceilings, deadline))
+            page += speed_table(cells[-1])
+    page += check_table(cells)
+    publish_result(page, asked.out, command=" ".join(["python -m benchmarks.gpu", *sys.argv[1:]]))
+
+
+class Bench:
+    """The contestants of one table."""
+
+    def __init__(
+        self,
+        table: str,
+        sizes: tuple[int, ...],
+        rows: TensorSplit,
+        device: torch.device,
+        n_workers: int,
+    ) -> None:
+        self._table, self._sizes, self._device = table, sizes, device
+        self._cpu_rows, self._rows, self._n_workers = rows, on_device(rows, device), n_workers
+        self._entrants = {
+            name: entrant
+            for name, entrant in ENTRANTS.items()
+            if (entrant.with_large if table == "large" else entrant.with_small)
+        }
+
+    def measure(self, batch: int, rounds: int, ceilings: Ceilings, deadline: float) -> Cell:
+        """Check every contestant, then time those that are right in interleaved epochs."""
+        plain = network(self._sizes, dropout=DROPOUT)
+        cell = Cell(self._table, batch, {})
+        timed: dict[str, tuple[TrainingLoop, Iterator[EpochRecord]]] = {}
+        for name, entrant in self._entrants.items():
+            above = entrant.settings["sparse_above"]
+            assert above is None or isinstance(above, int)
+            cell.least[name] = bound(plain, batch, ceilings, sparse_above=above)
+            if entrant.needs_cuda and self._device.type != "cuda":
+                cell.absent[name] = "needs CUDA"
+            elif monotonic() > deadline:
+                cell.absent[name] = "out of time, see `--minutes`"
+            else:
+                print(f"{self._table}, {batch:,}: {name}", file=sys.stderr, flush=True)
+                try:
+                    self._begin(name, entrant, batch, rounds, cell, timed)
+                except (EvergreenError, RuntimeError) as error:
+                    cell.absent[name] = f"failed: {first_line(error)[:160].replace('|', '/')}"
+        for _ in range(rounds):
+            for name, (loop, epochs) in timed.items():
+                start = now(self._device)
+                next(epochs)
+                cell.outcomes[name].step_s.append((now(self._device) - start) / loop.n_steps)
+        return cell
+
+    def _begin(
+        self,
+        name: str,
+        entrant: Entrant,
+        batch: int,
+        rounds: int,
+        cell: Cell,
+        timed: dict[str, tuple[TrainingLoop, Iterator[EpochRecord]]],
+    ) -> None:
+        """Check a contestant; if it is right, train the epoch that does not count."""
+        few = self._cpu_rows.slice(0, batch * CHECK_STEPS)
+        off = difference(entrant, self._sizes, few, self._rows_of(entrant, few))
+        outcome = cell.outcomes[name] = Outcome(off)
+        if not off.is_right:
+            return
+        before = self._memory()
+        loop = training_loop(
+            entrant,
+            self._sizes,
+            self._rows_of(entrant, None),
+            batch=batch,
+            dropout=DROPOUT,
+            epochs=rounds + 1,
+        )
+        epochs = loop.epochs()
+        next(epochs)
+        if self._device.type == "cuda":
+            outcome.peak_mb = (torch.cuda.max_memory_allocated() - before) / 1e6
+        timed[name] = loop, epochs
+
+    def _rows_of(self, entrant: Entrant, few: TensorSplit | None) -> TensorSplit | LoadedRows:
+        if entrant.is_loaded:
+            return LoadedRows(few or self._cpu_rows, self._device, self._n_workers)
+        return self._rows if few is None else on_device(few, self._device)
+
+    def _memory(self) -> int:
+        if self._device.type != "cuda":
+            return 0
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
 
 
 def _arguments() -> argparse.Namespace:
@@ -99,80 +182,17 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batches", nargs="+", type=int, help="rows per step")
     parser.add_argument("--rows", type=int, help="rows of each table")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each line")
-    parser.add_argument("--minutes", type=float, default=8.0, help="measure no longer than these")
+    parser.add_argument("--rounds", type=int, default=5, help="timed epochs of each line")
+    parser.add_argument("--minutes", type=float, default=8.0, help="begin no line after these")
     parser.add_argument("--out", type=Path, help="also write the page to this file")
     return parser.parse_args()
 
 
-def _entrants(table: str) -> list[str]:
-    """Return who takes part with a table."""
-    is_large = table == "large"
-    return [
-        name
-        for name, entrant in ENTRANTS.items()
-        if (entrant.with_large if is_large else not entrant.sparse)
-    ]
-
-
-def _measured(request: Request, shape: Shape, ceilings: Ceilings, deadline: float) -> Measured:
-    """Let `gpu_cell` measure; where it dies, note whose turn it was and go on without."""
-    least = {
-        name: bound(shape, request.batch, ceilings, sparse=ENTRANTS[name].sparse)
-        for name in request.names
-    }
-    cell = Measured(request.table, request.batch, least)
-    for name in request.names:
-        if ENTRANTS[name].needs_cuda and request.device != "cuda":
-            cell.absent[name] = "needs CUDA"
-    while names := [name for name in request.names if name not in cell.absent]:
-        left_s = deadline - monotonic()
-        _tell(f"{request.table} table, batch {request.batch:,}: {len(names)} contestants")
-        asked = json.dumps({**asdict(request), "names": names})
-        command = [sys.executable, "-m", "benchmarks.gpu_cell", asked]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=max(left_s, 1),
-            )
-        except subprocess.TimeoutExpired:
-            cell.absent |= dict.fromkeys(names, "out of time, see `--minutes`")
-            break
-        lines = done.stdout.splitlines()
-        if done.returncode == 0 and lines and lines[-1].startswith(DONE):
-            cell.outcomes = _outcomes(json.loads(lines[-1].removeprefix(DONE)))
-            break
-        _tell(done.stderr)
-        turns = [line.removeprefix(AT) for line in lines if line.startswith(AT)]
-        culprits = turns[-1:] or names
-        cell.absent |= dict.fromkeys(culprits, f"failed: {_last_words(done)}")
-    return cell
-
-
-def _outcomes(told: dict[str, dict]) -> dict[str, Outcome]:
-    return {
-        name: Outcome(**{**fields, "difference": Difference(**fields["difference"])})
-        for name, fields in told.items()
-    }
-
-
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the line of the error that says most, bounded."""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error: " in line]
-    line = (errors or lines or [f"exit status {done.returncode}"])[-1]
-    return line[:160].replace("|", "/")
-
-
 def _device_line(device: torch.device) -> str:
     if device.type != "cuda":
-        return f"CPU, {torch.get_num_threads()} threads; what needs CUDA says so"
+        return f"CPU, {torch.get_num_threads()} threads; what needs CUDA is left out"
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         driver = subprocess.run(query, check=True, capture_output=True, text=True).stdout.split()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         driver = "unknown"
@@ -180,10 +200,6 @@ def _device_line(device: torch.device) -> str:
         f"{torch.cuda.get_device_name(device)}, driver {driver}, "
         f"CUDA {torch.version.cuda}, torch {torch.__version__}"
     )
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

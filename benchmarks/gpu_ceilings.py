@@ -26,30 +26,27 @@ Bytes, all numbers of 4 bytes, codes too, row numbers and labels of 8::
 
 That is a step whose elementwise work is all folded into its products, with masks drawn anew in
 the backward pass. The bound is the larger of flops over the measured float32 product and bytes over
-the measured copy. Where a batch is small everything fits into the cache and launches take the time;
-the bound is then far below what any of these can do.
+the measured copy; for half precision it is the same, which flatters it. Where a batch is small
+everything fits into the cache and launches take the time; the bound is then far below what any of
+these can do.
 """
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
-
-from benchmarks.gpu_clock import Stopwatch
-from benchmarks.gpu_network import SPARSE_FROM, Shape
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Rates measured on the device; None where it has no such unit."""
+    """Rates measured on the device."""
 
     copy_bytes_per_s: float
     float32_flops: float
-    tf32_flops: float | None
-    bf16_flops: float | None
 
 
 @dataclass(frozen=True)
@@ -72,60 +69,69 @@ class Bound:
         return "arithmetic" if self.flops_s >= self.bytes_s else "bytes"
 
 
-def step_flops(shape: Shape, batch: int) -> float:
+def step_flops(network: nn.Module, batch: int) -> float:
     """Return the operations of a step's matrix products."""
-    return 6.0 * batch * sum(d_in * d_out for d_in, d_out in shape.layers)
+    return 6.0 * batch * sum(n_in * n_out for n_in, n_out in _layers(network))
 
 
-def step_bytes(shape: Shape, batch: int, *, sparse: bool = False) -> float:
-    """Return the fewest bytes a step moves; `sparse` is for tables of `SPARSE_FROM` rows on."""
-    tables = list(zip(shape.cardinalities, shape.d_embeddings, strict=True))
-    touched = [min(batch, n) for n, _ in tables]
-    rows = batch * (8 + 4 * len(tables) + 4 * shape.n_numeric + 8)
-    boundaries = 20 * batch * (shape.d_in + sum(shape.d_hidden) + shape.n_classes)
-    gather = 4 * sum(r * width for r, (_, width) in zip(touched, tables, strict=True))
-    layers = 40 * sum(d_in * d_out + 4 * d_out for d_in, d_out in shape.layers)
-    updated = [
-        r if sparse and n >= SPARSE_FROM else n for r, (n, _) in zip(touched, tables, strict=True)
+def step_bytes(network: nn.Module, batch: int, *, sparse_above: int | None = None) -> float:
+    """Return the fewest bytes a step moves; tables above so many rows have sparse gradients."""
+    tables = [
+        (table.num_embeddings, table.embedding_dim)
+        for table in network.modules()
+        if isinstance(table, nn.Embedding)
     ]
-    adam = 32 * sum(n * width for n, (_, width) in zip(updated, tables, strict=True))
-    return float(rows + boundaries + gather + layers + adam)
+    layers = _layers(network)
+    n_numeric = layers[0][0] - sum(width for _, width in tables)
+    rows = batch * (8 + 4 * len(tables) + 4 * n_numeric + 8)
+    boundaries = 20 * batch * (layers[0][0] + sum(n_out for _, n_out in layers))
+    gather = 4 * sum(min(batch, n) * width for n, width in tables)
+    updated = [
+        (min(batch, n) if sparse_above is not None and n > sparse_above else n) * width
+        for n, width in tables
+    ]
+    weights = 40 * sum(n_in * n_out + 4 * n_out for n_in, n_out in layers)
+    return float(rows + boundaries + gather + weights + 32 * sum(updated))
 
 
-def bound(shape: Shape, batch: int, ceilings: Ceilings, *, sparse: bool = False) -> Bound:
+def bound(
+    network: nn.Module, batch: int, ceilings: Ceilings, *, sparse_above: int | None = None
+) -> Bound:
     """Return the least time of a step on a device of these ceilings."""
-    flops, size = step_flops(shape, batch), step_bytes(shape, batch, sparse=sparse)
+    flops, size = step_flops(network, batch), step_bytes(network, batch, sparse_above=sparse_above)
     return Bound(flops, size, flops / ceilings.float32_flops, size / ceilings.copy_bytes_per_s)
 
 
 def measure_ceilings(device: torch.device, *, quick: bool = False) -> Ceilings:
-    """Measure a large copy, bytes read and written, and large products of random numbers."""
-    on_cuda = device.type == "cuda"
-    n_copied, side = (2**24, 512) if quick else (2**28, 8192)
+    """Measure a large copy, bytes read and written, and a large product of random numbers."""
+    n_copied, side = (2**22, 256) if quick else (2**28, 8192)
     source = torch.rand(n_copied, device=device)
-    target = torch.empty_like(source)
-    copy_s = _median_s(partial(target.copy_, source), device)
-    left, right = (torch.randn(side, side, device=device) for _ in range(2))
-
-    def rate(a: Tensor, b: Tensor) -> float:
-        out = torch.empty_like(a)
-        return 2 * side**3 / _median_s(lambda: torch.mm(a, b, out=out), device)
-
-    float32, tf32, bf16 = rate(left, right), None, None
-    if on_cuda:
-        torch.set_float32_matmul_precision("high")
-        tf32 = rate(left, right)
-        torch.set_float32_matmul_precision("highest")
-        bf16 = rate(left.bfloat16(), right.bfloat16())
-    return Ceilings(8 * n_copied / copy_s, float32, tf32, bf16)
+    copy_s = _median_s(partial(torch.empty_like(source).copy_, source), device)
+    left, right, out = (torch.randn(side, side, device=device) for _ in range(3))
+    product_s = _median_s(partial(_product, left, right, out), device)
+    return Ceilings(8 * n_copied / copy_s, 2 * side**3 / product_s)
 
 
-def _median_s(work: Callable[[], object], device: torch.device, n_times: int = 15) -> float:
-    for _ in range(3):
-        work()
+def now(device: torch.device) -> float:
+    """Return seconds on a clock, when the device has nothing left to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _layers(network: nn.Module) -> list[tuple[int, int]]:
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    return [(module.in_features, module.out_features) for module in linear]
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    torch.mm(left, right, out=out)
+
+
+def _median_s(work: Callable[[], object], device: torch.device) -> float:
     seconds: list[float] = []
-    for _ in range(n_times):
-        watch = Stopwatch(device)
+    for _ in range(18):
+        start = now(device)
         work()
-        seconds.append(watch.stop())
-    return statistics.median(seconds)
+        seconds.append(now(device) - start)
+    return statistics.median(seconds[3:])

@@ -1,7 +1,7 @@
 """Runs of a dataset that have begun: which of them a process still runs, how the others ended.
 
 Each has a file that its process keeps locked for as long as it lives, which no kill can prevent:
-a file that nobody holds is of a run that is over. Its lines say what the run came to, if it got so
+a file without a lock is of a run that is over. Its lines say what the run came to, if it got so
 far.
 """
 
@@ -75,7 +75,7 @@ class Attempt:
         _ended.add(self.path)
 
     def note(self, facts: Mapping[str, Json]) -> None:
-        """Note what whoever finds it later has to do; a full disk ends no night here."""
+        """Note what has to be done when it is found later; a full disk stops no run here."""
         with suppress(OSError):
             append_json_line(self.path, facts)
 
@@ -88,7 +88,7 @@ class Attempt:
         return {key: value for line in lines for key, value in line.items()}
 
     def is_old(self) -> bool:
-        """Tell whether it is so old that nobody asks for it any more."""
+        """Report whether it is so old that it is not needed any more."""
         try:
             return time.time() - self.path.stat().st_mtime > _OLD_S
         except OSError:
@@ -119,7 +119,7 @@ def abandoned(name: str) -> list[Attempt]:
 
 
 def is_registered(name: str, flow_run_id: str) -> bool:
-    """Tell whether a run has a file, whether its process lives or not."""
+    """Report whether a run has a file, whether its process lives or not."""
     return _place(name, flow_run_id).exists()
 
 

@@ -7,8 +7,8 @@ from sklearn.metrics import f1_score
 
 from pipeline_lib import fit, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.contract.checker import check_rows
 from pipeline_lib.fitting import split_rows
+from tests.unit.data.in_memory import check_rows
 
 
 @pytest.mark.slow

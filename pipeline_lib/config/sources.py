@@ -56,11 +56,6 @@ class _Files(Settings):
             raise ValueError("`window_days` needs a path with {YYYY}, {MM} and {DD}")
         return self
 
-    @property
-    def is_dated(self) -> bool:
-        """Whether there is a file per day."""
-        return _FIELDS[0] in self.path
-
 
 class BuiltinTable(Settings):
     """A table that Evergreen carries itself."""

@@ -11,7 +11,7 @@ from pipeline_lib.encoding.target import (
     target_from_json,
     target_to_json,
 )
-from pipeline_lib.encoding.tensors import EncodedSplit, read_split, write_split
+from pipeline_lib.encoding.tensors import EncodedSplit, read_split
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
 
 __all__ = [
@@ -31,5 +31,4 @@ __all__ = [
     "read_split",
     "target_from_json",
     "target_to_json",
-    "write_split",
 ]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import is_null
 from pipeline_lib.storage import Json
 
 
@@ -41,7 +41,7 @@ class BooleanInput:
         signs *= 2.0
         signs -= 1.0
         if values.null_count:
-            is_missing = pc.is_null(values).to_numpy(zero_copy_only=False)
+            is_missing = is_null(values)
             signs[is_missing] = 0.0
             if self.nullable:
                 encoded[:, 1] = is_missing

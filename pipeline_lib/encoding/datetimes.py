@@ -1,6 +1,6 @@
 """Times become floats: `elapsed` and `year` scaled, all other parts as sine and cosine.
 
-A part that goes round is the angle 2π·k / period, the sine first, where k counts from 0 at
+A cyclical part is the angle 2π·k / period, the sine first, where k counts from 0 at
 January (period 12), the first of a month (31), January 1 (366), Monday (7), midnight (24 hours)
 and the full hour (60 minutes). The angle of a time is the one at the part's beginning: 13:59 has
 the hour 13. The clock is that of the column's time zone; without one it is the clock that the
@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline_lib.config import DatetimePart
-from pipeline_lib.data.row_hashes import microseconds
+from pipeline_lib.data.arrow import is_null, microseconds
 from pipeline_lib.data.values.zones import to_local
 from pipeline_lib.encoding.moments import Moments, Scale
 from pipeline_lib.storage import Json
@@ -198,4 +197,4 @@ def _micros(
     micros = microseconds(values)
     if not values.null_count:
         return micros, None
-    return micros, pc.is_null(values).to_numpy(zero_copy_only=False)
+    return micros, is_null(values)

@@ -1,6 +1,6 @@
 """Encoded splits of a dataset, published under their digest, and the ledger that grows with them.
 
-The ledger is the encoder of the last encoded night. The next one starts from its vocabularies, so
+The ledger is the encoder of the last encoded run. The next one starts from its vocabularies, so
 a code keeps its category; a damaged ledger, or another dataset's, is refused, for codes would
 change their meaning.
 """
@@ -51,7 +51,7 @@ from pipeline_lib.storage import (
     write_json,
 )
 
-# Below this many rows a part is numbered again each night with its neighbours: opening the files
+# Below this many rows a part is numbered again each run with its neighbours: opening the files
 # of a kept segment costs as much.
 _MIN_KEPT_ROWS = 50_000
 
@@ -96,7 +96,7 @@ def ledger_folder(name: str) -> Path:
 
 
 def read_ledger(name: str) -> Mapping[str, Vocabulary]:
-    """Return a dataset's vocabularies so far; none before the first night.
+    """Return a dataset's vocabularies so far; none before the first run.
 
     Raises:
         StorageError: the ledger is damaged, or another dataset's.
@@ -120,7 +120,7 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
 
 
 def write_ledger(name: str, vocabularies: Mapping[str, Vocabulary]) -> None:
-    """Write a dataset's vocabularies, those of columns that tonight's config lacks included."""
+    """Write a dataset's vocabularies, those of columns that this run's config lacks included."""
     kept = Encoder({name: CategoryColumn() for name in vocabularies}, dict(vocabularies), {})
     with publish(ledger_folder(name), {"dataset": name, "encoder": kept.fingerprint()}) as scratch:
         kept.save(scratch)
@@ -131,7 +131,7 @@ def encode_splits(
 ) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, and let the ledger grow.
 
-    The same rows under the same config are encoded once: later nights find them done.
+    The same rows under the same config are encoded once: later runs find them done.
 
     Args:
         config: columns, target, name.
@@ -139,7 +139,7 @@ def encode_splits(
         today: day that categories are noted with (ISO 8601).
         grow: without it new categories get the codes that they would get, and the ledger stays
             as it is.
-        last_ended: when a night of these rows last came to its end (ISO 8601, UTC); empty if none
+        last_ended: when a run of these rows last came to its end (ISO 8601, UTC); empty if none
             did. What encoding had changed before then is not news any more.
 
     Raises:
@@ -154,7 +154,7 @@ def encode_splits(
     folder = dataset_folder(config.name) / "encoded" / digest[:16]
     if (done := _already_encoded(folder, digest, ledger)) is not None:
         again = _encoded_again(ledger, done, today=today, last_ended=last_ended)
-        if grow and again.seen:  # another night came between
+        if grow and again.seen:  # another run came between
             write_ledger(config.name, {**ledger, **again.seen})
         return again.data
     columns = {**config.columns, config.data.target: target_column(config.data)}
@@ -174,11 +174,11 @@ def encode_splits(
         codes = numbered.codes(encoder)
         numbered.refuse_unknown(encoder, counted, codes)
         changes = ledger_changes(ledger, encoder, counted.train, codes)
-        told: list[Json] = [asdict(change) for change in changes]
+        entries: list[Json] = [asdict(change) for change in changes]
         facts: dict[str, Json] = {
             "digest": digest,
             "encoder": encoder.fingerprint(),
-            "changes": told,
+            "changes": entries,
             "encoded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with publish(folder, facts) as scratch:
@@ -200,7 +200,7 @@ def _settings(config: PipelineConfig) -> Json:
 
 @dataclass(frozen=True)
 class _Done:
-    """What an earlier night has encoded, and what that changed in the ledger then."""
+    """What an earlier run has encoded, and what that changed in the ledger then."""
 
     folder: Path
     digest: str
@@ -210,7 +210,7 @@ class _Done:
 
 
 def _already_encoded(folder: Path, digest: str, ledger: Mapping[str, Vocabulary]) -> _Done | None:
-    """Return what an earlier night has encoded, if its codes still mean the same."""
+    """Return what an earlier run has encoded, if its codes still mean the same."""
     manifest = believed(folder)
     if manifest is None or manifest.get("digest") != digest:
         return None
@@ -219,8 +219,8 @@ def _already_encoded(folder: Path, digest: str, ledger: Mapping[str, Vocabulary]
         if not ledger.get(name, Vocabulary(name)).extends(vocabulary):
             return None
     changes = cast("list[dict[str, Any]]", manifest["changes"])
-    told = tuple(LedgerChange.from_json(change) for change in changes)
-    return _Done(folder, digest, encoder, told, str(manifest.get("encoded_at", "")))
+    changed = tuple(LedgerChange.from_json(change) for change in changes)
+    return _Done(folder, digest, encoder, changed, str(manifest.get("encoded_at", "")))
 
 
 @dataclass(frozen=True)
@@ -237,10 +237,10 @@ class _Again:
 def _encoded_again(
     ledger: Mapping[str, Vocabulary], done: _Done, *, today: str, last_ended: str
 ) -> _Again:
-    """Return splits that are there already, with their categories seen tonight.
+    """Return splits that are there already, with their categories seen this run.
 
-    A night that goes on after a kill tells what its first attempt has changed; one that is done
-    again tells what is different from the last night.
+    A run that goes on after a kill reports what its first attempt has changed; one that is done
+    again reports what is different from the last run.
     """
     seen: dict[str, Vocabulary] = {}
     for column, vocabulary in done.encoder.vocabularies.items():
@@ -307,7 +307,7 @@ def _segments(
     columns: Mapping[str, Column],
     known: Mapping[str, KnownWords],
 ) -> Generator[list[Segment]]:
-    """Give the numbered rows of a snapshot; those of big parts are kept for the next night."""
+    """Give the numbered rows of a snapshot; those of big parts are kept for the next run."""
     dataset, segments, kept = dataset_folder(config.name), list[Segment](), set[str]()
     spellings = _spellings(snapshot, known)
     with staged(dataset, "numbered") as stage:

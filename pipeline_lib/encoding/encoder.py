@@ -102,7 +102,7 @@ class Encoder:
             columns: the contract.
             today: day that new categories are noted with (ISO 8601).
             encoding: how rare a category may be, and how many there may be.
-            ledger: vocabularies of earlier nights; their codes are kept.
+            ledger: vocabularies of earlier runs; their codes are kept.
             zones: the time zones of columns of times that have one.
         """
         counted: dict[str, CountedWords] = {}
@@ -210,10 +210,10 @@ class Encoder:
     def count_unseen(self, x_cat: npt.NDArray[np.int32], table: pa.Table) -> npt.NDArray[np.int32]:
         """Count the values of each row that training has never seen, shape ``(n_rows,)``.
 
-        A category of an earlier night counts if the last training rows held it no more, and so
+        A category of an earlier run counts if the last training rows held it no more, and so
         does one too rare for a code. A null counts where training had none: a missing category in
         a column that was full, a missing number in a column that is not nullable. A hashed word
-        never counts: nobody knows.
+        never counts: it is not known.
         """
         unseen = np.zeros(len(x_cat), np.int32)
         for position, inputs in enumerate(self.code_inputs.values()):

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.data.row_hashes import hash_words
+from pipeline_lib.data.arrow import different
+from pipeline_lib.data.hashing import hash_words
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED
 
 
@@ -40,10 +41,8 @@ class HashInput:
         return np.concatenate(codes) if codes else np.empty(0, np.int32)
 
     def _encode_chunk(self, chunk: pa.Array) -> npt.NDArray[np.int32]:
-        encoded = chunk.dictionary_encode()
-        words: list[str] = encoded.dictionary.to_numpy(zero_copy_only=False).tolist()
-        places = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-        return np.append(self._codes(words), np.int32(MISSING))[places]
+        words, places = different(chunk)
+        return np.append(self._codes(words.to_pylist()), np.int32(MISSING))[places]
 
     def _codes(self, words: list[str]) -> npt.NDArray[np.int32]:
         return (hash_words(words) % np.uint64(self.n_buckets)).astype(np.int32) + N_RESERVED

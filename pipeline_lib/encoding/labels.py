@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline_lib.data.arrow import value_type
 from pipeline_lib.data.values.spelling import meaning
 
 LabelType = Literal["text", "integer", "number", "boolean"]
@@ -31,9 +32,9 @@ def label_type_of(
     Args:
         names: the classes as text.
         kind: the Arrow type that the target came in.
-        is_untyped: whether text of that column stands for values whose type nobody has told.
+        is_untyped: whether text of that column stands for values of unknown type.
     """
-    found = _told_by_names(names) if is_untyped else _told_by(kind)
+    found = _type_of_names(names) if is_untyped else _type_of(kind)
     return found if label_values(names, found) is not None else "text"
 
 
@@ -59,11 +60,10 @@ def label_values(names: Sequence[str], label_type: LabelType) -> Labels | None:
     return values if len(np.unique(values)) == len(names) else None
 
 
-def _told_by(kind: pa.DataType) -> LabelType:
+def _type_of(kind: pa.DataType) -> LabelType:
     if isinstance(kind, pa.Bool8Type):
         return "boolean"
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _told_by(kind.value_type)
+    kind = value_type(kind)
     if pa.types.is_boolean(kind):
         return "boolean"
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
@@ -71,7 +71,7 @@ def _told_by(kind: pa.DataType) -> LabelType:
     return "number" if pa.types.is_floating(kind) else "text"
 
 
-def _told_by_names(names: Sequence[str]) -> LabelType:
+def _type_of_names(names: Sequence[str]) -> LabelType:
     if _BOOLEANS.issuperset(names):
         return "boolean"
     if all(_INTEGER.fullmatch(name) for name in names):

@@ -1,4 +1,4 @@
-"""What a night changed in the ledger: categories that came, fell silent, came back, are rare."""
+"""What a run changed in the ledger: categories that came, fell silent, came back, are rare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Words:
 
 @dataclass(frozen=True)
 class LedgerChange:
-    """What a night changed in one column.
+    """What a run changed in one column.
 
     `n_rare_rows` training rows hold one of `n_rare` words without a code of their own: rarer
     than `min_count`, or beyond `max_size`.
@@ -49,19 +49,19 @@ class LedgerChange:
     n_rare_rows: int = 0
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything to tell."""
+        """Report whether anything changed."""
         return any((self.new.n, self.quiet.n, self.back.n, self.n_rare))
 
     def __str__(self) -> str:
         """Return `3 new ('a', 'b', 'c'), 1 gone quiet ('d')`."""
-        told = [
+        parts = [
             f"{words.n:,} {what} ({examples(words.some)})"
             for what, words in (("new", self.new), ("gone quiet", self.quiet), ("back", self.back))
             if words.n
         ]
         if self.n_rare:
-            told.append(f"{self.n_rare:,} rare, whose {self.n_rare_rows:,} rows count as unseen")
-        return ", ".join(told)
+            parts.append(f"{self.n_rare:,} rare, whose {self.n_rare_rows:,} rows count as unseen")
+        return ", ".join(parts)
 
     @classmethod
     def from_json(cls, spec: Mapping[str, Any]) -> "LedgerChange":

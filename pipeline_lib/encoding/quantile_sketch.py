@@ -10,9 +10,9 @@ same sample, wherever batches end.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.data.row_hashes import Hashes, splitmix64
+from pipeline_lib.data.hashing import Hashes, splitmix64
 
-Numbers = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 MAX_EXACT = 1_000_000
 
@@ -23,7 +23,7 @@ class QuantileSketch:
     def __init__(self, max_exact: int = MAX_EXACT) -> None:
         self._max_exact = max_exact
         self._n = self._n_kept = self._n_halvings = 0
-        self._kept: list[Numbers] = []
+        self._kept: list[Floats] = []
         self._minimum, self._maximum = np.inf, -np.inf
 
     @property
@@ -31,12 +31,12 @@ class QuantileSketch:
         """The count of all numbers taken in."""
         return self._n
 
-    def add(self, numbers: Numbers) -> None:
+    def add(self, numbers: Floats) -> None:
         """Take numbers in, without NaN."""
         for first in range(0, len(numbers), self._max_exact):
             self._add(numbers[first : first + self._max_exact])
 
-    def _add(self, numbers: Numbers) -> None:
+    def _add(self, numbers: Floats) -> None:
         self._minimum = min(self._minimum, float(numbers.min()))
         self._maximum = max(self._maximum, float(numbers.max()))
         first, self._n = self._n, self._n + len(numbers)
@@ -64,7 +64,7 @@ class QuantileSketch:
         self._kept = [kept[np.concatenate(stays)]]
         self._n_kept = len(self._kept[0])
 
-    def quantiles(self, shares: npt.NDArray[np.float64]) -> Numbers:
+    def quantiles(self, shares: npt.NDArray[np.float64]) -> Floats:
         """Return the numbers below which the shares of all lie, between two numbers linearly.
 
         Args:

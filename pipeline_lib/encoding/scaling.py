@@ -1,4 +1,4 @@
-"""Numbers become floats around zero, by parameters that only training rows have set.
+"""Floats become floats around zero, by parameters that only training rows have set.
 
 A missing number becomes what the scaling's middle becomes: the mean's, or the median's. Where the
 column is nullable a last float says 1.0 where one is missing.
@@ -10,7 +10,6 @@ Sources: scikit-learn's StandardScaler and QuantileTransformer; Holzmüller, Gri
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -18,11 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.encoding.moments import Moments, Scale
-from pipeline_lib.encoding.normal import normal_quantiles
-from pipeline_lib.encoding.quantile_sketch import QuantileSketch
+from pipeline_lib.encoding.quantile_sketch import Floats, QuantileSketch
 from pipeline_lib.storage import Json
-
-Numbers = npt.NDArray[np.float64]
 
 # Beyond, squares of scaled numbers would overflow; the smooth clip has long been reached.
 _MAX_SCALED = 1e100
@@ -111,7 +107,7 @@ class RobustScaler:
         """Return scaled values, as `Standardizer.encode` does."""
         return _encode(values, self._scaled, nullable=self.nullable)
 
-    def _scaled(self, numbers: Numbers) -> Numbers:
+    def _scaled(self, numbers: Floats) -> Floats:
         with np.errstate(over="ignore"):
             scaled = numbers - self.median
             scaled /= self.spread
@@ -169,7 +165,7 @@ class QuantileScaler:
         return 1 + self.nullable
 
     @cached_property
-    def _curve(self) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    def _curve(self) -> tuple[Floats, Floats, Floats, Floats]:
         quantiles = np.array(self.quantiles)
         shares = np.linspace(0.0, 1.0, len(quantiles))
         return quantiles, shares, -quantiles[::-1], -shares[::-1]
@@ -184,7 +180,7 @@ class QuantileScaler:
         """Return scaled values, as `Standardizer.encode` does; missing as the median."""
         return _encode(values, self._scaled, nullable=self.nullable, missing=self._of_median)
 
-    def _scaled(self, numbers: Numbers) -> Numbers:
+    def _scaled(self, numbers: Floats) -> Floats:
         quantiles, shares, mirrored, mirrored_shares = self._curve
         first, last = self.quantiles[0], self.quantiles[-1]
         if first == last:
@@ -198,16 +194,13 @@ class QuantileScaler:
         if self.output == "uniform":
             return ranks
         np.clip(ranks, _LEAST_SHARE, 1 - _LEAST_SHARE, out=ranks)
-        if len(ranks) == 1 and ranks[0] == ranks[0]:  # one row at prediction
-            return np.array([_NORMAL.inv_cdf(ranks[0])])
-        return normal_quantiles(ranks)
+        from scipy.special import ndtri
+
+        return np.asarray(ndtri(ranks), np.float64)
 
     def to_json(self) -> dict[str, Json]:
         """Return the training quantiles, evenly spaced from minimum to maximum."""
         return {"quantiles": list(self.quantiles)}
-
-
-_NORMAL = NormalDist()
 
 
 class QuantileFitter:
@@ -240,14 +233,14 @@ class QuantileFitter:
         return QuantileScaler(self._column, tuple(quantiles.tolist()), self._output, self._nullable)
 
 
-def known_numbers(values: pa.ChunkedArray | pa.Array) -> Numbers:
+def known_numbers(values: pa.ChunkedArray | pa.Array) -> Floats:
     """Return the numbers that are not missing, as float64."""
     numbers = _numbers(values)
     missing = np.isnan(numbers)
     return numbers[~missing] if missing.any() else numbers
 
 
-def _numbers(values: pa.ChunkedArray | pa.Array) -> Numbers:
+def _numbers(values: pa.ChunkedArray | pa.Array) -> Floats:
     """Return numbers as float64, NaN where one is missing; not to be written to."""
     if len(values) == 1:  # one row at prediction: what is quick for many is slow for one
         value: float | None = values[0].as_py()
@@ -259,7 +252,7 @@ def _numbers(values: pa.ChunkedArray | pa.Array) -> Numbers:
 
 def _encode(
     values: pa.ChunkedArray | pa.Array,
-    scaled: Callable[[Numbers], Numbers],
+    scaled: Callable[[Floats], Floats],
     *,
     nullable: bool,
     missing: float = 0.0,

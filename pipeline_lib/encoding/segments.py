@@ -2,7 +2,7 @@
 
 A segment holds consecutive rows of a snapshot, one part of its source. Its words are read once;
 fitting and encoding then work on integers. A segment whose part has not changed since an earlier
-night is taken from there.
+run is taken from there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline_lib.config import CategoryColumn, Column, HashColumn
+from pipeline_lib.data.arrow import one_array
 from pipeline_lib.encoding.hashing import HashInput
-from pipeline_lib.encoding.words import Numbers, WordTable
+from pipeline_lib.encoding.words import WordNumbers, WordTable
 
 _ROWS = "rows.arrow"
 
@@ -29,7 +30,7 @@ class NumberedBatch:
     """
 
     rows: pa.RecordBatch
-    numbers: Mapping[str, Numbers]
+    numbers: Mapping[str, WordNumbers]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read_segment(folder: Path, columns: Mapping[str, Column]) -> Segment:
 
 def common_numbers(
     segments: Sequence[Segment],
-) -> tuple[dict[str, pa.Array], list[dict[str, Numbers]]]:
+) -> tuple[dict[str, pa.Array], list[dict[str, WordNumbers]]]:
     """Return the words of all segments by column, and the common numbers of each segment's own."""
     if len(segments) == 1:
         (only,) = segments
@@ -123,18 +124,18 @@ def _numbered(values: pa.ChunkedArray, table: WordTable | None, column: Column) 
     if table is not None:
         return pa.array(table.add(values))
     if isinstance(column, HashColumn):
-        # As plain strings: a dictionary by whoever wrote the file may have nulls inside, or
+        # As plain strings: a dictionary of another writer may have nulls inside, or
         # indices too narrow for one word more.
         return pa.array(HashInput("", column.n_buckets).encode(values.cast(pa.string())))
-    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    return one_array(values)
 
 
-def _numbers_into(writer: "_Writer") -> Callable[[Numbers], None]:
+def _numbers_into(writer: "_Writer") -> Callable[[WordNumbers], None]:
     return lambda numbers: writer.write([pa.array(numbers)])
 
 
-def _to_numpy(array: pa.Array) -> Numbers:
-    return cast("Numbers", array.to_numpy())
+def _to_numpy(array: pa.Array) -> WordNumbers:
+    return cast("WordNumbers", array.to_numpy())
 
 
 class _Writer(AbstractContextManager["_Writer"]):

@@ -1,4 +1,4 @@
-"""Rows of a snapshot to encoded files, in memory that does not grow with the rows.
+"""RowSelection of a snapshot to encoded files, in memory that does not grow with the rows.
 
 Three steps: number the words of each segment, count training rows and fit the encoder, write
 every split. Only the first sees strings, and it sees each once.
@@ -22,11 +22,11 @@ from pipeline_lib.encoding.segments import NumberedBatch, Segment, common_number
 from pipeline_lib.encoding.target import ClassTarget, Target
 from pipeline_lib.encoding.tensors import SplitWriter, code_type
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
-from pipeline_lib.encoding.words import Numbers
+from pipeline_lib.encoding.words import WordNumbers
 from pipeline_lib.errors import UnknownCategoryError
 
 _TRAIN = SPLITS.index("train")
-Rows = npt.NDArray[np.bool_] | slice
+RowSelection = npt.NDArray[np.bool_] | slice
 _ALL = slice(None)
 
 
@@ -49,7 +49,7 @@ class NumberedRows:
     Args:
         segments: consecutive rows, see `encoding.segments`.
         columns: features, and the target as the last.
-        splits: positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``.
+        splits: positions in `SPLITS`, −1 for rows that no split uses; shape ``(n_rows,)``.
         zones: the time zones of columns of times that have one.
     """
 
@@ -160,17 +160,17 @@ def _is_strict(column: Column) -> bool:
 
 
 def _count(
-    counts: npt.NDArray[np.int64], own: npt.NDArray[np.unsignedinteger], numbers: Numbers
+    counts: npt.NDArray[np.int64], own: npt.NDArray[np.unsignedinteger], numbers: WordNumbers
 ) -> None:
     np.add.at(counts, numbers, np.bincount(own, minlength=len(numbers)))
 
 
-def _rows(chosen: npt.NDArray[np.bool_]) -> Rows:
+def _rows(chosen: npt.NDArray[np.bool_]) -> RowSelection:
     """Return a slice where all rows are chosen: nothing has to be copied then."""
     return _ALL if chosen.all() else chosen
 
 
-def _taken(values: pa.Array, rows: Rows) -> pa.Array:
+def _taken(values: pa.Array, rows: RowSelection) -> pa.Array:
     return values if isinstance(rows, slice) else values.filter(pa.array(rows))
 
 

@@ -140,13 +140,13 @@ def class_target(
 def spelled_for(target: ClassTarget, raw: pa.Field, declared: Iterable[str] | None) -> ClassTarget:
     """Return a target with its classes written as those of a typed column are.
 
-    A champion trained from a CSV has the classes `True` and `False`; in tonight's column of
+    A champion trained from a CSV has the classes `True` and `False`; in this run's column of
     booleans they are `true` and `false`, or what `data.classes` has for them.
 
     Args:
         target: of the champion.
-        raw: tonight's target column as it came; text is itself, and changes nothing.
-        declared: `data.classes` of tonight.
+        raw: this run's target column as it came; text is itself, and changes nothing.
+        declared: `data.classes` of this run.
     """
     label_type = label_type_of(target.classes, raw.type, is_untyped=is_typed_text(raw))
     if label_type == "text":

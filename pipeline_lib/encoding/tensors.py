@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.target import ClassTarget, Target
 from pipeline_lib.errors import StorageError, first_line
 
-ROW_GROUP_ROWS = 131_072
+ROW_GROUP_ROWS = BATCH_ROWS
 _FINGERPRINT = b"evergreen.encoder"
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -85,7 +86,7 @@ class SplitWriter(AbstractContextManager["SplitWriter"]):
         fields += [("y", pa.from_numpy_dtype(y_type))]
         metadata = {_FINGERPRINT: encoder.fingerprint()}
         self._schema = pa.schema(fields, metadata)
-        # Without dictionaries of integers and statistics nobody reads: half the time, measured on
+        # Without dictionaries of integers and unread statistics: half the time, measured on
         # 2M rows of 15 columns (2026-11). With a checksum per page: zstd as Arrow writes it has
         # none, and a flipped bit would be another code.
         self._writer = pq.ParquetWriter(
@@ -131,12 +132,6 @@ class SplitWriter(AbstractContextManager["SplitWriter"]):
 def code_type(cardinality: int) -> np.dtype[np.unsignedinteger]:
     """Return the narrowest type that holds so many codes."""
     return np.min_scalar_type(max(cardinality, 1) - 1)
-
-
-def write_split(path: Path, split: EncodedSplit, encoder: Encoder, target: Target) -> None:
-    """Write a split that is in memory."""
-    with SplitWriter(path, encoder, target) as writer:
-        writer.write([*split.x_cat.T, *split.x_num.T, split.y])
 
 
 def read_split(path: Path, encoder: Encoder) -> EncodedSplit:
@@ -193,7 +188,7 @@ class SplitFile:
     def labels(self) -> Iterator[npt.NDArray[np.generic]]:
         """Yield the target alone, in the file's type, row group by row group; errors likewise."""
         for number in range(self.n_groups):
-            with _damage_told(self._path):
+            with _damage_named(self._path):
                 column = self._file.read_row_group(number, columns=["y"], use_threads=False)["y"]
             yield column.to_numpy()
 
@@ -206,7 +201,7 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, Overflo
 
 
 @contextmanager
-def _damage_told(path: Path) -> Generator[None]:
+def _damage_named(path: Path) -> Generator[None]:
     try:
         yield
     except _DAMAGE as error:
@@ -214,7 +209,7 @@ def _damage_told(path: Path) -> Generator[None]:
 
 
 def _open(path: Path, encoder: Encoder) -> pq.ParquetFile:
-    with _damage_told(path):
+    with _damage_named(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow
     if (schema.metadata or {}).get(_FINGERPRINT) != encoder.fingerprint().encode():
@@ -234,7 +229,7 @@ def _read(
     into: EncodedSplit | None = None,
 ) -> EncodedSplit:
     """Return row groups in arrays allocated once."""
-    with _damage_told(path):
+    with _damage_named(path):
         sizes: list[int] = [file.metadata.row_group(number).num_rows for number in numbers]
         room = into or EncodedSplit.empty(sum(sizes), encoder, y_type=_y_type(file))
         split = room.slice(0, sum(sizes))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import different
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.encoding.words import count_words
 from pipeline_lib.errors import UnknownCategoryError
@@ -61,7 +62,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, column: str, words: Sequence[str]) -> "Vocabulary":
-        """Return a vocabulary of words that nobody has counted.
+        """Return a vocabulary of words without counts.
 
         >>> Vocabulary.of("safety", ["high", "low"]).decode([2, 3, 1, 0])
         ['high', 'low', None, None]
@@ -163,7 +164,7 @@ class Vocabulary:
         )
 
     def extends(self, earlier: "Vocabulary") -> bool:
-        """Tell whether every code of another vocabulary means the same in this one.
+        """Report whether every code of another vocabulary means the same in this one.
 
         >>> Vocabulary.of("safety", ["high", "low"]).extends(Vocabulary.of("safety", ["high"]))
         True
@@ -216,11 +217,9 @@ class Vocabulary:
             word = chunk[0].as_py()
             code = MISSING if word is None else self._code_of.get(word, UNSEEN)
             return np.array([code], np.int32)
-        encoded = chunk.dictionary_encode()
-        words = encoded.dictionary.to_pylist()
-        code_of = np.array([self._code_of.get(w, UNSEEN) for w in words] + [MISSING], np.int32)
-        positions = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-        return code_of[positions]
+        words, places = different(chunk)
+        codes = [self._code_of.get(word, UNSEEN) for word in words.to_pylist()]
+        return np.array([*codes, MISSING], np.int32)[places]
 
 
 def _sorted_by_word(words: pa.Array, positions: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -10,11 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline_lib.data.snapshots.digest import text_bytes
+from pipeline_lib.data.hashing import add_words
 
-Numbers = npt.NDArray[np.int32]
+WordNumbers = npt.NDArray[np.int32]
 _ENCODED = pa.dictionary(pa.int32(), pa.string())
 # Below this many words it is cheaper to wait for more than to build a hash table for them.
 _MIN_PENDING = 65_536
@@ -31,7 +30,7 @@ class WordTable:
             numbers; not before `finish` for the last ones.
     """
 
-    def __init__(self, on_numbers: Callable[[Numbers], None] | None = None) -> None:
+    def __init__(self, on_numbers: Callable[[WordNumbers], None] | None = None) -> None:
         self.words: pa.Array = pa.array([], pa.string())
         self._on_numbers = on_numbers or _forget
         self._pending: list[pa.Array] = []
@@ -63,16 +62,16 @@ class WordTable:
         for numbers in self._merge(pending):
             self._on_numbers(numbers)
 
-    def merge(self, words: pa.Array) -> Numbers:
+    def merge(self, words: pa.Array) -> WordNumbers:
         """Take in words without a null; return 0 and each one's number, shape ``(n + 1,)``."""
         return self._merge([words])[0]
 
-    def _merge(self, dictionaries: list[pa.Array]) -> list[Numbers]:
+    def _merge(self, dictionaries: list[pa.Array]) -> list[WordNumbers]:
         # Words known and new in one hash table of Arrow's; known ones keep their place in front.
         merged = pa.concat_arrays([self.words, *dictionaries]).dictionary_encode()
         every, start = merged.indices.to_numpy(), len(self.words)
         self.words = merged.dictionary
-        numbers: list[Numbers] = []
+        numbers: list[WordNumbers] = []
         for words in dictionaries:
             own = every[start : start + len(words)] + np.int32(1)
             numbers.append(np.concatenate([np.zeros(1, np.int32), own]))
@@ -80,14 +79,14 @@ class WordTable:
         return numbers
 
 
-def _forget(numbers: Numbers) -> None:
-    """Do nothing: who merges words one set at a time needs no word of batches."""
+def _forget(numbers: WordNumbers) -> None:
+    """Do nothing: merging words one set at a time needs no numbers of batches."""
     del numbers
 
 
 def count_words(values: pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Return the different words of a column, and the rows of nulls and then of each word."""
-    numbers: list[Numbers] = []
+    numbers: list[WordNumbers] = []
     table = WordTable(numbers.append)
     own = table.add(values)
     table.finish()
@@ -98,8 +97,8 @@ def count_words(values: pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64
 
 def digest_of_words(words: pa.Array) -> str:
     """Return the sha256 of words without nulls, their order included."""
-    digest = hashlib.sha256(pc.binary_length(words).to_numpy(zero_copy_only=False).tobytes())
-    digest.update(text_bytes(words))
+    digest = hashlib.sha256()
+    add_words(digest, words)
     return digest.hexdigest()
 
 
@@ -117,7 +116,7 @@ def _dictionary_of_chunk(values: pa.Array) -> pa.DictionaryArray:
     if pa.types.is_dictionary(values.type):
         words = values.dictionary
         if words.type == pa.string() and not words.null_count:
-            # Whoever wrote the file chose the width; int32 has room for what others add.
+            # The file's writer chose the width; int32 has room for what others add.
             return pa.DictionaryArray.from_arrays(values.indices.cast(pa.int32()), words)
         values = words.cast(pa.string()).take(values.indices)
     return values.cast(pa.string()).dictionary_encode()

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import contract_checker
-from pipeline_lib.data.sources.tabular import Rows, as_table
+from pipeline_lib.data.sources.tabular import TableLike, as_table
 from pipeline_lib.data.splits.assign import assign_splits
 from pipeline_lib.data.splits.split_rows import split_columns, typed_to_split
 from pipeline_lib.data.values.casts import read_columns
@@ -22,7 +22,9 @@ from pipeline_lib.serving import FittedModel
 _logger = logging.getLogger(__name__)
 
 
-def fit(config: PipelineConfig, rows: Rows, *, champion: FittedModel | None = None) -> FittedModel:
+def fit(
+    config: PipelineConfig, rows: TableLike, *, champion: FittedModel | None = None
+) -> FittedModel:
     """Train a model on a table: check, split, encode, learn; the test rows stay untouched.
 
     Args:

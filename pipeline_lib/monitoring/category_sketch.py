@@ -1,16 +1,16 @@
 """A bounded summary of a column of words: how many, the frequent ones, the rare ones, the unseen.
 
-Sources: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators" (the mixer);
-Bar-Yossef et al. 2002, "Counting distinct elements in a data stream" (the smallest hashes).
+Source: Bar-Yossef et al. 2002, "Counting distinct elements in a data stream" (the smallest hashes).
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline_lib.data.arrow import different
+from pipeline_lib.data.hashing import hash_text
 from pipeline_lib.monitoring.counts import N_CLASSES, NO_CLASS, PAGE_ROWS, Counts, Ints, UInts
 from pipeline_lib.shown import hashed
 
@@ -23,49 +23,6 @@ _WORD_CHARS = 40
 _N_OWN_CLASS = 6
 _MAX_HEAVY = 4096
 _HEAVY_ROWS = PAGE_ROWS // 1000
-_VECTOR_BYTES = 256
-_TAIL_MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
-
-
-def mix(x: UInts) -> UInts:
-    """Return each number's SplitMix64 output: one bit changed in, about half of them out."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def hash_words(words: pa.Array) -> UInts:
-    """Return a 64-bit hash of each word's UTF-8, the same on every machine and for ever.
-
-    Eight bytes at a time go through the mixer; words above 256 bytes go through BLAKE2b, so that
-    one long text does not make a step of the loop for each of its eights.
-
-    Args:
-        words: of Arrow type string, without nulls; length ``n``.
-
-    Returns:
-        Shape ``(n,)``.
-    """
-    offsets = np.frombuffer(words.buffers()[1], np.int32, len(words) + 1, 4 * words.offset)
-    data = words.buffers()[2]
-    text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
-    text = np.concatenate([text[offsets[0] : offsets[-1]], np.zeros(8, np.uint8)])
-    eights = np.ndarray((len(text) - 7,), "<u8", text, strides=(1,))
-    start = offsets[:-1].astype(np.int64) - int(offsets[0])
-    length = np.diff(offsets).astype(np.int64)
-    hashes = mix(length.astype(np.uint64))
-    rest = np.flatnonzero((length > 0) & (length <= _VECTOR_BYTES))
-    done = 0
-    while len(rest):
-        chunk = eights[start[rest] + done] & _TAIL_MASKS[np.minimum(length[rest] - done, 8)]
-        hashes[rest] = mix(hashes[rest] ^ chunk)
-        done += 8
-        rest = rest[length[rest] > done]
-    for i in np.flatnonzero(length > _VECTOR_BYTES).tolist():
-        content = text[start[i] : start[i] + length[i]].tobytes()
-        hashes[i] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())
-    return hashes
 
 
 @dataclass(frozen=True)
@@ -96,7 +53,7 @@ class WordCounter:
         self._table = Counts()
         self._below = 1.0
         self._texts: dict[int, str] = {}
-        self._known = None if known is None else np.sort(hash_words(known.drop_null()))
+        self._known = None if known is None else np.sort(hash_text(known.drop_null()))
         self._own_class: UInts | None = None
         self.buckets: Ints = np.zeros(N_BUCKETS, np.int64)
         self.n_unseen = 0
@@ -109,13 +66,11 @@ class WordCounter:
             A class per row for `BlockNoise`, `NO_CLASS` where there is no word; shape
             ``(n_rows,)``.
         """
-        encoded = words.dictionary_encode()
-        dictionary: pa.Array = encoded.dictionary
+        dictionary, codes = different(words)
         if not len(dictionary):
             return np.full(len(words), NO_CLASS, np.uint8)
-        codes = encoded.indices.fill_null(len(dictionary)).to_numpy(zero_copy_only=False)
         counts = np.bincount(codes, minlength=len(dictionary) + 1)[: len(dictionary)]
-        hashes = hash_words(dictionary)
+        hashes = hash_text(dictionary)
         by_hash = np.argsort(hashes)
         hashes, counts = hashes[by_hash], counts[by_hash].astype(np.int64)
         bucket = (hashes % np.uint64(N_BUCKETS)).astype(np.int64)

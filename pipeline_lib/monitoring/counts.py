@@ -35,7 +35,7 @@ class Counts:
             self.counts = np.insert(self.counts, place[new], counts[new])
 
     def find(self, keys: UInts, place: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-        """Tell which keys are there, at the places where `searchsorted` wants them."""
+        """Return which keys are there, at the places where `searchsorted` wants them."""
         if not len(self.keys):
             return np.zeros(len(keys), np.bool_)
         return self.keys[np.minimum(place, len(self.keys) - 1)] == keys

@@ -32,9 +32,9 @@ class Noise:
 class BlockNoise:
     """Measures, at lengths of 16 to 65,536 rows, how much rows hang together.
 
-    Neighboring blocks of each length are held against each other, pair after pair, in 12 classes
+    Neighboring blocks of each length are compared, pair after pair, in 12 classes
     of the column. Independent rows give counts that differ as a multinomial's do; hourly values,
-    runs and clusters of rows give more. Of a column that is sorted nothing can be told, so it
+    runs and clusters of rows give more. Nothing can be estimated for a sorted column, so it
     counts as 0: each class stands in one run, which says how the table was written, not how its
     rows came to be. (Two halves of alternating blocks would be more alike than
     independent samples as soon as rows hang together for longer than a block.)

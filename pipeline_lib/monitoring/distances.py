@@ -25,35 +25,6 @@ _STILL_GROWING = 2.0
 _KOLMOGOROV_MEAN = math.sqrt(math.pi / 2) * math.log(2)
 
 
-def chi2_tail(x: float, freedom: int) -> float:
-    """Return the chance that chi-square with `freedom` degrees is above `x`, exactly.
-
-    Source: Abramowitz & Stegun 1964, 26.4.4 and 26.4.5.
-
-    >>> round(chi2_tail(3.841, 1), 3)
-    0.05
-    """
-    half, first = x / 2, 0.5 if freedom % 2 else 0.0
-    tail = math.erfc(math.sqrt(half)) if freedom % 2 else 0.0
-    if half <= 0:
-        return 1.0
-    powers = [first + i for i in range(freedom // 2)]
-    terms = (math.exp(p * math.log(half) - half - math.lgamma(p + 1)) for p in powers)
-    return min(1.0, math.fsum([tail, *terms]))
-
-
-def kolmogorov_tail(x: float) -> float:
-    """Return the chance that Kolmogorov's limit distribution is above `x`.
-
-    >>> round(kolmogorov_tail(1.3581), 3)
-    0.05
-    """
-    if x < 0.3:  # above 0.99999, where the series needs many terms
-        return 1.0
-    terms = (2 * (-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 21))
-    return min(1.0, max(0.0, math.fsum(terms)))
-
-
 def shares_tail(before: float, n_before: float, now: float, n_now: float) -> float:
     """Return the chance that two samples of one share differ as much, on one side, or more.
 
@@ -89,7 +60,7 @@ def noise_factors(before: ColumnProfile, now: ColumnProfile, *, of_nulls: bool) 
     """Return the factors that both profiles give together.
 
     A sample too small to show how its rows hang together is taken to be as the other one is at
-    lengths up to its size. Where rows hang together for longer than a profile can tell, its
+    lengths up to its size. Where rows hang together for longer than a profile can show, its
     greatest length is taken to be followed by one more that grows as much.
     """
 
@@ -159,7 +130,7 @@ def number_bins(before: Leaves, now: Leaves) -> Bins:
 
 
 class MostRows:
-    """Tells the most rows that a word can have in a profile: exact for top words."""
+    """Gives the most rows that a word can have in a profile: exact for top words."""
 
     def __init__(self, profile: CategoryProfile) -> None:
         self._listed = {word.hash: word.n_rows for word in profile.top}
@@ -182,7 +153,7 @@ def word_bins(before: CategoryProfile, now: CategoryProfile) -> Bins:
 
     If both profiles list all their words, each has its bin. Otherwise those do that have 1 row in
     32 of both profiles together: a word is not chosen because it came up in the smaller sample
-    (measured: that makes 1 independent night in 70 an alarm). Words of one bucket can stand in
+    (measured: that makes 1 independent run in 70 an alarm). Words of one bucket can stand in
     for one another unseen, so that distances are never too large.
     """
     words = {w.hash: w.word for w in (*before.top, *now.top)}
@@ -216,7 +187,7 @@ def distance(bins: Bins, factors: NoiseFactors) -> Distance:
     before, now = bins.before / bins.before.sum(), bins.now / bins.now.sum()
     common = (before * n_before + now * n_now) / (n_before + n_now)
     # Tested on groups made by the rows of both together: made by the mean of both shares, they
-    # would pick out the small sample's peaks (measured: 7 % of independent nights at 1 : 20).
+    # would pick out the small sample's peaks (measured: 7 % of independent runs at 1 : 20).
     p_value = _pearson_tail(before, now, common, n, group_bins(common, least, bins))
     group = group_bins((before + now) / 2, least, bins)
     before, now, common = (summed(group, share) for share in (before, now, common))
@@ -224,9 +195,12 @@ def distance(bins: Bins, factors: NoiseFactors) -> Distance:
     noise = float(np.sqrt(2 * common * np.maximum(1 - common, 0) / (math.pi * n)).sum() / 2)
     effect = _less(moved, noise)
     if not bins.labels:
+        from scipy.special import kolmogorov
+
         gap = np.cumsum(bins.before) / bins.before.sum() - np.cumsum(bins.now) / bins.now.sum()
         greatest = float(np.abs(gap).max())
-        p_value = min(1.0, 2 * min(p_value, kolmogorov_tail(greatest * math.sqrt(n))))
+        tail = float(kolmogorov(greatest * math.sqrt(n)))
+        p_value = min(1.0, 2 * min(p_value, tail))
         effect = max(effect, _less(greatest, _KOLMOGOROV_MEAN / math.sqrt(n)))
         moved = max(moved, greatest)
     return Distance(moved, min(noise, 1.0), effect, p_value)
@@ -238,8 +212,10 @@ def _pearson_tail(
     before, now, common = (summed(group, share) for share in (before, now, common))
     if len(before) < 2:
         return 1.0
+    from scipy.special import chdtrc
+
     square = float(n * (np.square(before - now) / common).sum())
-    return chi2_tail(square, len(common) - 1)
+    return float(chdtrc(len(common) - 1, square))
 
 
 def summed(group: npt.NDArray[np.intp], share: Floats) -> Floats:

@@ -1,9 +1,9 @@
-"""Whether tonight's rows differ from the champion's by more than chance, and whether it matters.
+"""Whether this run's rows differ from the champion's by more than chance, and whether it matters.
 
-A row of the report is `noticed` when chance explains it less than once in a hundred nights (over
-all columns and aspects of a night together), it moved at least a tenth of `min_effect`, and past
-nights did not wobble as much; it `matters` when it moved `min_effect` or more as well, and chance
-would do so less than once in a thousand nights.
+A row of the report is `noticed` when chance explains it less than once in a hundred runs (over
+all columns and aspects of a run together), it moved at least a tenth of `min_effect`, and past
+runs did not vary as much; it `matters` when it moved `min_effect` or more as well, and chance
+would do so less than once in a thousand runs.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Literal, TypeAlias
 
 from pipeline_lib.config import DriftSettings
-from pipeline_lib.monitoring.drift_measures import Finding, measured, percent
+from pipeline_lib.monitoring.drift_measures import Shift, measured, percent
 from pipeline_lib.monitoring.drift_report import (
     Aspect,
     DriftReport,
@@ -55,23 +55,23 @@ def compare(
     run_date: date,
     volume: VolumeRole = "judge",
 ) -> DriftReport:
-    """Hold tonight's rows against those that taught the champion.
+    """Compare this run's rows with the champion's training rows.
 
     Args:
-        reference: profile of the champion's training rows; None on a first night, then only
+        reference: profile of the champion's training rows; None on a first run, then only
             volume and freshness are judged.
-        tonight: all rows of tonight, or the new ones alone; made with `known` it counts words
+        tonight: all rows of this run, or the new ones alone; made with `known` it counts words
             that the champion does not know, without it a lower bound of them is taken.
-        history: past nights of the same kind (all rows, or the new ones alone); of them the last
+        history: past runs of the same kind (all rows, or the new ones alone); of them the last
             `settings.n_nights` before `run_date` count, one per date.
         settings: what matters.
-        run_date: the night's date.
+        run_date: the run's date.
         volume: what becomes of the number of rows: whether it may matter, is noticed at most
             (of all rows `data.volume` judges it), or is left out, as that has spoken of it.
     """
     past = _past(history, settings, run_date)
     digest = "" if reference is None else reference.digest
-    findings: list[tuple[_Pair, Finding]] = []
+    findings: list[tuple[_Pair, Shift]] = []
     rows: list[DriftRow] = []
     for pair in [] if reference is None else _pairs(reference, tonight):
         if pair.before is None or pair.now is None or pair.before.kind != pair.now.kind:
@@ -118,14 +118,14 @@ def _pairs(reference: Profile, tonight: Profile) -> Iterable[_Pair]:
 
 
 def _judged(
-    pair: _Pair, finding: Finding, alpha: float, usual: float | None, settings: DriftSettings
+    pair: _Pair, finding: Shift, alpha: float, usual: float | None, settings: DriftSettings
 ) -> DriftRow:
     threshold = finding.limit if usual is None else max(finding.limit, usual)
     verdict: Verdict = "quiet"
     ending = f"chance alone shows {percent(finding.noise)}"
     if finding.p_value <= alpha and finding.effect >= _LEAST_SHARE * settings.min_effect:
         if usual is not None and finding.effect <= usual:
-            ending = f"past nights did so up to {percent(usual)}"
+            ending = f"past runs did so up to {percent(usual)}"
         else:
             sure = finding.p_value <= alpha / _SURER and finding.effect >= finding.limit
             verdict = "matters" if sure else "noticed"
@@ -144,21 +144,21 @@ def _judged(
 
 
 def _usual(column: str, aspect: Aspect, past: Sequence[NightRecord], digest: str) -> float | None:
-    """Return the effect that past nights make usual, or None if too few tell.
+    """Return the effect that past runs make usual, or None if there are too few.
 
-    Nights against another reference tell only what did not matter then: an old champion's drift
+    Runs against another reference count only where it did not matter then: an old champion's drift
     is no excuse for a new one.
     """
-    told = [
+    effects = [
         night.effects[column][aspect]
         for night in past
         if aspect in night.effects.get(column, {})
         and (night.reference == digest or (column, aspect) not in night.mattered)
     ]
-    if len(told) < MIN_HISTORY:
+    if len(effects) < MIN_HISTORY:
         return None
-    middle = statistics.median(told)
-    spread = statistics.median(abs(effect - middle) for effect in told)
+    middle = statistics.median(effects)
+    spread = statistics.median(abs(effect - middle) for effect in effects)
     return middle + 4 * max(spread, middle / 16)
 
 
@@ -174,7 +174,7 @@ def _schema_row(pair: _Pair) -> DriftRow:
 
 
 def _volume(n_rows: int, past: Sequence[NightRecord], *, may_matter: bool) -> list[DriftRow]:
-    """Judge the number of rows by what past nights had; a table that grows, by how it grew."""
+    """Judge the number of rows by what past runs had; a table that grows, by how it grew."""
     sizes = [night.n_rows for night in past]
     if len(sizes) < MIN_HISTORY:
         return []
@@ -189,7 +189,7 @@ def _volume(n_rows: int, past: Sequence[NightRecord], *, may_matter: bool) -> li
     elif not low - spread <= n_rows <= high + spread:
         verdict = "noticed"
     growing = ", as the table grows" if grows else ""
-    text = f"{n_rows:,} rows; the last {len(sizes)} nights make {low:,} to {high:,} usual{growing}"
+    text = f"{n_rows:,} rows; the last {len(sizes)} runs make {low:,} to {high:,} usual{growing}"
     threshold = low / 2 if n_rows < middle else 3 * high
     return [DriftRow("", False, "volume", n_rows, middle, 0, threshold, None, verdict, text)]
 
@@ -200,7 +200,7 @@ def _freshness(tonight: Profile, settings: DriftSettings, run_date: date) -> lis
         return []
     name = short_name(tonight.time)
     if tonight.newest is None:
-        text = f"{name}: no row has a time, so nobody knows how old they are"
+        text = f"{name}: no row has a time, so their age is not known"
         return [DriftRow("", False, "freshness", 0, 0, 0, limit, None, "noticed", text)]
     # Rows of the very day are not older than it began.
     age = max(0.0, (datetime.combine(run_date, time()) - tonight.newest) / timedelta(days=1))

@@ -1,4 +1,4 @@
-"""What each aspect of a column shows of drift, before anybody judges it."""
+"""What each aspect of a column shows of drift, before it is judged."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ _AS_GOOD_AS_GONE = 0.05
 
 
 @dataclass(frozen=True)
-class Finding:
+class Shift:
     """What was measured of one aspect of a column.
 
     Attributes:
@@ -47,7 +47,7 @@ class Finding:
         effect: the distance less its noise, a share of rows.
         p_value: chance of such a distance without drift.
         limit: the effect from which it matters.
-        story: it in words, should it be told.
+        story: it in words, for a report.
     """
 
     aspect: Aspect
@@ -61,13 +61,13 @@ class Finding:
 
 def measured(
     before: ColumnProfile, now: ColumnProfile, *, run_date: date | None, settings: DriftSettings
-) -> list[Finding]:
+) -> list[Shift]:
     """Return what each aspect of a column shows.
 
     Args:
         before: of the champion's training rows.
-        now: of tonight's rows; of the same kind.
-        run_date: the night's date if the column is `data.time`, which moves on by itself.
+        now: of this run's rows; of the same kind.
+        run_date: the run's date if the column is `data.time`, which moves on by itself.
         settings: what matters.
     """
     found = [_nulls(before, now, settings)]
@@ -84,7 +84,7 @@ def measured(
     return [finding for finding in found if finding is not None]
 
 
-def _nulls(before: ColumnProfile, now: ColumnProfile, settings: DriftSettings) -> Finding | None:
+def _nulls(before: ColumnProfile, now: ColumnProfile, settings: DriftSettings) -> Shift | None:
     if not (before.n_rows and now.n_rows and (before.n_null or now.n_null)):
         return None
     factors = noise_factors(before, now, of_nulls=True)
@@ -95,7 +95,7 @@ def _nulls(before: ColumnProfile, now: ColumnProfile, settings: DriftSettings) -
     moved = abs(shares[1] - shares[0])
     p_value = shares_tail(shares[0] * sizes[0], sizes[0], shares[1] * sizes[1], sizes[1])
     from_none = shares[0] <= _ALMOST_NONE
-    return Finding(
+    return Shift(
         aspect="nulls",
         story=f"{percent(shares[1])} of rows have no value, {percent(shares[0])} before",
         statistic=moved,
@@ -108,7 +108,7 @@ def _nulls(before: ColumnProfile, now: ColumnProfile, settings: DriftSettings) -
 
 def _words(
     before: CategoryProfile, now: CategoryProfile, factors: NoiseFactors, settings: DriftSettings
-) -> Finding | None:
+) -> Shift | None:
     bins = word_bins(before, now)
     if not (bins.before.sum() and bins.now.sum()):
         return None
@@ -124,7 +124,7 @@ def _words(
             was, is_now = (percent(float(share[i])) for share in shares)
             parts.append(f"{direction} {bins.labels[i]!r} ({was} → {is_now})")
     most = f", most: {', '.join(parts)}" if parts else ", spread over many words"
-    return Finding(
+    return Shift(
         aspect="distribution",
         story=f"{percent(apart.effect)} of rows moved{most}",
         statistic=apart.moved,
@@ -137,7 +137,7 @@ def _words(
 
 def _numbers(
     before: NumberProfile, now: NumberProfile, factors: NoiseFactors, settings: DriftSettings
-) -> Finding | None:
+) -> Shift | None:
     bins = number_bins(before.leaves, now.leaves)
     if not (bins.before.sum() and bins.now.sum()):
         return None
@@ -147,7 +147,7 @@ def _numbers(
     if before.mean is not None and now.mean is not None:
         means = f" (mean {shown(before.mean)} → {shown(now.mean)})"
     where = _from_and_to(bins, before, now, shown)
-    return Finding(
+    return Shift(
         aspect="distribution",
         story=f"{percent(apart.effect)} of rows moved, mostly {where}{means}",
         statistic=apart.moved,
@@ -205,7 +205,7 @@ def _times(
     run_date: date,
     factors: NoiseFactors,
     settings: DriftSettings,
-) -> Finding | None:
+) -> Shift | None:
     """Judge `data.time`: new rows are later than old ones, but not before all, nor after today."""
     if before.minimum is None or now.minimum is None:
         return None
@@ -230,7 +230,7 @@ def _times(
         f"{percent(is_now)} of rows lie after {_time_text(latest)}, in the future",
     )
     effect = max(0.0, is_now - was)
-    return Finding(
+    return Shift(
         aspect="distribution",
         story=texts[side],
         statistic=effect,
@@ -243,7 +243,7 @@ def _times(
 
 def _unseen(
     before: CategoryProfile, now: CategoryProfile, factors: NoiseFactors, settings: DriftSettings
-) -> Finding | None:
+) -> Shift | None:
     n_before, n_now = before.n_rows - before.n_null, now.n_rows - now.n_null
     if not (n_before and n_now):
         return None
@@ -260,7 +260,7 @@ def _unseen(
     least = "" if now.unseen is not None else "at least "
     words = now.unseen.examples if now.unseen is not None else ()
     such = f", such as {', '.join(repr(word) for word in words[:3])}" if words else ""
-    return Finding(
+    return Shift(
         aspect="unseen",
         story=f"{least}{percent(share)} of rows have a word unseen in training{such}; "
         f"{percent(expected)} were to be expected",
@@ -287,7 +287,7 @@ def _least_unseen(before: CategoryProfile, now: CategoryProfile) -> int:
 
 def _come_and_gone(
     before: CategoryProfile, now: CategoryProfile, factors: NoiseFactors, settings: DriftSettings
-) -> Finding | None:
+) -> Shift | None:
     sizes = before.n_rows - before.n_null, now.n_rows - now.n_null
     if not (sizes[0] and sizes[1]):
         return None
@@ -311,7 +311,7 @@ def _come_and_gone(
             some = ", ".join(words[:3]) + (", …" if len(words) > 3 else "")
             parts.append(f"{verb}: {some} ({percent(total)} of rows)")
             moved.append(total)
-    return Finding(
+    return Shift(
         aspect="categories",
         story="; ".join(parts) or "no frequent word is new or gone",
         statistic=max(moved),

@@ -1,10 +1,10 @@
-"""What a night's rows have in common with the champion's, told to people and to later nights."""
+"""What a run's rows have in common with the champion's, for people and for later runs."""
 
 import functools
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, ClassVar, Literal, TypeAlias, cast
@@ -56,12 +56,12 @@ class DriftRow:
 
 @dataclass(frozen=True)
 class NightRecord:
-    """What later nights need to know of a night: a line of JSON.
+    """What later runs need to know of a run: a line of JSON.
 
     Attributes:
         night: its date.
         n_rows: rows compared.
-        reference: digest of the profile they were held against; "" without one.
+        reference: digest of the profile they were compared with; "" without one.
         effects: by column (the target's name included), then aspect.
         mattered: columns and aspects that mattered.
     """
@@ -89,7 +89,7 @@ class NightRecord:
         except ValueError as error:
             reason = " ".join(str(error).split()[:40])[:200] or first_line(error)
             raise StorageError(
-                f"the record of a night is damaged: {reason}. Remove its line"
+                f"the record of a run is damaged: {reason}. Remove its line"
             ) from None
 
 
@@ -100,13 +100,13 @@ def _record_adapter() -> TypeAdapter[NightRecord]:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """How far tonight's rows are from those that taught the champion.
+    """How far this run's rows are from the champion's training rows.
 
     Attributes:
-        has_reference: false on a first night; then columns were compared with nothing.
+        has_reference: false on a first run; then columns were compared with nothing.
         rows: sorted by importance: what matters, what was noticed, the rest; of equals the table
             and the target come first, then the greatest effect.
-        record: what to keep for later nights.
+        record: what to keep for later runs.
     """
 
     has_reference: bool
@@ -205,7 +205,7 @@ def escape(text: str) -> str:
     >>> escape("a|b <b>")
     'a\\|b &lt;b&gt;'
 
-    Inside a word an underscore means nothing to markdown:
+    Inside a word an underscore is not special in markdown:
 
     >>> escape("macro_f1 of _x")
     'macro_f1 of \\_x'
@@ -214,12 +214,3 @@ def escape(text: str) -> str:
     for sign in "\\|`*[]~":
         text = text.replace(sign, f"\\{sign}")
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-
-
-def records_from_json(lines: Sequence[Mapping[str, Json]]) -> list[NightRecord]:
-    """Return the records of a file of JSON lines.
-
-    Raises:
-        StorageError: one is damaged.
-    """
-    return [NightRecord.from_json(line) for line in lines]

@@ -1,16 +1,15 @@
 """Columns of numbers that add up, or multiply, to the target.
 
-Least squares over all of them tells whether they do; then columns are left away one by one as long
-as the rest still does, so that `cnt = casual + registered` is what is told, whatever else is there.
+Least squares over all of them shows whether they do; then columns are left away one by one as long
+as the rest still does, so that `cnt = casual + registered` is reported, whatever else is there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from pipeline_lib.monitoring.counts import Floats
 
 _MAX_ROWS = 5_000
 _MAX_COLUMNS = 100
@@ -106,7 +105,7 @@ def _of_one_kind(
 
 
 def _nearest(y: Floats, numbers: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the columns that go most with the target, no more than rows can tell apart."""
+    """Return the columns that go most with the target, no more than there are rows for."""
     n_most = min(_MAX_COLUMNS, len(y) // 3)
     z = y - y.mean()
     by_size = sorted(numbers, key=lambda n: -abs(float(_standard(numbers[n]) @ z)))

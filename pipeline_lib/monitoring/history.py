@@ -1,7 +1,7 @@
-"""What a dataset remembers of its nights: the rows of the last one, and how far each one drifted.
+"""What a dataset remembers of its runs: the rows of the last one, and how far each one drifted.
 
-Only nights whose rows kept the contract are remembered. A missing memory is no error, and a damaged
-one ends no night, but is said: then everything of tonight is read, and what is new or usual is told
+Only runs whose rows kept the contract are remembered. A missing memory is no error, and a damaged
+one stops no run, but is reported: then everything is read again, and what is new or usual is known
 from what is left.
 """
 
@@ -23,10 +23,10 @@ _LAST, _ALL = "last_night.json", "nights.jsonl"
 
 @dataclass(frozen=True)
 class Night:
-    """How far a night drifted: all its rows, and its new ones where they could be told.
+    """How far a run drifted: all its rows, and its new ones where they are known.
 
     `settings` is the digest of how the source was read, `source` what it is called, `digest` that
-    of the snapshot; all three are "" for nights that an earlier release noted.
+    of the snapshot; all three are "" for runs that an earlier release noted.
     """
 
     rows: NightRecord
@@ -37,7 +37,7 @@ class Night:
 
 
 def read_last_night(name: str) -> LastNight | None:
-    """Return the last night of a dataset; None before the first, or if its memory is damaged."""
+    """Return the last run of a dataset; None before the first, or if its memory is damaged."""
     path = dataset_folder(name) / _LAST
     try:
         return LastNight.from_json(name, json.loads(path.read_text("utf-8")))
@@ -52,7 +52,7 @@ def read_last_night(name: str) -> LastNight | None:
 
 
 def read_nights(name: str) -> list[Night]:
-    """Return the drift of past nights, the oldest first; a damaged line is said and left out."""
+    """Return the drift of past runs, the oldest first; a damaged line is reported and left out."""
     return read_json_lines(dataset_folder(name) / _ALL, _night, on_damage=_say)
 
 
@@ -68,12 +68,12 @@ def _night(line: Mapping[str, Json]) -> Night:
 
 @functools.lru_cache(maxsize=64)
 def _say(text: str) -> None:
-    """Warn once; a night asks several times."""
+    """Warn once; a run asks several times."""
     _logger.warning("%s", text)
 
 
 def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
-    """Make tonight the last night, and note how far it drifted; once for the same rows."""
+    """Make this run the last run, and note how far it drifted; once for the same rows."""
     last = LastNight(
         snapshot.folder,
         snapshot.digest,

@@ -1,7 +1,7 @@
 """Columns that know the target and would not on the day of a prediction, and columns without use.
 
-A leak is told, with its numbers; what is done about it is decided elsewhere: `evergreen new` leaves
-the columns out, a night warns. Looked at are at most `MAX_ROWS` rows, the same ones every time.
+A leak is reported, with its numbers; what follows is decided elsewhere: `evergreen new` leaves the
+columns out, a run warns. At most `MAX_ROWS` rows are examined, the same ones every time.
 
 A column is judged on rows that it has not seen: what a category, or a bin of numbers, says of the
 target is learned from one half of the rows and asked of the other. So a column where every value
@@ -19,14 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import Column, Task
+from pipeline_lib.data.arrow import different, is_number, one_array
 from pipeline_lib.data.contract.column_rules import hidden_columns
+from pipeline_lib.data.hashing import splitmix64
 from pipeline_lib.errors import examples
+from pipeline_lib.monitoring.counts import Floats
 from pipeline_lib.monitoring.formulas import find_formulas
 from pipeline_lib.shown import hashed
 
-Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
 LeakKind = Literal["predicts", "formula", "copy", "id", "constant"]
 
 MAX_ROWS = 100_000
@@ -83,7 +84,7 @@ def find_leaks(
     """Return the leaks among features, whose Arrow types say what they are.
 
     Args:
-        table: text and booleans are categories, times are only held against ids, the rest numbers.
+        table: text and booleans are categories, times are only compared with ids, the rest numbers.
         features: which columns to look at.
         target: the column to predict; rows without it do not count.
         task: what kind of prediction it is.
@@ -141,22 +142,15 @@ def _sampled(rows: pa.Table) -> pa.Table:
 
 
 def _seen(name: str, values: pa.ChunkedArray, *, is_hidden: bool = False) -> _Seen:
-    if _is_number(values.type):
+    if is_number(values.type):
         numbers = _as_floats(values)
         codes, n_codes = _binned(numbers)
         return _Seen(name, codes, n_codes, numbers)
-    if not pa.types.is_dictionary(values.type):
-        values = values.cast(pa.string()).dictionary_encode()
-    encoded = values.combine_chunks()
-    words = tuple(encoded.dictionary.cast(pa.string()).to_pylist())
+    different_words, places = different(one_array(values).cast(pa.string()))
+    words = tuple(different_words.to_pylist())
     if is_hidden:
         words = tuple(hashed(word) or "" for word in words)
-    codes = encoded.indices.cast(pa.int64()).fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return _Seen(name, codes, len(words) + 1, None, words)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return _Seen(name, places.astype(np.int64), len(words) + 1, None, words)
 
 
 def _as_floats(values: pa.ChunkedArray) -> Floats:
@@ -179,7 +173,7 @@ def _binned(numbers: Floats) -> tuple[Codes, int]:
 def _useless(
     name: str, values: pa.ChunkedArray, first: pa.ChunkedArray, *, is_hidden: bool
 ) -> Leak | None:
-    """Tell a column without use by a sample; a counter by rows that follow each other."""
+    """Find a column without use by a sample; a counter by consecutive rows."""
     n_known = len(values) - values.null_count
     n_different = int(pc.count_distinct(values, mode="only_valid").as_py())
     if n_different <= 1 and values.null_count in (0, len(values)):
@@ -189,14 +183,14 @@ def _useless(
         return Leak((name,), "constant", 1.0, reason)
     if n_known < _LEAST_VALUES or n_different < NEARLY_ALL * n_known:
         return None
-    if _is_number(values.type):
+    if is_number(values.type):
         if not _is_counter(_as_floats(first)):
             return None  # measures are all different as well
         reason = "counts the rows, one by one"
     elif pa.types.is_temporal(values.type):
         return None
     else:
-        reason = f"{n_different:,} different values in {n_known:,} rows: it names a row"
+        reason = f"{n_different:,} different values in {n_known:,} rows: it identifies rows"
     return Leak((name,), "id", n_different / n_known, reason)
 
 
@@ -214,19 +208,11 @@ def _halves(columns: Sequence[_Seen], y: Codes) -> npt.NDArray[np.bool_]:
             if column.numbers is None
             else (column.numbers + 0.0).view(np.uint64)
         )
-        content += _mix(bits ^ _mix(np.full(1, number, np.uint64)))
+        content += splitmix64(bits ^ splitmix64(np.full(1, number, np.uint64)))
     if len(np.unique(content)) < min(_MAX_BINS, len(y) // 2):
         # So few different rows would leave whole categories in one half.
         content = np.arange(len(y), dtype=np.uint64)
-    return _mix(content) >> np.uint64(63) == 0
-
-
-def _mix(x: Hashes) -> Hashes:
-    """Return SplitMix64's mixing of each number (Steele, Lea & Flood 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return splitmix64(content) >> np.uint64(63) == 0
 
 
 def _of_classes(columns: Sequence[_Seen], target: _Seen, name: str) -> list[Leak]:
@@ -242,7 +228,7 @@ def _of_classes(columns: Sequence[_Seen], target: _Seen, name: str) -> list[Leak
             found.append(Leak((column.name,), "copy", gain, reason))
             continue
         reason = (
-            f"tells {name} by itself: right in {right / len(y):.2%} of rows it has not seen, "
+            f"predicts {name} by itself: right in {right / len(y):.2%} of rows it has not seen, "
             f"where the most frequent class is right in {base / len(y):.2%}"
         )
         found.append(Leak((column.name,), "predicts", gain, reason))
@@ -307,8 +293,8 @@ def _of_numbers(columns: Sequence[_Seen], y: Floats, name: str) -> tuple[list[Le
         score = max(_r2(column, y, half), _r2(column, ranks, half), _linear_r2(column, y))
         if score >= PREDICTS:
             reason = (
-                f"tells {name} by itself: it explains {score:.2%} of its variance in rows it has "
-                "not seen"
+                f"predicts {name} by itself: it explains {score:.2%} of its variance in rows it "
+                "has not seen"
             )
             found[column.name] = Leak((column.name,), "predicts", score, reason)
     alone = [leak for leak in found.values() if leak.kind != "formula"]
@@ -346,7 +332,7 @@ def _linear_r2(column: _Seen, y: Floats) -> float:
 
 
 def _rises_with(x: Floats, y: Floats) -> bool:
-    """Tell whether one order sorts both; coarse columns, which sort next to nothing, do not."""
+    """Report whether one order sorts both; coarse columns, which sort next to nothing, do not."""
     known = np.isfinite(x)
     x, y = x[known], y[known]
     if len(x) < _LEAST_ROWS or known.mean() < 0.5:

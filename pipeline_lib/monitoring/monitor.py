@@ -1,7 +1,7 @@
-"""What a night's rows look like: their profile, how far they drifted, and what leaks.
+"""What a run's rows look like: their profile, how far they drifted, and what leaks.
 
 Seen while the contract is checked, so that rows are read once. Profile and drift are written
-beside the snapshot; what each night moved is remembered, for it tells later nights what is usual.
+beside the snapshot; what each run moved is remembered: it shows later runs what is usual.
 """
 
 import json
@@ -35,9 +35,9 @@ _MAX_KNOWN = 1_000
 
 @dataclass(frozen=True)
 class Watched:
-    """How tonight's rows compare; `arrivals` are those that the last night did not have.
+    """How this run's rows compare; `arrivals` are those that the last run did not have.
 
-    `new_words` says which columns of few words have one that no night before had.
+    `new_words` says which columns of few words have one that no run before had.
     """
 
     rows: DriftReport
@@ -51,7 +51,7 @@ class Watched:
         return self.rows.matters or (self.arrivals is not None and self.arrivals.matters)
 
     def sentences(self) -> tuple[str, ...]:
-        """Return what a log should say of drift, the new rows' marked; none on a first night."""
+        """Return what a log should say of drift, the new rows' marked; none on a first run."""
         if not self.rows.has_reference:
             return ()
         of_arrivals = self.arrivals.sentences if self.arrivals else ()
@@ -105,7 +105,7 @@ class Watch:
 
         Args:
             reference: digest of the snapshot that taught the champion, if there is one.
-            run_date: the night's date.
+            run_date: the run's date.
             is_volume_said: whether `validation.volume` has spoken of the number of rows.
         """
         config, folder = self._config, self._snapshot.folder
@@ -130,8 +130,8 @@ class Watch:
         sample = pa.concat_tables(self._sample)
         leaks = leaks_in(sample, config.columns, config.data.target, config.data.task)
         write_json(folder / _PROFILE, profile.to_json(), indent=None)
-        told = {"rows": whole.to_json(), "arrivals": arrivals.to_json() if arrivals else None}
-        write_json(folder / _DRIFT, told)
+        record = {"rows": whole.to_json(), "arrivals": arrivals.to_json() if arrivals else None}
+        write_json(folder / _DRIFT, record)
         return Watched(whole, arrivals, leaks, self._new_words(profile))
 
     def _new_words(self, profile: Profile) -> tuple[str, ...]:
@@ -155,11 +155,11 @@ class Watch:
 
 
 def volume_of(config: PipelineConfig, *, run_date: date, champion: str | None) -> Volume:
-    """Return what tonight's number of rows is held against.
+    """Return what this run's number of rows is compared with.
 
     Args:
         config: the settings.
-        run_date: the night's date.
+        run_date: the run's date.
         champion: digest of the snapshot that taught the champion, if it is known.
 
     Raises:
@@ -210,6 +210,6 @@ def read_profile(name: str, digest: str) -> Profile | None:
         return Profile.from_json(json.loads(path.read_text("utf-8")))
     except (StorageError, ValueError) as error:
         raise StorageError(
-            f"{path} is damaged: {first_line(error)}. Remove it: then drift is told again from "
+            f"{path} is damaged: {first_line(error)}. Remove it: then drift is reported again from "
             "the next champion on"
         ) from None

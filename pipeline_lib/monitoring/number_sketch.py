@@ -25,7 +25,7 @@ class Leaves:
     An interval holds every double whose sort key (its bits, turned so that they sort as the
     numbers do) begins with `prefixes[i]` and has `shifts[i]` more bits: any two intervals are
     apart, or one holds the other. Intervals without rows are left out; the others stand in
-    ascending order, none with more than a 200th of the rows, if its numbers can be told apart.
+    ascending order, none with more than a 200th of the rows, if its numbers can be distinguished.
     """
 
     prefixes: tuple[int, ...]
@@ -40,7 +40,7 @@ class Leaves:
 
 
 def keys_of(numbers: Floats) -> UInts:
-    """Return sort keys: they are in the order of the finite numbers, and tell any two apart."""
+    """Return sort keys: they are in the order of the finite numbers, and differ for any two."""
     bits = (numbers + 0.0).view(np.uint64)  # -0.0 becomes 0.0
     return np.where(bits >= _SIGN, ~bits, bits | _SIGN)
 

@@ -1,4 +1,4 @@
-"""What the rows of a night look like, small enough to keep for ever and exact enough to compare.
+"""What the rows of a run look like, small enough to keep for ever and exact enough to compare.
 
 A `Profiler` sees typed rows batch by batch and ends in a `Profile`: a few kilobytes per column,
 whatever the number of rows or words, the same for the same rows in the same order however they
@@ -51,7 +51,7 @@ class CategoryProfile:
         top: the 50 most frequent words.
         rare: how many words have 1, 2, … 10 rows.
         buckets: rows by the word's hash modulo 256; exact.
-        unseen: exact; None if the profiler was not told what is known.
+        unseen: exact; None if the profiler does not know the categories.
         noise: how much rows hang together, by length.
     """
 
@@ -174,7 +174,7 @@ class Profile:
     def hiding(self, columns: Mapping[str, Column]) -> "Profile":
         """Return the profile with hashes for the words of columns that hide their values.
 
-        It may be from a night before they did.
+        It may be from a run before they did.
         """
         profiles = dict(self.columns)
         for name, column in columns.items():
@@ -197,7 +197,7 @@ def _adapter() -> TypeAdapter[Profile]:
 def expected_unseen(profile: CategoryProfile) -> float:
     """Return the share of further rows of the same kind whose word this column did not have.
 
-    Good and Turing's estimate, the words with one row over all rows. If the profiler was told
+    Good and Turing's estimate, the words with one row over all rows. If the profiler was given
     what is known, and words of these very rows were not (they were too rare for the vocabulary),
     all words up to one row more than the greatest such count are expected.
 
@@ -315,7 +315,7 @@ class _WordColumn:
     """Counts a column of words."""
 
     def __init__(self, known: pa.Array | None, *, hidden: bool = False) -> None:
-        self._is_told = known is not None
+        self._has_known = known is not None
         self._words, self._noise = WordCounter(known, hidden=hidden), BlockNoise()
         self._n_rows = self._n_null = 0
 
@@ -328,6 +328,7 @@ class _WordColumn:
 
     def profile(self) -> CategoryProfile:
         words = self._words
+        unseen = Unseen(words.n_unseen, tuple(words.unseen_examples))
         return CategoryProfile(
             kind="category",
             n_rows=self._n_rows,
@@ -337,7 +338,7 @@ class _WordColumn:
             top=words.top(),
             rare=words.rare(),
             buckets=tuple(words.buckets.tolist()),
-            unseen=Unseen(words.n_unseen, tuple(words.unseen_examples)) if self._is_told else None,
+            unseen=unseen if self._has_known else None,
             noise=self._noise.measured(),
         )
 

@@ -1,11 +1,11 @@
-"""Whether tonight has about as many rows as the nights before.
+"""Whether this run has about as many rows as the previous runs.
 
-Tonight is held against the last accepted night, and against the largest of the accepted nights and
-the champion's rows: a table that loses a third each night never loses half of the night before.
-A night that stopped is no accepted one, so the same rows stop again. A drop that a person has let
-through, by raising the setting, is usual from then on: what follows is held against that night.
+This run is compared with the last accepted run, and with the largest of the accepted runs and
+the champion's rows: a table that loses a third each run never loses half of the previous run.
+A run that stopped is no accepted one, so the same rows stop again. A drop that a person has let
+through, by raising the setting, is usual from then on: what follows is compared with that run.
 
-Rows count that may be trained on, quarantined ones less. Nights of a later date, and of a source
+Rows count that may be trained on, quarantined ones less. Runs of a later date, and of a source
 with other settings, are not comparable.
 """
 
@@ -18,7 +18,7 @@ from pipeline_lib.errors import VolumeError
 from pipeline_lib.monitoring.history import Night
 from pipeline_lib.storage import digest_json
 
-# Accepted nights that count, the last one always.
+# Accepted runs that count, the last one always.
 _N_NIGHTS = 14
 
 
@@ -37,12 +37,12 @@ def source_settings(source: Source) -> str:
 
 
 class Volume:
-    """Tonight's number of rows, held against `validation.volume`.
+    """This run's number of rows, compared with `validation.volume`.
 
     Args:
         config: the settings and the source.
-        nights: accepted nights, in the order in which they were.
-        run_date: the night's date.
+        nights: accepted runs, in the order in which they were.
+        run_date: the run's date.
         champion: digest of the rows that taught the champion, if there is one.
         champion_rows: how many those were, if `nights` does not say.
     """
@@ -60,7 +60,7 @@ class Volume:
         settings = source_settings(config.data.source)
         by_date = sorted(nights, key=lambda night: night.rows.night)
         due = [night for night in by_date if night.rows.night <= run_date]
-        # Nights of the release before do not say how their source was read.
+        # Runs of the release before do not say how their source was read.
         mine = [night for night in due if night.settings in ("", settings)]
         self._past = [_of_night(night) for night in mine][-_N_NIGHTS:]
         self._other = None if self._past or not due else _of_night(due[-1])
@@ -75,10 +75,10 @@ class Volume:
             self._champion = _Reference(champion_rows, f"{champion_rows:,} rows of the champion")
 
     def hold(self, n_rows: int, *, source: str) -> str | None:
-        """Return what is to be said of tonight's number of rows, if anything.
+        """Return what is to be said of this run's number of rows, if anything.
 
         Args:
-            n_rows: tonight's rows.
+            n_rows: this run's rows.
             source: what messages call them.
 
         Raises:
@@ -89,9 +89,9 @@ class Volume:
             share = 1 - n_rows / before.n_rows
             raise VolumeError(
                 f"{tonight}, {share:.0%} fewer than the {before.said}; "
-                f"`validation.volume.max_drop: {self._settings.max_drop:g}` stops the night. "
+                f"`validation.volume.max_drop: {self._settings.max_drop:g}` stops the run. "
                 "Nothing was trained. Look whether the source is whole. If so many rows are right, "
-                "raise `validation.volume.max_drop`, or set it to null until a night has passed",
+                "raise `validation.volume.max_drop`, or set it to null until a run has passed",
                 n_rows=n_rows,
                 n_before=before.n_rows,
             )
@@ -106,7 +106,7 @@ class Volume:
         return self._of_other_settings(n_rows, tonight)
 
     def _dropped_from(self, n_rows: int) -> _Reference | None:
-        """Return the rows against which tonight's are too few."""
+        """Return the rows against which this run's are too few."""
         most = self._settings.max_drop
         if most is None:
             return None
@@ -120,7 +120,7 @@ class Volume:
         return next((before for before in held if n_rows < least * before.n_rows), None)
 
     def _accepted_drop(self, least: float) -> _Reference | None:
-        """Return the last night that had too few rows itself and was accepted, if there is one."""
+        """Return the last run that had too few rows itself and was accepted, if there is one."""
         before = self._champion if self._is_champion_older else None
         highest = before.n_rows if before else 0
         found: _Reference | None = None
@@ -140,8 +140,8 @@ class Volume:
         if not is_far:
             return None
         return (
-            f"{tonight}, the night before with other settings of `data.source` had the "
-            f"{other.said}: not held against `validation.volume`"
+            f"{tonight}, the previous run with other settings of `data.source` had the "
+            f"{other.said}: not compared with `validation.volume`"
         )
 
 

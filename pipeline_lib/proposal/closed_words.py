@@ -70,7 +70,7 @@ MAX_CLOSED = max(map(len, _SCALES))
 
 
 def is_closed(words: Sequence[str]) -> bool:
-    """Tell whether the words are all that there are of something, in any case.
+    """Report whether the words are all that there are of something, in any case.
 
     >>> is_closed(["Low", "High", "Med"]), is_closed(["Low", "High"]), is_closed(["north", "south"])
     (True, False, False)

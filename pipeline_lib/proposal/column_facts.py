@@ -1,4 +1,4 @@
-"""What stands in the columns of a table that nobody has described yet."""
+"""What stands in the columns of a table that has no config yet."""
 
 import re
 from dataclasses import dataclass
@@ -9,24 +9,26 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import is_number
+from pipeline_lib.data.values.patterns import DAY, NUMBER, SPACED_WHOLE
 from pipeline_lib.data.values.written import written
 
 Floats = npt.NDArray[np.float64]
 
 MAX_EXACT = 2**53
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-# Nobody calls a category so.
+IS_NUMBER = f"^{NUMBER}$"
+# No category is called so.
 _CLEAR = ("?", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "NAN", "\\N", "-", "--")
 # Namibia, a person without relatives: these count only beside numbers or dates.
 _UNCLEAR = ("NA", "None", "none", ".")
-_ISO = r"^\d{4}-\d\d-\d\d([ T].*)?$"
+_ISO = rf"^{DAY}([ T].*)?$"
 
 
 @dataclass(frozen=True)
 class TidyTable:
     """A table as the source would give it with `trim` and `null_words`.
 
-    `where` tells the columns that each null word stands in.
+    `where` has the columns that each null word stands in.
     """
 
     table: pa.Table
@@ -36,10 +38,10 @@ class TidyTable:
 
 
 def tidied(table: pa.Table, target: str) -> TidyTable:
-    """Find blanks around values, and words that mean nothing, in a table of text.
+    """Find blanks around values, and words for no value, in a table of text.
 
     A word that could be a class of the target is none of them. In quotes a word means that nothing
-    is there only with `trim`, and an empty one stands in quotes; of others nobody can tell.
+    is there only with `trim`, and an empty one stands in quotes; of others it is not known.
     """
     trimmed = pa.table(
         [pc.utf8_trim_whitespace(column) for column in table.columns],
@@ -82,7 +84,7 @@ def _null_words(words: pa.Array, *, is_target: bool) -> list[str]:
     if is_target or len(others) == 0:
         return clear
     plain = pc.or_(
-        pc.match_substring_regex(pc.utf8_trim_whitespace(others), NUMBER),
+        pc.match_substring_regex(pc.utf8_trim_whitespace(others), IS_NUMBER),
         pc.match_substring_regex(others, _ISO),
     )
     is_unclear_null = bool(pc.all(plain).as_py())
@@ -91,7 +93,7 @@ def _null_words(words: pa.Array, *, is_target: bool) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class ColumnFacts:
-    """A column, without the values that mean nothing."""
+    """A column, without the values that stand for none."""
 
     name: str
     values: pa.ChunkedArray
@@ -137,11 +139,9 @@ class ColumnFacts:
         kind = values.type
         if pa.types.is_string(kind):
             values = pc.utf8_trim_whitespace(values)
-            if not pc.all(pc.match_substring_regex(values, NUMBER)).as_py():
+            if not pc.all(pc.match_substring_regex(values, IS_NUMBER)).as_py():
                 return None
-        elif not (
-            pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-        ):
+        elif not is_number(kind):
             return None
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return numbers if len(numbers) and np.isfinite(numbers).all() else None
@@ -162,18 +162,18 @@ class ColumnFacts:
             return False
         if pa.types.is_floating(self.values.type):
             return bool(np.abs(numbers).max() < MAX_EXACT)
-        return not self.is_text or self.all_match(r"^\s*[+-]?\d+\s*$")
+        return not self.is_text or self.all_match(SPACED_WHOLE)
 
     @cached_property
     def is_beyond_floats(self) -> bool:
-        """Whether some whole numbers are too large for a float to tell from the next one."""
+        """Whether some whole numbers are too large for a float to hold exactly."""
         numbers = self.different_numbers
         if numbers is None or pa.types.is_floating(self.values.type):
             return False
         large = self.counted[0].filter(pa.array(np.abs(numbers) >= MAX_EXACT))
         if not self.is_text:
             return len(large) > 0
-        return bool(pc.any(pc.match_substring_regex(large, r"^\s*[+-]?\d+\s*$")).as_py())
+        return bool(pc.any(pc.match_substring_regex(large, SPACED_WHOLE)).as_py())
 
     @property
     def is_unique(self) -> bool:
@@ -181,7 +181,7 @@ class ColumnFacts:
         return self.n_different == self.n_rows
 
     def all_match(self, pattern: str) -> bool:
-        """Tell whether every different value matches a pattern."""
+        """Report whether every different value matches a pattern."""
         values = self.counted[0]
         return self.is_text and bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
 
@@ -198,7 +198,7 @@ class ColumnFacts:
         return values.take(pa.array(order)).to_pylist()
 
     def has_name_part(self, parts: frozenset[str]) -> bool:
-        """Tell whether one of the words that the name is made of is among `parts`."""
+        """Report whether one of the words that the name is made of is among `parts`."""
         spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.name)
         return not parts.isdisjoint(re.split(r"[^a-z0-9%]+", spaced.casefold()))
 

@@ -20,9 +20,11 @@ from pipeline_lib.config import (
     Scaling,
     StandardScaling,
 )
+from pipeline_lib.data.arrow import is_date_or_time, is_number
+from pipeline_lib.data.values.patterns import SPACED_WHOLE
 from pipeline_lib.errors import examples
 from pipeline_lib.proposal.closed_words import MAX_CLOSED, is_closed
-from pipeline_lib.proposal.column_facts import NUMBER, ColumnFacts, Floats
+from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts, Floats
 from pipeline_lib.proposal.date_formats import DateFormat, find_date_format, share_of_dates
 
 Part = Literal["feature", "id", "counter", "constant", "empty", "text", "unreadable", "leak"]
@@ -153,22 +155,20 @@ def sorted_words(facts: ColumnFacts) -> list[str]:
 
 
 def written_numbers(facts: ColumnFacts) -> str | None:
-    """Tell what keeps a column of text from being numbers, as `percent signs`, if it is that."""
+    """Return what keeps a column of text from being numbers, as `percent signs`, if it is that."""
     if not facts.is_text:
         return None
     for what, pattern in _WRITTEN_NUMBERS.items():
-        if facts.all_match(f"({NUMBER})|({pattern})"):
+        if facts.all_match(f"({IS_NUMBER})|({pattern})"):
             return what
     return None
 
 
 def _unreadable(facts: ColumnFacts) -> ProposedColumn | None:
     kind = facts.values.type
-    known = (
-        *(pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating),
-        *(pa.types.is_decimal, pa.types.is_date, pa.types.is_timestamp),
-    )
-    if any(test(kind) for test in known):
+    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        return None
+    if is_number(kind) or is_date_or_time(kind):
         return None
     return ProposedColumn(facts.name, None, "unreadable", f"has the type {kind}, which is not read")
 
@@ -212,7 +212,7 @@ def _yes_or_no(facts: ColumnFacts) -> ProposedColumn | None:
 def _dates(facts: ColumnFacts) -> ProposedColumn | None:
     kind = facts.values.type
     note = None
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+    if is_date_or_time(kind):
         bounds = pc.min_max(facts.values.cast(pa.timestamp("us"), safe=False))
         first, last = bounds["min"].as_py(), bounds["max"].as_py()
         dates = DateFormat(None, None, first, last, pa.types.is_timestamp(kind))
@@ -243,7 +243,7 @@ def _number(facts: ColumnFacts) -> ProposedColumn | None:
     if numbers is None:
         return None
     if facts.is_beyond_floats:
-        say = "whole numbers beyond 2^53, which no float can tell apart; "
+        say = "whole numbers beyond 2^53, which a float does not hold exactly; "
         return _maybe_id(facts, words_column(facts, say=say))
     if facts.is_whole and (as_words := _digits_but_no_number(facts, numbers)) is not None:
         return as_words
@@ -260,7 +260,7 @@ def _number(facts: ColumnFacts) -> ProposedColumn | None:
 
 def _digits_but_no_number(facts: ColumnFacts, numbers: Floats) -> ProposedColumn | None:
     """Propose ids, counters and codes, which are written with digits and count nothing."""
-    if facts.all_match(r"^\s*[+-]?\d+\s*$") and facts.share_matching(r"^\s*0\d") > 0:
+    if facts.all_match(SPACED_WHOLE) and facts.share_matching(r"^\s*0\d") > 0:
         padded = facts.counted[0].filter(pc.match_substring_regex(facts.counted[0], r"^\s*0\d"))
         say = f"leading zeros, as {examples(padded.slice(0, 1).to_pylist())}: a code, no number; "
         return _maybe_id(facts, words_column(facts, say=say))
@@ -285,7 +285,7 @@ def _digits_but_no_number(facts: ColumnFacts, numbers: Floats) -> ProposedColumn
 def _maybe_id(facts: ColumnFacts, words: ProposedColumn) -> ProposedColumn:
     if facts.n_known < _LEAST_ROWS or facts.n_different < NEARLY_ALL * facts.n_known:
         return words
-    reason = f"{facts.n_different:,} different values in {_rows(facts.n_known)}: it names a row"
+    reason = f"{facts.n_different:,} different values in {_rows(facts.n_known)}: it identifies rows"
     return words.left_out("id", reason)
 
 
@@ -323,20 +323,20 @@ def _number_in_words(facts: ColumnFacts) -> ProposedColumn | None:
     words = words_column(facts)
     if what := written_numbers(facts):
         shown = facts.counted[0].filter(
-            pc.invert(pc.match_substring_regex(facts.counted[0], NUMBER))
+            pc.invert(pc.match_substring_regex(facts.counted[0], IS_NUMBER))
         )
         reason = f"numbers with {what}, as {examples(shown.slice(0, 1).to_pylist())}"
         if facts.n_different <= _MAX_CODES:
             return replace(words, reason=f"{reason}: {words.reason}")
         return words.left_out("unreadable", f"{reason}: write them as plain numbers in the source")
-    share = facts.share_matching(NUMBER)
+    share = facts.share_matching(IS_NUMBER)
     if share < 0.5 or facts.n_different <= _MAX_CODES:
         return None
-    odd = facts.counted[0].filter(pc.invert(pc.match_substring_regex(facts.counted[0], NUMBER)))
+    odd = facts.counted[0].filter(pc.invert(pc.match_substring_regex(facts.counted[0], IS_NUMBER)))
     reason = (
         f"numbers in {share:.1%} of the rows, and words such as "
-        f"{examples(odd.slice(0, 3).to_pylist())}: mend the source, or list words that mean "
-        "nothing in `null_values`"
+        f"{examples(odd.slice(0, 3).to_pylist())}: mend the source, or list words for no "
+        "value in `null_values`"
     )
     return words.left_out("unreadable", reason)
 

@@ -14,7 +14,7 @@ from pipeline_lib.proposal.columns import ProposedColumn
 from pipeline_lib.proposal.propose import Proposal
 from pipeline_lib.shown import printable
 
-# Words that mean themselves wherever they stand; all others are quoted. YAML 1.1's yes and no too:
+# Words that need no quotes in YAML; all others are quoted. YAML 1.1's yes and no too:
 # other tools read these files as well.
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-/]*( [\w.\-/]+)*", flags=re.ASCII)
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"})
@@ -72,13 +72,13 @@ def _data(proposal: Proposal) -> list[str]:
     if target.aside:
         lines.append(_with_comment(f"  severity: {data.severity}", target.aside))
     if data.key:
-        reason = "a value per row; it decides the row's split, for ever"
+        reason = "identifies a row; the split hashes it, so a row keeps its split"
         lines.append(_with_comment(f"  key: {_flow(data.key)}", reason))
     elif proposal.counter is not None:
-        reason = "a counter: take it if a row keeps its number for ever"
+        reason = "a counter: use it if a row always keeps its number"
         lines.append(_with_comment(f"  #key: {_flow([proposal.counter])}", reason))
     if data.time is not None:
-        lines.append(_with_comment(f"  time: {scalar(data.time)}", "says when a row came to be"))
+        lines.append(_with_comment(f"  time: {scalar(data.time)}", "when a row was created"))
     if data.time_format is not None:
         lines.append(f"  time_format: {scalar(data.time_format)}")
     return lines
@@ -87,7 +87,7 @@ def _data(proposal: Proposal) -> list[str]:
 def _columns(proposal: Proposal) -> list[str]:
     lines = ["columns:"]
     if proposal.left_out:
-        lines.append("  # A column behind a # is left out; without the # it counts.")
+        lines.append("  # A column behind a # is left out; remove the # to use it.")
     return lines + [_column(column) for column in proposal.columns]
 
 
@@ -104,7 +104,7 @@ def _validation(proposal: Proposal) -> list[str]:
     return [
         "validation:",
         _with_comment(
-            f"  min_rows: {least}", "a tenth of today's; `volume` compares with the nights before"
+            f"  min_rows: {least}", "a tenth of today's; `volume` compares with previous runs"
         ),
         _with_comment(
             f"  quarantine: {{max_rows: {percent}, max_percent: 1.0}}",
@@ -120,7 +120,7 @@ def _split(proposal: Proposal) -> list[str]:
         return [line]
     days = max(1, round((time.dates.last - time.dates.first).days * 0.15))
     return [
-        f"# Judged on the newest rows by {_comment(time.name)}, as predictions will be, instead:",
+        f"# To test on the newest rows by {_comment(time.name)}, as in production:",
         f"#split: {{kind: time, val_days: {days}, test_days: {days}}}",
         line,
     ]

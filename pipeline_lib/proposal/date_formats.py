@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
+from pipeline_lib.data.values.patterns import DAY, ZONE
 from pipeline_lib.proposal.column_facts import ColumnFacts
 
 _MAX_WORDS = 10_000
@@ -15,10 +16,10 @@ _MAX_WORDS = 10_000
 _SHAPE = re.compile(
     r"\d{8}\b|\d{1,4}[./ -](\d{1,2}|[^\W\d]{3,9})[./ -]\d{2,4}\b|[^\W\d]{3,9} \d{1,2}, \d{4}\b"
 )
-_ISO = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
+_ISO = rf"^{DAY}([ T]\d\d:\d\d(:\d\d(\.\d+)?)?{ZONE}?)?$"
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 # Month first where there are slashes, as in America; day first elsewhere. Of two that fit the first
-# is proposed, and the other one told.
+# is proposed, and the other one noted.
 _DATES = (
     "%m/%d/%Y",
     "%d/%m/%Y",

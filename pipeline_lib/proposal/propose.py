@@ -92,12 +92,12 @@ def propose(
         UsageError: there is no such column.
         DataError: the target cannot be learned, or no column is left to learn from.
     """
-    told = list(notes)
+    remarks = list(notes)
     if isinstance(source, CsvFile):
         tidy = tidied(table, target)
         table, source = tidy.table, _with_findings(source, tidy)
-        told += _of_null_words(tidy)
-    _require_target(table, target, told)
+        remarks += _of_null_words(tidy)
+    _require_target(table, target, remarks)
     facts = {f.name: f for f in facts_of(table)}
     goal = propose_target(facts[target])
     columns = [propose_column(f) for f in facts.values() if f.name != target]
@@ -105,12 +105,12 @@ def propose(
     columns = _without_leaks(columns, leaks)
     if not any(c.is_feature for c in columns):
         raise DataError(_nothing_left(columns, target))
-    told += [c.note for c in columns if c.note is not None]
-    told += _alike(facts, columns)
+    remarks += [c.note for c in columns if c.note is not None]
+    remarks += _alike(facts, columns)
     if goal.aside:
-        told.append(f"{target}: {goal.aside}; they go into quarantine (`data.severity`)")
+        remarks.append(f"{target}: {goal.aside}; they go into quarantine (`data.severity`)")
     if goal.classes is not None and (rare := _rarest(facts[target], goal.classes)) < 20:
-        told.append(f"{target}: the rarest class has {rare} rows; its figures will be rough")
+        remarks.append(f"{target}: the rarest class has {rare} rows; its figures will be rough")
     time = _time(facts, columns)
     data = DataSettings(
         source=source,
@@ -125,7 +125,14 @@ def propose(
     columns += _not_read(table)
     counter = next((c.name for c in columns if c.part == "counter" and c.is_unique), None)
     return Proposal(
-        name, data, goal, tuple(columns), leaks, counter, table.num_rows, tuple(dict.fromkeys(told))
+        name,
+        data,
+        goal,
+        tuple(columns),
+        leaks,
+        counter,
+        table.num_rows,
+        tuple(dict.fromkeys(remarks)),
     )
 
 
@@ -174,7 +181,7 @@ def _leaks(
     target: str,
     goal: ProposedTarget,
 ) -> tuple[Leak, ...]:
-    """Hold all columns that could be read against the target, left-out ones too."""
+    """Compare all columns that could be read with the target, left-out ones too."""
     n_rows = facts[target].n_rows
     rows = np.arange(n_rows)
     if n_rows > MAX_ROWS:
@@ -229,7 +236,7 @@ def _nothing_left(columns: Sequence[ProposedColumn], target: str) -> str:
 
 
 def _alike(facts: dict[str, ColumnFacts], columns: Sequence[ProposedColumn]) -> list[str]:
-    """Tell features of few values that are each other's words.
+    """Name features of few values that are each other's words.
 
     Values that hardly come twice say nothing: of any two such columns one names the other.
     """
@@ -248,7 +255,7 @@ def _alike(facts: dict[str, ColumnFacts], columns: Sequence[ProposedColumn]) -> 
                 continue
             pairs = np.unique(codes[first.name] * (_MAX_ALIKE + 2) + codes[second.name])
             if len(pairs) == n + (first.n_known < first.n_rows):
-                notes.append(f"{first.name} and {second.name} say the same in other words")
+                notes.append(f"{first.name} and {second.name} have the same values in other words")
     return notes
 
 
@@ -263,7 +270,7 @@ def _rarest(facts: ColumnFacts, classes: Sequence[str]) -> int:
 
 
 def _key(facts: dict[str, ColumnFacts], columns: Sequence[ProposedColumn]) -> tuple[str, ...]:
-    """Return the column that names a row; a counter is none, as long as nobody says so."""
+    """Return the column that names a row; a counter is none unless the config says so."""
     unique = [c.name for c in columns if c.part == "id" and c.is_unique]
     unique.sort(key=lambda name: not facts[name].has_name_part(ID_NAMES))
     return tuple(unique[:1])

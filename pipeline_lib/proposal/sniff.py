@@ -1,4 +1,4 @@
-"""How a table nobody has described is probably to be read: format, encoding, delimiter.
+"""How a table without a config is probably to be read: format, encoding, delimiter.
 
 Only looked at is the first file of those that a path means; whether the guess holds is proven by
 reading with it.
@@ -57,7 +57,7 @@ def guess_source(
     Raises:
         SourceNotFoundError: there is no such file.
         SourceError: the file is empty, or neither CSV nor Parquet; the message names what it is.
-        UsageError: `query` is missing or means nothing, or a setting would be refused.
+        UsageError: `query` is missing or empty of meaning, or a setting would be refused.
     """
     try:
         return _guess(table, root, project or root, query)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pipeline_lib.config import Task
 from pipeline_lib.errors import DataError, examples
-from pipeline_lib.proposal.column_facts import NUMBER, ColumnFacts
+from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts
 from pipeline_lib.proposal.columns import (
     propose_column,
     shown_number,
@@ -18,7 +18,7 @@ from pipeline_lib.proposal.date_formats import find_date_format
 _MAX_CLASSES = 100
 _MAX_NUMBER_CLASSES = 10
 _LEAST_PER_CLASS = 3
-# Most rows that may be put aside, of all: what the proposed quarantine holds.
+# Most rows that may be quarantined, of all: what the proposed quarantine holds.
 _MAX_ASIDE = 0.01
 _POSITIVE = frozenset({"true", "t", "yes", "y", "1", "positive", "pos"})
 
@@ -61,8 +61,8 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
             raise _refused(
                 facts,
                 f"{len(poor)} of its {n_different} classes have fewer than {_LEAST_PER_CLASS} "
-                f"rows, as {examples(sorted(poor))}: one each is needed to learn, to choose and to "
-                "judge. Merge them with others in the source, or leave their rows out",
+                f"rows, as {examples(sorted(poor))}: train, val and test need one "
+                "each. Merge them with others in the source, or leave their rows out",
             )
         rows = "row" if n_poor == 1 else "rows"
         aside.append(f"{n_poor} {rows} of classes that are too rare, {examples(sorted(poor))}")
@@ -80,7 +80,7 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
 
 
 def _fits_quarantine(n_rows: int, facts: ColumnFacts) -> bool:
-    """Tell whether rows are few enough to be put aside each night."""
+    """Report whether rows are few enough to be quarantined in each run."""
     return n_rows <= facts.n_rows * _MAX_ASIDE
 
 
@@ -123,7 +123,7 @@ def _refuse_what_is_no_class(facts: ColumnFacts) -> None:
             f"its numbers have {what}, as {examples(facts.few(2))}: write them as plain numbers in "
             "the source",
         )
-    share = facts.share_matching(NUMBER) if facts.is_text else 0.0
+    share = facts.share_matching(IS_NUMBER) if facts.is_text else 0.0
     if share >= 0.9:
         odd = [word for word in facts.words.to_pylist() if not _is_number(word)]
         raise _refused(

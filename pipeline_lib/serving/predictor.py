@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pipeline_lib.config import Column, ModelSettings, Task
 from pipeline_lib.data.contract.checker import conform, require_columns
 from pipeline_lib.data.sources.mixed import array_by_value
-from pipeline_lib.data.sources.tabular import Rows, no_table, tabular
+from pipeline_lib.data.sources.tabular import TableLike, no_table, tabular
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.encoding import (
     ClassTarget,
@@ -45,7 +45,7 @@ _FILES = ("encoder.json", "categories.parquet", "model.json", "model.safetensors
 
 
 class ExtraColumnsWarning(UserWarning):
-    """Rows hold columns that the model does not know; they are ignored."""
+    """TableLike hold columns that the model does not know; they are ignored."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class FittedModel:
     target: Target
     networks: tuple[EmbeddingMLP, ...]
 
-    def predict(self, rows: Rows) -> pd.DataFrame:
+    def predict(self, rows: TableLike) -> pd.DataFrame:
         """Predict raw rows.
 
         Args:
@@ -116,7 +116,7 @@ class FittedModel:
             frame.index = table.index
         return frame
 
-    def predictions(self, rows: Rows) -> Predictions:
+    def predictions(self, rows: TableLike) -> Predictions:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
         with door(no_table):
             rows = tabular(rows, columns=list(self.encoder.columns))

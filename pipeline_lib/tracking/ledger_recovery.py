@@ -71,7 +71,7 @@ def recover_ledger(client: MlflowClient, config: PipelineConfig) -> tuple[str, .
 
 
 @dataclass
-class _Found:
+class _Recovered:
     """Vocabularies out of packages, the versions they are of, and what could not be read."""
 
     words: dict[str, Vocabulary] = field(default_factory=dict[str, Vocabulary])
@@ -79,13 +79,15 @@ class _Found:
     problems: list[str] = field(default_factory=list[str])
 
 
-def _gathered(client: MlflowClient, versions: Sequence[ModelVersion], wanted: Set[str]) -> _Found:
+def _gathered(
+    client: MlflowClient, versions: Sequence[ModelVersion], wanted: Set[str]
+) -> _Recovered:
     """Return what packages know; an earlier one of `versions` decides over a later one.
 
     The first is the champion, if there is one, then the newest. Reading ends with one that knows
     all that is known, if no column is missing by then.
     """
-    found = _Found()
+    found = _Recovered()
     for version in versions:
         try:
             package = _vocabularies(client, version)

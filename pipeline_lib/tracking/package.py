@@ -43,6 +43,7 @@ _REQUIREMENTS = (
     "pydantic",
     "ruamel.yaml",
     "safetensors",
+    "scipy",
     "torch",
 )
 _LABELS: dict[LabelType, DataType] = {

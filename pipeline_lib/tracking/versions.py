@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -195,29 +194,6 @@ CHANGED = "its files were changed after they were registered, or were made elsew
 def unusable(error: BaseException, place: str, uri: str) -> str:
     """Say that files cannot be used; the temporary `place` is gone when this is read."""
     return f"its files cannot be used: {first_line(error).replace(place, uri)}"
-
-
-@dataclass(frozen=True)
-class InUse:
-    """The champion when a run began, as far as its tags tell; empty where they do not."""
-
-    version: str
-    config_path: str
-    run_date: str
-    source: str
-    data_digest: str
-
-    @classmethod
-    def of(cls, version: ModelVersion) -> "InUse":
-        """Return what a version's tags say."""
-        tags = version.tags
-        return cls(
-            str(version.version),
-            config_path=tags.get(CONFIG_PATH, ""),
-            run_date=tags.get(RUN_DATE, ""),
-            source=tags.get(SOURCE, ""),
-            data_digest=tags.get("data.digest", ""),
-        )
 
 
 def is_absent(error: MlflowException) -> bool:

@@ -25,7 +25,7 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedCheckpoint:
     """What an interrupted training left: its state, if one can be used, and what to tell.
 
     `file` is where the state was found.
@@ -53,7 +53,7 @@ def save_checkpoint(folder: Path, key: str, state: Mapping[str, Any]) -> None:
             (folder / _FILE).replace(folder / _PREVIOUS)
 
 
-def load_checkpoint(folder: Path, key: str) -> Found:
+def load_checkpoint(folder: Path, key: str) -> LoadedCheckpoint:
     """Return the newest state in a folder that is whole and belongs to `key`.
 
     A damaged file is set aside, and found no more.
@@ -74,8 +74,8 @@ def load_checkpoint(folder: Path, key: str) -> Found:
         elif content.get("key") != key:
             notes.append(f"{name} belongs to other rows, codes, config, code or starting weights")
         else:
-            return Found(cast("State", content["state"]), tuple(notes), name)
-    return Found(None, tuple(notes))
+            return LoadedCheckpoint(cast("State", content["state"]), tuple(notes), name)
+    return LoadedCheckpoint(None, tuple(notes))
 
 
 def set_aside(folder: Path, name: str, why: str) -> str:

@@ -18,12 +18,12 @@ from pipeline_lib.data.splits.split_rows import split_checked
 from pipeline_lib.data.snapshots.snapshot import take_snapshot
 from pipeline_lib.data.splits.assign import SPLITS
 from pipeline_lib.data.sources.stream import Part, RowStream
-from pipeline_lib.encoding import encoded_splits as prepared
+from pipeline_lib.encoding import encoded_splits
 from pipeline_lib.encoding.encoded_splits import encode_splits, read_ledger
 from pipeline_lib.errors import StorageError
 
 limit_bytes, step = int(sys.argv[1]), sys.argv[2]
-prepared._MIN_KEPT_ROWS = 10**9 if step == "numbered" else 1000
+encoded_splits._MIN_KEPT_ROWS = 10**9 if step == "numbered" else 1000
 config = PipelineConfig.model_validate({
     "name": "cars",
     "data": {

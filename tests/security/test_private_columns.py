@@ -24,7 +24,6 @@ from pipeline_lib.config import (
     PipelineConfig,
     load_config,
 )
-from pipeline_lib.data.contract.checker import check_rows
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.codebook import codebook
 from pipeline_lib.errors import ContractError, DataError, RuleError, UnknownCategoryError
@@ -33,6 +32,7 @@ from pipeline_lib.monitoring.leakage import leaks_in
 from pipeline_lib.monitoring.profile import CategoryProfile, Profiler
 from pipeline_lib.shown import hashed
 from tests.conftest import MakeConfig, MakeTable
+from tests.unit.data.in_memory import check_rows
 
 PLANTED = "planted"
 _CONFIG = """

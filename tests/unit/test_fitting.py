@@ -18,12 +18,13 @@ import torch
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.splits.split_rows import typed_to_split
-from pipeline_lib.encoding import EncodedSplit, Encoder, write_split
+from pipeline_lib.encoding import EncodedSplit, Encoder
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import ContractError, NonFiniteLossError, UsageError
 from pipeline_lib.fitting import TrainingSession, split_rows, start_on_rows
 from pipeline_lib.training.records import Progress
 from pipeline_lib.training.rows import TensorSplit
+from tests.unit.encoding.in_memory import write_split
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

@@ -1,4 +1,4 @@
-"""A snapshot held against its contract: bad rows put aside, the rest free to be trained on."""
+"""A snapshot checked against its contract: bad rows are quarantined, the rest may be trained on."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -47,7 +47,7 @@ class CheckedRows:
         return self.report.n_used
 
     def kept(self) -> npt.NDArray[np.bool_]:
-        """Tell which rows of the snapshot may be trained on, shape ``(n_rows,)``."""
+        """Return which rows of the snapshot may be trained on, shape ``(n_rows,)``."""
         return ~self.report.mask(0, self.report.n_rows)
 
 
@@ -90,12 +90,12 @@ def check_snapshot(
     on_batch: OnBatch | None = None,
     known: Mapping[str, KnownWords] | None = None,
 ) -> CheckedRows:
-    """Hold a snapshot against the contract, and put bad rows into quarantine.
+    """Check a snapshot against the contract, and quarantine bad rows.
 
     Args:
         config: the contract.
-        snapshot: the night's rows.
-        on_batch: shown each batch, typed, less the rows that are put aside, and where the others
+        snapshot: the run's rows.
+        on_batch: shown each batch, typed, less the quarantined rows, and where the others
             stand in the snapshot.
         known: words by feature or target; `on_batch` sees typed values in their spelling.
 
@@ -144,7 +144,7 @@ def _spelled(
 
 
 def _put_aside(config: PipelineConfig, snapshot: Snapshot, report: ContractReport) -> Path:
-    """Write the rows that are put aside; return the file."""
+    """Write the quarantined rows; return the file."""
     folder = writable_folder(evergreen_home() / "quarantine" / config.name)
     path = folder / f"{run_key(config, snapshot)}.parquet"
     first_row, writer = 0, None

@@ -1,8 +1,7 @@
-"""What the table must look like: the config's `columns` and `data`, held against rows.
+"""What the table must look like: the config's `columns` and `data`, checked against rows.
 
 `conform` gives columns their declared types and is used by training and prediction alike;
-`ContractChecker` holds a stream of batches to every rule that rows to learn from must keep, and
-`check_rows` does so with a table in memory.
+`ContractChecker` checks a stream of batches against every rule for rows to learn from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ from pipeline_lib.data.contract.row_rules import compile_rules, example_rows
 from pipeline_lib.data.contract.unique_keys import KeyHashes, RepeatedKeys
 from pipeline_lib.data.values.casts import ReadColumn, read_column
 from pipeline_lib.data.values.spelling import KnownWords
-from pipeline_lib.data.values.violations import BrokenRows, Findings, Rows
+from pipeline_lib.data.values.violations import BrokenRows, BrokenRules, RowNumbers
 from pipeline_lib.data.values.written import UnreadableColumnError, is_typed_text
 from pipeline_lib.errors import (
     ConfigError,
@@ -49,12 +48,10 @@ from pipeline_lib.errors import (
 )
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
-_NO_LABEL = "a row without a label teaches nothing: leave it out in the source"
-_NO_TIME = "fill them in the source: `data.time` says of every row when it came to be"
-_NO_KEY = (
-    "have no value, which names no row: fill the key in the source, or set `validation.unique_key`"
-)
-# The rules of a column, in the order in which they are told.
+_NO_LABEL = "a row without a label cannot be learned from: leave it out in the source"
+_NO_TIME = "fill them in the source: `data.time` needs a value in every row"
+_NO_KEY = "have no value and so no key: fill the key in the source, or set `validation.unique_key`"
+# The rules of a column, in the order in which they are reported.
 _COLUMN_RULES = ("type", "exact", "finite", "nullable", "allowed", "range", "key", "unique")
 
 
@@ -105,7 +102,7 @@ def conform(
     require_columns(table, list(columns), source=source)
     read = _read(table, columns, source=source, known=known)
     hidden = hidden_columns(columns)
-    findings = Findings(_order(columns), hidden=hidden)
+    findings = BrokenRules(_order(columns), hidden=hidden)
     for name, column in read.items():
         for broken in column.broken:
             findings.add(name, "stop", broken, first_row=0, keep_rows=False)
@@ -150,36 +147,13 @@ def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[
     return {**declared, **columns, data.target: target_column(data)}
 
 
-def check_rows(
-    table: pa.Table,
-    columns: Mapping[str, Column],
-    data: DataSettings,
-    validation: ValidationSettings,
-    *,
-    source: str,
-    root: Path = Path(),
-) -> pa.Table:
-    """Return the rows to learn from, typed as `typed_rows` says, without those put aside.
-
-    Raises:
-        MissingColumnError: a feature, key column, the time or the target is not there.
-        ContractError: a value breaks a rule; each broken rule with column, count and examples.
-        QuarantineBudgetError: more rows would be put aside than `validation.quarantine` allows.
-        SourceError: there are fewer rows than `validation.min_rows`.
-        ConfigError: a rule or a column's setting is wrong.
-    """
-    checker = ContractChecker(columns, data, validation, source=source, root=root)
-    typed = checker.check(table).typed
-    return checker.finish(lambda: [table]).kept(typed, 0)
-
-
 @dataclass(frozen=True, eq=False)
 class CheckedBatch:
     """A batch with its declared types, as long as it came.
 
     Attributes:
         typed: key, time, features and target; null where a value cannot be read.
-        quarantined: the rows put aside so far, shape ``(n_rows,)``; repeated keys are known
+        quarantined: the quarantined rows so far, shape ``(n_rows,)``; repeated keys are known
             only when the stream ends.
     """
 
@@ -233,11 +207,11 @@ class ContractChecker:
         self._key_name = ", ".join(self._key)
         order = _order([*self._declared, self._key_name])
         order += [("", rule.name) for rule in validation.rules]
-        self._findings = Findings(order, hidden=hidden)
+        self._findings = BrokenRules(order, hidden=hidden)
         self._keys, self._classes = KeyHashes(self._key), ClassCounts()
         # With a key two rows are different ones, or `unique_key` says what happens.
         self._counts = None if self._key else RowCounts(list(self._declared))
-        self._quarantined: list[Rows] = []
+        self._quarantined: list[RowNumbers] = []
         self._n_rows = self._n_quarantined = 0
         self._extra_columns: tuple[str, ...] = ()
         self._clocks = ColumnClocks(self._declared, columns)
@@ -260,7 +234,7 @@ class ContractChecker:
         for column, severity, broken in self._broken_rows(read, typed):
             if severity == "quarantine":
                 aside[broken.rows] = True
-            # Beyond the budget the night stops anyway: then which rows it was is of no use.
+            # Beyond the budget the run stops anyway: then which rows it was is of no use.
             keep = severity == "quarantine" and not self._is_over_budget
             self._findings.add(column, severity, broken, first_row=self._n_rows, keep_rows=keep)
         self._take_in(typed, aside)
@@ -276,7 +250,7 @@ class ContractChecker:
         Raises:
             SourceError: there are fewer rows than `validation.min_rows`.
             ContractError: rows break a rule of severity `stop`, or classes are too poor.
-            QuarantineBudgetError: more rows would be put aside than the budget allows.
+            QuarantineBudgetError: more rows would be quarantined than the budget allows.
         """
         self._require_rows(self._n_rows)
         if self._key:
@@ -355,7 +329,7 @@ class ContractChecker:
                 yield "", rule.severity, broken
 
     def _take_in(self, typed: pa.Table, aside: npt.NDArray[np.bool_]) -> None:
-        """Count a batch: its rows, keys, classes, and what of it was put aside."""
+        """Count a batch: its rows, keys, classes, and what of it was quarantined."""
         rows = np.flatnonzero(aside)
         if len(rows):
             self._quarantined.append(rows + self._n_rows)
@@ -383,14 +357,14 @@ class ContractChecker:
         severity = self._validation.unique_key
         shown = example_rows(repeated.table.select(self._key), repeated.rows)
         before = "have a key that an earlier row has, such as "
-        after = "; a key names one row: fix the source, or set `validation.unique_key`"
+        after = "; a key identifies one row: fix the source, or set `validation.unique_key`"
         broken = BrokenRows("unique", repeated.rows, shown, before, after)
         keep = severity == "quarantine"
         self._findings.add(self._key_name, severity, broken, first_row=0, keep_rows=keep)
         if keep:
             self._put_aside(repeated)
 
-    def _surplus(self, repeats: Repeats | None, aside: Rows) -> Rows:
+    def _surplus(self, repeats: Repeats | None, aside: RowNumbers) -> RowNumbers:
         """Return the rows to drop where the table is a copy of itself.
 
         Raises:
@@ -485,7 +459,7 @@ def _read(
     source: str,
     known: Mapping[str, KnownWords] | None = None,
 ) -> dict[str, ReadColumn]:
-    """Read columns that are there; whole columns that cannot be read are told at once."""
+    """Read columns that are there; whole columns that cannot be read are reported at once."""
     read: dict[str, ReadColumn] = {}
     violations: list[Violation] = []
     for name, column in columns.items():

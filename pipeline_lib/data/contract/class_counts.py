@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pipeline_lib.config import DataSettings, ValidationSettings
 from pipeline_lib.errors import Violation, examples
 
-_MAX_TOLD = 20
+_MAX_NAMED = 20
 
 
 class ClassCounts:
@@ -30,7 +30,7 @@ class ClassCounts:
         self._counts = Counter({label: n // copies for label, n in self._counts.items()})
 
     def violations(self, data: DataSettings, validation: ValidationSettings) -> list[Violation]:
-        """Return what is wrong with the classes; the poorest are told, the rest counted."""
+        """Return what is wrong with the classes; the rarest are named, the rest counted."""
         counts = {label: n_rows for label, n_rows in self._counts.items() if n_rows}
         n_rows, target = sum(counts.values()), data.target
         found: list[Violation] = []
@@ -52,7 +52,7 @@ def _too_few(poor: dict[str, int], target: str, least: int) -> list[Violation]:
         f"at least {least} are needed (`validation.min_rows_per_class`). "
         "Drop the class, merge it with another, or gather more rows"
     )
-    if len(poor) > _MAX_TOLD:  # a column of names rather than classes has one per row
+    if len(poor) > _MAX_NAMED:  # a column of names rather than classes has one per row
         message = f"has {len(poor)} classes with fewer rows, {examples(poor)}; {needed}"
         return [Violation(target, "min_rows_per_class", sum(poor.values()), message)]
     found: list[Violation] = []

@@ -26,7 +26,7 @@ class ColumnClocks:
         for name in self._columns:
             clocks = read[name].clocks
             if clocks.zones and (zones := zones_of_field(schema.field(name))):
-                clocks = replace(clocks, zones=zones)  # of the files, which the type cannot tell
+                clocks = replace(clocks, zones=zones)  # of the files, which the type does not hold
             self._clocks[name] += clocks
 
     def violations(self) -> Iterator[Violation]:

@@ -30,7 +30,7 @@ NULLABLE = "fill them in the source, or declare the column `nullable: true`"
 class ColumnRules:
     """The rules of one column, ready to look at any number of batches.
 
-    `way_out` is what a message about rows without a value tells the person to do, `format_key`
+    `way_out` is what a message about rows without a value advises, `format_key`
     the setting that a datetime's format is from. Its `latest` without a clock is its day's end.
 
     Raises:

@@ -59,13 +59,13 @@ class ExpressionProcess:
         body = _as_bytes(table)
         request = {"do": do, "expression": expression, "n_bytes": len(body)}
         with self._lock:
-            told, answer = self._exchange(json.dumps(request).encode() + b"\n" + body)
-        if told.get("memory"):
+            reply, answer = self._exchange(json.dumps(request).encode() + b"\n" + body)
+        if reply.get("memory"):
             raise TooCostlyError(_MEMORY)
-        if "error" in told:
-            raise SqlError(str(told["error"]), str(told["kind"]))
+        if "error" in reply:
+            raise SqlError(str(reply["error"]), str(reply["kind"]))
         rows = pa.ipc.open_stream(answer).read_all() if answer else None
-        return told.get("answer"), rows
+        return reply.get("answer"), rows
 
     def _exchange(self, request: bytes) -> tuple[dict[str, Any], bytes]:
         process = self._running()
@@ -75,20 +75,20 @@ class ExpressionProcess:
         timer.daemon = True
         timer.start()
         try:
-            with contextlib.suppress(BrokenPipeError):  # its end tells why
+            with contextlib.suppress(BrokenPipeError):  # its exit status says why
                 process.stdin.write(request)
                 process.stdin.flush()
             line = process.stdout.readline()
-            told = cast("dict[str, Any]", json.loads(line)) if line else {}
-            answer = process.stdout.read(int(told.get("n_bytes", 0)))
+            reply = cast("dict[str, Any]", json.loads(line)) if line else {}
+            answer = process.stdout.read(int(reply.get("n_bytes", 0)))
         except BaseException:  # half an answer would be taken for the next one
             self.end()
             raise
         finally:
             timer.cancel()
-        if not line or len(answer) < int(told["n_bytes"]):
+        if not line or len(answer) < int(reply["n_bytes"]):
             raise TooCostlyError(self._why_ended(process))
-        return told, answer
+        return reply, answer
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:

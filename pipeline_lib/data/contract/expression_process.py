@@ -37,8 +37,8 @@ def main(max_cpu_s: int, max_memory_mb: int) -> None:
         max_cpu_s: of one request.
         max_memory_mb: of one request, besides its rows.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks hears it, and ends this process
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its end is told, and leaves no file
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller receives it, and ends this process
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is reported, and leaves no file
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     connection = duckdb.connect(
         ":memory:", config={**_CONFIG, "memory_limit": f"{max_memory_mb}MB"}
@@ -51,13 +51,13 @@ def main(max_cpu_s: int, max_memory_mb: int) -> None:
         _limit(max_cpu_s, (max_memory_mb << 20) + 3 * n_bytes)
         try:
             rows = pa.ipc.open_stream(requests.read(n_bytes)).read_all() if n_bytes else None
-            told, table = _answer(connection, request, rows)
+            reply, table = _answer(connection, request, rows)
         except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
-            told, table = {"memory": True}, None
+            reply, table = {"memory": True}, None
         except duckdb.Error as error:
-            told = {"error": str(error)[:10_000], "kind": type(error).__name__}
+            reply = {"error": str(error)[:10_000], "kind": type(error).__name__}
             table = None
-        _write(answers, told, table)
+        _write(answers, reply, table)
 
 
 def _answer(
@@ -91,20 +91,20 @@ def _limit(cpu_s: int, more_bytes: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     so_far = math.ceil(used.ru_utime + used.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (so_far + cpu_s, resource.RLIM_INFINITY))
-    with contextlib.suppress(OSError):  # only Linux tells, and keeps, the size of a process
+    with contextlib.suppress(OSError):  # only Linux knows and limits the size of a process
         size = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
         limit = (size + more_bytes, resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
-def _write(answers: BinaryIO, told: dict[str, Any], table: pa.Table | None) -> None:
+def _write(answers: BinaryIO, reply: dict[str, Any], table: pa.Table | None) -> None:
     body = b""
     if table is not None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
         body = sink.getvalue().to_pybytes()
-    answers.write(json.dumps({**told, "n_bytes": len(body)}).encode() + b"\n" + body)
+    answers.write(json.dumps({**reply, "n_bytes": len(body)}).encode() + b"\n" + body)
     answers.flush()
 
 

@@ -1,7 +1,7 @@
 """Rules written as SQL, asked by DuckDB: one boolean per row, from that row alone.
 
 An expression is text from a config, so it is parsed before it is run and only what says the same
-of the same row, whatever the other rows, the night and the machine are, is let through: columns,
+of the same row, whatever the other rows, the run and the machine are, is let through: columns,
 constants, operators and functions without side effects. The database behind it is empty, cannot
 reach files or extensions, its settings are locked, and the process that it lives in is ended when
 a rule takes too much time or memory.
@@ -30,9 +30,9 @@ _REFUSED = {
     "DEFAULT": "a default",
     "LAMBDA": "a lambda",
 }
-# DuckDB defines these by other functions and tells nothing of their stability.
+# DuckDB defines these by other functions and does not list their stability.
 _PLAIN_MACROS = {"date_add", "days_in_month", "fdiv", "fmod", "if", "nullif", "split_part"}
-# DuckDB 2.0 calls these consistent, and they read the clock or tell the version.
+# DuckDB 2.0 calls these consistent, and they read the clock or the version.
 _UNSTEADY = {"age", "current_localtime", "current_localtimestamp", "version"}
 
 
@@ -93,11 +93,11 @@ class Expression:
             database.bind_as_condition(rule.expression, empty)
             kind = database.evaluate(rule.expression, empty).type
         except SqlError as error:
-            raise self._error(f"means nothing to SQL: {_cut(first_line(error))}") from None
+            raise self._error(f"is not valid SQL: {_cut(first_line(error))}") from None
         except TooCostlyError as error:
-            raise self._error(f"{error}: {_CHEAPER}", told_columns=False) from None
+            raise self._error(f"{error}: {_CHEAPER}", with_columns=False) from None
         except RecursionError:
-            raise self._error(_TOO_DEEP, told_columns=False) from None
+            raise self._error(_TOO_DEEP, with_columns=False) from None
         if not pa.types.is_boolean(kind):
             raise self._error(f"comes to {kind}, not to true or false")
 
@@ -107,7 +107,7 @@ class Expression:
         return f"`{_cut(self._rule.expression)}`"
 
     def kept(self, table: pa.Table) -> pa.ChunkedArray:
-        """Tell of each row whether it keeps the rule; null where SQL cannot tell.
+        """Return whether each row keeps the rule; null where SQL gives null.
 
         Raises:
             RuleError: it cannot be computed for some row, as a cast of text that is no number, or
@@ -116,21 +116,21 @@ class Expression:
         try:
             return self._database.evaluate(self._rule.expression, table.select(self.columns))
         except TooCostlyError as error:
-            raise self._error(f"{error}: {_CHEAPER}", told_columns=False) from None
+            raise self._error(f"{error}: {_CHEAPER}", with_columns=False) from None
         except SqlError as error:
-            is_told = self._hidden.isdisjoint(self.columns)
-            problem = _cut(first_line(error)) if is_told else error.kind
+            is_shown = self._hidden.isdisjoint(self.columns)
+            problem = _cut(first_line(error)) if is_shown else error.kind
             raise self._error(
-                f"fails on tonight's rows: {problem}. `try_cast(… AS …)` and `try(…)` give null "
+                f"fails on this run's rows: {problem}. `try_cast(… AS …)` and `try(…)` give null "
                 "instead, which counts as kept",
-                told_columns=False,
+                with_columns=False,
             ) from None
 
     def _select_list(self) -> list[object]:
         """Return the syntax tree of the expression: one value, from nowhere, under no condition."""
         tree = self._database.parse(self._rule.expression)
         if tree["error"] and "expression depth" in str(tree.get("error_message")):
-            raise self._error(_TOO_DEEP, told_columns=False)
+            raise self._error(_TOO_DEEP, with_columns=False)
         if tree["error"]:
             raise self._error(f"is no SQL expression: {_cut(str(tree.get('error_message')))}")
         statements = tree["statements"]
@@ -157,9 +157,9 @@ class Expression:
         names = [node["column_names"] for node in nodes if node["class"] == "COLUMN_REF"]
         used = list(dict.fromkeys(self._column(parts) for parts in names))
         if not used:
-            raise self._error("names no column, so it says nothing of a row")
+            raise self._error("names no column, so it is the same for every row")
         if len({name.casefold() for name in used}) < len(used):
-            raise self._error(f"names columns that SQL cannot tell apart: {examples(used)}")
+            raise self._error(f"names columns that are the same to SQL: {examples(used)}")
         return used
 
     def _column(self, parts: Sequence[str]) -> str:
@@ -179,16 +179,16 @@ class Expression:
             name = str(node.get("function_name", "")).lower()
             if node["class"] == "FUNCTION" and name not in self._database.functions:
                 if name in self._database.known_functions:
-                    told = "which is not allowed: a rule says the same of a row on every night"
+                    reason = "which is not allowed: a rule gives a row the same result in every run"
                 else:
                     near = did_you_mean(name, self._database.functions)
-                    told = f"which SQL has not{near}"
-                raise self._error(f"calls {examples([name])}, {told}")
+                    reason = f"which SQL has not{near}"
+                raise self._error(f"calls {examples([name])}, {reason}")
 
-    def _error(self, problem: str, *, told_columns: bool = True) -> RuleError:
+    def _error(self, problem: str, *, with_columns: bool = True) -> RuleError:
         stop = "" if problem.endswith("?") else "."
         columns = f"{stop} Columns: {examples(self._schema.names)}; {_QUOTES}"
-        message = f"{self.quoted} {problem}{columns if told_columns else ''}"
+        message = f"{self.quoted} {problem}{columns if with_columns else ''}"
         return RuleError(self._rule.name, message)
 
 

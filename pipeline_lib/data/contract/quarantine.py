@@ -1,4 +1,4 @@
-"""Rows put aside: which, why, and how they are written; and what a check says of a stream."""
+"""Quarantined rows: which, why, and how they are written; and what a check says of a stream."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,7 +31,7 @@ class ContractReport:
         quarantined_rules: the names of the rules that each of them breaks.
         zones: the time zones of columns of times that have one.
         zone_notes: what a person should know of them, a sentence each.
-        repeats: how often rows repeat; None where a `data.key` tells them apart.
+        repeats: how often rows repeat; None where a `data.key` identifies them.
         dropped_rows: positions of the rows that one copy of the table has no use for, ascending,
             shape ``(n_dropped,)``; they are in no quarantine and no budget.
     """
@@ -49,7 +49,7 @@ class ContractReport:
 
     @property
     def n_quarantined(self) -> int:
-        """The number of rows put aside."""
+        """The number of quarantined rows."""
         return len(self.quarantined_rows)
 
     @property
@@ -65,7 +65,7 @@ class ContractReport:
         return np.union1d(self.quarantined_rows, self.dropped_rows)
 
     def mask(self, first_row: int, n_rows: int) -> npt.NDArray[np.bool_]:
-        """Tell which rows of a batch that begins at `first_row` are in quarantine or dropped."""
+        """Return which rows of a batch that begins at `first_row` are in quarantine or dropped."""
         mask = np.zeros(n_rows, np.bool_)
         for rows in (self.quarantined_rows, self.dropped_rows):
             mask[rows[_within(rows, first_row, n_rows)] - first_row] = True
@@ -77,7 +77,7 @@ class ContractReport:
         return batch.filter(pa.array(~mask)) if mask.any() else batch
 
     def quarantined(self, raw_batch: pa.Table, first_row: int) -> pa.Table:
-        """Return the rows of a raw batch that are put aside, as `quarantine_table` makes them."""
+        """Return the rows of a raw batch that are quarantined, as `quarantine_table` makes them."""
         span = _within(self.quarantined_rows, first_row, raw_batch.num_rows)
         rows = self.quarantined_rows[span]
         mine = raw_batch.take(pa.array(rows - first_row))
@@ -96,7 +96,7 @@ class ContractReport:
         }
 
     def lines(self) -> list[str]:
-        """Return what a person should know of rows that did not stop the night, a line each."""
+        """Return what a person should know of rows that did not stop the run, a line each."""
         lines = [f"{violation.severity}: {violation}" for violation in self.violations]
         lines += self.zone_notes
         if self.extra_columns:
@@ -129,7 +129,7 @@ def quarantine_table(
     row_numbers: npt.NDArray[np.int64],
     rules_by_row: Sequence[Sequence[str]],
 ) -> pa.Table:
-    """Return rows put aside as they came, with where they stood and what they break.
+    """Return quarantined rows as they came, with their places and the rules that they break.
 
     Args:
         raw_rows: these rows alone, all columns of the source.
@@ -156,7 +156,7 @@ def check_budget(
     *,
     source: str,
 ) -> None:
-    """Refuse to put aside more rows than the budget allows.
+    """Refuse to quarantine more rows than the budget allows.
 
     Raises:
         QuarantineBudgetError: with the counts, the setting and the most frequent rules.

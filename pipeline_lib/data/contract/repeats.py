@@ -5,8 +5,8 @@ included. Columns that it does not name do not count: an index or a time of load
 export adds, makes no row another one for the network. Where the rows lie, beside each other, in a
 second file or anywhere, does not count either.
 
-Rows are told apart by 64-bit hashes; two different rows share one once in forty million tables of
-a million rows, and then a count is off by one.
+Rows are distinguished by 64-bit hashes; two different rows share one once in forty million tables
+of a million rows, and then a count is off by one.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.data.row_hashes import Hashes, microseconds, one_array
+from pipeline_lib.data.arrow import different, float_bits, microseconds, one_array
+from pipeline_lib.data.hashing import NULL, Hashes, fold, hash_text
 from pipeline_lib.storage import Json
 
 MIN_DISTINCT = 100
 """Different rows from which equal counts are no chance: 100 even counts are one in 2^100."""
 
-_NULL = np.uint64(0x6E756C6C)
-_ALL, _ONE = np.uint64(2**64 - 1), np.uint64(1)
-_BLOCK, _LOOK_ROWS = 16_384, 4_096
-# Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators": two of its rounds.
-_ROUNDS = (
-    (np.uint64(0xBF58476D1CE4E5B9), np.uint64(32)),
-    (np.uint64(0x94D049BB133111EB), np.uint64(29)),
-)
+_LOOK_ROWS = 4_096
 # A table that was loaded twice, and got a few new rows since, is no exact copy any more.
 _MANY = 0.9
 
@@ -139,21 +133,23 @@ class RowCounts:
 
 
 def hash_rows(typed: pa.Table, columns: Sequence[str]) -> Hashes:
-    """Return a hash of each row, shape ``(n_rows,)``; equal rows have equal ones."""
+    """Return a hash of each row, shape ``(n_rows,)``; equal rows have equal ones.
+
+    It is compared within one run only; unlike a split's, it may change with a release.
+    """
     total = np.zeros(typed.num_rows, np.uint64)
     for name in columns:
         values = one_array(typed[name])
         bits = _word_bits(values) if pa.types.is_string(values.type) else _bits(values)
-        bits[pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)] = _NULL
-        _fold(total, bits)
+        bits[pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)] = NULL
+        fold(total, bits)
     return total
 
 
 def _bits(values: pa.Array) -> Hashes:
     """Return 64 bits per number, time or boolean, −0.0 as 0.0."""
     if pa.types.is_floating(values.type):
-        numbers = values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
-        return (numbers + 0.0).view(np.uint64)
+        return float_bits(values)
     if pa.types.is_boolean(values.type):
         whole = values.cast(pa.uint64()).fill_null(0)
         return whole.to_numpy(zero_copy_only=False).copy()
@@ -164,58 +160,9 @@ def _word_bits(values: pa.Array) -> Hashes:
     """Return a hash per text; where the first rows show few different ones, of each one once."""
     few = values.slice(0, _LOOK_ROWS)
     if pc.count_distinct(few).as_py() > len(few) // 8:
-        return _text_bits(values)
-    encoded = values.dictionary_encode()
-    places = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-    bits = _text_bits(encoded.dictionary)
-    return bits[places] if len(bits) else np.zeros(len(values), np.uint64)
-
-
-def _text_bits(values: pa.Array) -> Hashes:
-    """Return a hash per text: of its length and its UTF-8, 8 bytes at a time."""
-    _, offsets, data = values.buffers()
-    ends = np.frombuffer(offsets, np.int32)[values.offset :][: len(values) + 1].astype(np.int64)
-    text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    ends, text = ends - ends[0], text[ends[0] : ends[-1]]
-    words = np.append(text, np.zeros(16 + -len(text) % 8, np.uint8)).view("<u8")
-    starts, rest = ends[:-1], np.diff(ends)
-    # Spread over all bits: the first 8 bytes are laid over it, and "b" is no "a" of another length.
-    total = rest.view(np.uint64) * _ROUNDS[0][0]
-    rows: npt.NDArray[np.int64] | None = None  # of those with text left; all at first
-    while len(rest):
-        word = _words_at(words, starts) & (_ALL >> (8 * np.clip(8 - rest, 0, 7)).view(np.uint64))
-        word[rest <= 0] = 0
-        if rows is None:
-            _fold(total, word)
-        else:
-            part = total[rows]
-            _fold(part, word)
-            total[rows] = part
-        longer = np.flatnonzero(rest > 8)
-        rows = longer if rows is None else rows[longer]
-        starts, rest = starts[longer] + 8, rest[longer] - 8
-    return total
-
-
-def _words_at(words: Hashes, starts: npt.NDArray[np.int64]) -> Hashes:
-    """Return the 8 bytes from each byte on: of two aligned words, which numpy reads fast."""
-    places = starts >> 3
-    bits = ((starts & 7) << 3).view(np.uint64)
-    # Shifted in two steps: by 64 bits at once means nothing.
-    return (words[places] >> bits) | ((words[places + 1] << (np.uint64(63) - bits)) << _ONE)
-
-
-def _fold(total: Hashes, bits: Hashes) -> None:
-    """Mix 64 bits more into each hash, in place and in blocks that fit a cache."""
-    spare = np.empty(min(len(total), _BLOCK), np.uint64)
-    for start in range(0, len(total), _BLOCK):
-        part = total[start : start + _BLOCK]
-        shifted = spare[: len(part)]
-        part ^= bits[start : start + _BLOCK]
-        for factor, shift in _ROUNDS:
-            part *= factor
-            np.right_shift(part, shift, out=shifted)
-            part ^= shifted
+        return hash_text(values)
+    words, places = different(values)
+    return np.append(hash_text(words), NULL)[places]
 
 
 def _run_lengths(is_first: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -28,7 +28,7 @@ _PACKAGE = "rules"
 
 @dataclass(frozen=True)
 class RowRule:
-    """A rule that looks at whole typed rows; `kept` tells of each whether it is fine."""
+    """A rule that looks at whole typed rows; `kept` returns whether each keeps the rule."""
 
     name: str
     severity: Severity
@@ -99,7 +99,7 @@ def compile_rules(
                 columns, quoted, kept = tuple(asked.columns), asked.quoted, asked.kept
             case FunctionRule():
                 columns, quoted = (), f"`{rule.function}`"
-                kept = _asking(rule, root, is_told=not hidden)
+                kept = _asking(rule, root, is_shown=not hidden)
             case _:
                 assert_never(rule)
         compiled.append(RowRule(rule.name, rule.severity, quoted, columns, kept))
@@ -107,7 +107,7 @@ def compile_rules(
 
 
 def _asking(
-    rule: FunctionRule, root: Path, *, is_told: bool
+    rule: FunctionRule, root: Path, *, is_shown: bool
 ) -> Callable[[pa.Table], pa.ChunkedArray]:
     function = _load(rule, root)
 
@@ -115,12 +115,12 @@ def _asking(
         try:
             answer = function(typed)
         except Exception as error:
-            if not is_told:  # its text, and the traceback of its cause, may quote a value
+            if not is_shown:  # its text, and the traceback of its cause, may quote a value
                 raise RuleError(
                     rule.name, f"`{rule.function}` fails with {type(error).__name__}"
                 ) from None
-            told = f"{type(error).__name__}: {first_line(error)[:200]}"
-            raise RuleError(rule.name, f"`{rule.function}` fails: {told}") from error
+            text = f"{type(error).__name__}: {first_line(error)[:200]}"
+            raise RuleError(rule.name, f"`{rule.function}` fails: {text}") from error
         return _as_booleans(answer, rule, typed.num_rows)
 
     return kept
@@ -141,8 +141,8 @@ def _as_booleans(answer: object, rule: FunctionRule, n_rows: int) -> pa.ChunkedA
         found = found.cast(pa.bool_())
     if found is None or not pa.types.is_boolean(found.type):
         kind = f" of {found.type}" if found is not None else ""
-        told = f"returns {type(answer).__name__}{kind}; {wanted}"
-        raise RuleError(rule.name, f"`{rule.function}` {told}")
+        text = f"returns {type(answer).__name__}{kind}; {wanted}"
+        raise RuleError(rule.name, f"`{rule.function}` {text}")
     if len(found) != n_rows:
         raise RuleError(rule.name, f"`{rule.function}` returns {len(found)} values; {wanted}")
     return found
@@ -156,8 +156,8 @@ def _load(rule: FunctionRule, root: Path) -> RowFunction:
         with _from_project(folder, name.partition(".")[0]):
             module = importlib.import_module(name)
     except Exception as error:
-        told = f"{type(error).__name__}: {first_line(error)[:200]}"
-        raise RuleError(rule.name, f"module {name!r} cannot be imported: {told}") from error
+        text = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise RuleError(rule.name, f"module {name!r} cannot be imported: {text}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [each for each, value in vars(module).items() if callable(value)]
@@ -233,7 +233,7 @@ def _from_project(folder: str, name: str) -> Generator[None]:
 
 
 def _is_own(name: str, folder: str) -> bool:
-    """Tell whether an imported module is the folder's own, or whether none is imported."""
+    """Report whether an imported module is the folder's own, or whether none is imported."""
     module = sys.modules.get(name)
     found = PathFinder.find_spec(name, [folder])
     return module is None or (found is not None and module.__file__ == found.origin)

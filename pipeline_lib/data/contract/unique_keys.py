@@ -3,8 +3,6 @@
 The first pass keeps a 64-bit hash per row. Only where two are equal, which without duplicates
 happens once in forty million tables of a million rows, a second look at the rows compares the keys
 themselves; so a hash can neither invent a duplicate nor hide one.
-
-Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators" (the mixer).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Hashes = npt.NDArray[np.uint64]
+from pipeline_lib.data.contract.repeats import hash_rows
+from pipeline_lib.data.hashing import Hashes
+
 TypedBatches = Callable[[], Iterable[pa.Table]]
 _ROW = "row"
 
@@ -42,7 +41,7 @@ class KeyHashes:
 
     def add(self, typed: pa.Table) -> None:
         """Take in a batch whose key columns have their declared types."""
-        self._parts.append(key_hashes(typed, self._key)[_has_key(typed, self._key)])
+        self._parts.append(hash_rows(typed, self._key)[_has_key(typed, self._key)])
 
     def repeated(self, batches: TypedBatches) -> RepeatedKeys | None:
         """Return the rows that repeat a key, or None.
@@ -59,7 +58,7 @@ class KeyHashes:
         found: list[pa.Table] = []
         first_row = 0
         for batch in batches():
-            mask = _is_in(key_hashes(batch, self._key), suspects) & _has_key(batch, self._key)
+            mask = _is_in(hash_rows(batch, self._key), suspects) & _has_key(batch, self._key)
             rows = np.flatnonzero(mask)
             numbered = batch.take(pa.array(rows))
             found.append(numbered.append_column(_free_name(batch), pa.array(rows + first_row)))
@@ -77,29 +76,6 @@ class KeyHashes:
         if not repeated.any():
             return None
         return RepeatedKeys(rows[repeated], suspects.drop_columns([row]).filter(pa.array(repeated)))
-
-
-def key_hashes(typed: pa.Table, key: Sequence[str]) -> Hashes:
-    """Return a hash of each row's key, shape ``(n_rows,)``; equal keys have equal hashes."""
-    total = np.zeros(typed.num_rows, np.uint64)
-    for name in key:
-        total = _mix(total ^ _value_hashes(typed[name]))
-    return total
-
-
-def _value_hashes(values: pa.ChunkedArray) -> Hashes:
-    if pa.types.is_string(values.type):
-        words = pc.fill_null(values, "").to_numpy()
-        hashed: Hashes = pd.util.hash_array(  # pyright: ignore[reportAttributeAccessIssue]
-            words, categorize=False
-        )
-        return _mix(hashed)
-    if pa.types.is_floating(values.type):
-        return _mix(_plain_zero(pc.fill_null(values, 0.0)).to_numpy().view(np.uint64))
-    if pa.types.is_timestamp(values.type):
-        values = values.cast(pa.int64())
-    # Booleans and times: whole numbers all.
-    return _mix(pc.fill_null(values.cast(pa.int64()), 0).to_numpy().view(np.uint64))
 
 
 def _plain_zero(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -125,10 +101,3 @@ def _free_name(table: pa.Table) -> str:
     while name in table.column_names:
         name += "_"
     return name
-
-
-def _mix(x: Hashes) -> Hashes:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

@@ -5,18 +5,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import has_zone, is_binary, is_null, is_wide_text
+from pipeline_lib.data.hashing import add_words
 from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.storage import Json, digest_json
 
 _BLOCK_ROWS = 65_536
-_IS_BINARY = (
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_fixed_size_binary,
-    pa.types.is_binary_view,
-)
 
 
 class _Hash(Protocol):
@@ -79,19 +74,11 @@ class ContentDigest:
         return digest_json({"n_rows": n_rows, "columns": columns})
 
 
-def content_digest(table: pa.Table) -> str:
-    """Return the digest of a table in memory; see `ContentDigest`."""
-    digest = ContentDigest(table.schema)
-    digest.add(table)
-    return digest.finish()
-
-
 def plain_type(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type of values, however they are stored."""
     if pa.types.is_dictionary(arrow_type):
         arrow_type = arrow_type.value_type
-    texts = (pa.types.is_large_string, pa.types.is_string_view)
-    return pa.string() if any(test(arrow_type) for test in texts) else arrow_type
+    return pa.string() if is_wide_text(arrow_type) else arrow_type
 
 
 def _type_of(field: pa.Field) -> str:
@@ -103,29 +90,18 @@ def _feed(hashes: "list[_Hash]", block: pa.Table) -> None:
     for column, hash_ in zip(block.columns, hashes, strict=True):
         plain = plain_type(column.type)
         values = pa.concat_arrays(column.cast(plain).chunks)
-        hash_.update(np.packbits(pc.is_valid(values).to_numpy(zero_copy_only=False)).tobytes())
+        hash_.update(np.packbits(~is_null(values)).tobytes())
         if pa.types.is_integer(plain) or pa.types.is_floating(plain):
             hash_.update(values.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
             continue
-        words = _as_bytes(values)
-        hash_.update(pc.binary_length(words).to_numpy(zero_copy_only=False).tobytes())
-        hash_.update(text_bytes(words))
-
-
-def text_bytes(words: pa.Array) -> "memoryview[Any] | bytes":
-    """Return the bytes of all words, one after the other; none of them is null."""
-    _, offsets, data = words.buffers()
-    if data is None or not len(words):
-        return b""
-    bounds = np.frombuffer(offsets, np.int32)[words.offset : words.offset + len(words) + 1]
-    return memoryview(data)[int(bounds[0]) : int(bounds[-1])]
+        add_words(hash_, _as_bytes(values))
 
 
 def _as_bytes(values: pa.Array) -> pa.Array:
     """Return each value as bytes, or as text: nested ones, which Arrow cannot cast, as Python's."""
-    if any(test(values.type) for test in _IS_BINARY):
+    if is_binary(values.type):
         return values.cast(pa.binary()).fill_null(b"")
-    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+    if has_zone(values.type):
         # To show another zone than UTC Arrow needs a database that not every machine has.
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     try:

@@ -1,6 +1,6 @@
-"""The rows of one night, immutable, named by their content, and what is new about them.
+"""The rows of one run, immutable, named by their content, and what is new about them.
 
-A part of the source that has not changed since the last night is copied from its snapshot: it is
+A part of the source that has not changed since the last run is copied from its snapshot: it is
 neither fetched nor parsed again.
 """
 
@@ -13,14 +13,14 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.data.snapshots.digest import ContentDigest
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import examples
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage import Json, believed, dataset_folder, staged
 
-_ROW_GROUP_ROWS = 131_072
-_BATCH_ROWS = _ROW_GROUP_ROWS
+_ROW_GROUP_ROWS = _BATCH_ROWS = BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class PartRows:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a night's rows lie; `digest` is over their content, order included.
+    """Where a run's rows lie; `digest` is over their content, order included.
 
-    `arrivals` are the ranges of rows that the last night did not have, or None where nobody can
-    tell; `news` says in words what happened to the source's parts since then. `reading` is the
+    `arrivals` are the ranges of rows that the last run did not have, or None where that is
+    not known; `news` says in words what happened to the source's parts since then. `reading` is the
     digest of the settings that the source was read with.
     """
 
@@ -111,7 +111,7 @@ def _together(groups: Sequence[int]) -> Iterator[tuple[list[int], int]]:
 
 @dataclass(frozen=True)
 class LastNight:
-    """What is remembered of the last night whose rows kept the contract.
+    """What is remembered of the last run whose rows kept the contract.
 
     `arrivals` and `news` are what was new about its rows.
     """
@@ -125,9 +125,9 @@ class LastNight:
     news: tuple[str, ...] = ()
 
     def going_on(self, snapshot: Snapshot) -> Snapshot:
-        """Return tonight's snapshot, if it is this night's, with what was new about it then.
+        """Return a snapshot of these rows with what was new about them, if it is one.
 
-        A night that goes on after a kill has the rows of its first attempt: beside those nothing
+        A run that goes on after a kill has the rows of its first attempt: beside those nothing
         would be new.
         """
         if (self.digest, self.reading) != (snapshot.digest, snapshot.reading):
@@ -148,7 +148,7 @@ class LastNight:
 
     @classmethod
     def from_json(cls, name: str, spec: dict[str, Any]) -> "LastNight":
-        """Return the night that `to_json` described, of the dataset `name`."""
+        """Return the run that `to_json` described, of the dataset `name`."""
         parts = tuple(PartRows(**part) for part in cast("list[dict[str, Any]]", spec["parts"]))
         # A name that is no snapshot's leads nowhere: then there is nothing to copy from.
         folder = snapshots_folder(name) / (re.sub(r"[^0-9a-f]", "_", str(spec["folder"])) or "_")
@@ -199,7 +199,7 @@ def take_snapshot(
         name: of the dataset.
         stream: the rows.
         reading: digest of the settings that they are read with; other settings, other rows.
-        last: the last night, whose unchanged parts need no reading.
+        last: the last run, whose unchanged parts need no reading.
 
     Raises:
         SourceError: the source breaks off, or holds other than it should.
@@ -228,7 +228,9 @@ def take_snapshot(
     snapshot = Snapshot(
         folder, content, writing.n_rows, stream.source, reading, tuple(writing.parts)
     )
-    return _told(snapshot, stream, last, grew=last is not None and digest.prefix == last.digest)
+    return _with_news(
+        snapshot, stream, last, grew=last is not None and digest.prefix == last.digest
+    )
 
 
 def snapshots_folder(name: str) -> Path:
@@ -256,7 +258,9 @@ class _Earlier:
         return self._snapshot.batches(rows=(known.first_row, known.stop))
 
 
-def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew: bool) -> Snapshot:
+def _with_news(
+    snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew: bool
+) -> Snapshot:
     """Return the snapshot with what is new about it."""
     if last is None:
         return replace(snapshot, news=missing_days(stream))
@@ -282,7 +286,7 @@ def _told(snapshot: Snapshot, stream: RowStream, last: LastNight | None, *, grew
         f"{_parts(len(names), kind)} {rest}".strip() + f": {examples(names)}"
         for kind, rest, names in (
             ("new", "", [part.name for part in new if part not in late]),
-            ("late", "from before the last night's newest", [part.name for part in late]),
+            ("late", "from before the last run's newest", [part.name for part in late]),
             ("rewritten", "", [part.name for part in rewritten]),
             ("", "no longer there", gone),
         )

@@ -1,7 +1,7 @@
 """Files in folders that others write into: what a glob finds lies below the glob's fixed folder.
 
 The fixed folder is what comes before the first star; the config's author has written it, links and
-all. Below it a link may lead anywhere, also to a file that is nobody's data.
+all. Below it a link may lead anywhere, also to a file that is no data.
 """
 
 import os

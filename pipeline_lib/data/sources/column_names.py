@@ -1,4 +1,4 @@
-"""Names of columns: few enough, each there once, and told apart by more than blanks and case."""
+"""Names of columns: few enough, each there once, and different in more than blanks and case."""
 
 from collections.abc import Sequence
 

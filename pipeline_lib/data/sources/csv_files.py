@@ -1,7 +1,7 @@
 """CSV files: every field as text, exactly as it stands, or one message that says what is wrong.
 
 `csv_rows` cuts a file into pieces of whole rows and refuses what no CSV holds; pyarrow parses one
-piece at a time, so that memory does not grow with the file. A row of another width is told with
+piece at a time, so that memory does not grow with the file. A row of another width is reported with
 its line, found by a second, slow reading of its piece.
 """
 

@@ -1,7 +1,7 @@
 """A CSV file as pieces of whole rows: UTF-8, and with every quote where a quote may stand.
 
 A parser would let pass silently what is looked for here, over the raw bytes: NUL, other encodings,
-quotes that open or close nowhere. Counting quotes also tells where a row ends, so that a file of
+quotes that open or close nowhere. Counting quotes also shows where a row ends, so that a file of
 any length is cut between rows and no fault needs more than its piece to be named with its line.
 """
 
@@ -130,7 +130,7 @@ class _Scan:
     ) -> None:
         """Check that a quote that opens follows a border, and one that closes is followed by one.
 
-        A doubled quote closes and opens again, so counting tells which quotes open.
+        A doubled quote closes and opens again, so counting shows which quotes open.
         """
         before = np.where(at > 0, values[at - 1], self.before)
         after = np.append(values, np.uint8(following))[at + 1]

@@ -1,7 +1,7 @@
 """What a file is that should be a table of text: known by its first bytes, never by its name.
 
-Text of two or four bytes a character is told apart here as well; which other encoding it has, its
-bytes do not tell.
+Text of two or four bytes a character is recognized here as well; its bytes do not show which other
+encoding it has.
 """
 
 import codecs
@@ -113,7 +113,7 @@ def first_lines(head: bytes, encoding: str, *, is_whole: bool) -> list[str]:
     """
     try:
         text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
-    except UnicodeError:  # some codecs replace nothing; whoever reads on tells what is wrong
+    except UnicodeError:  # some codecs replace nothing; the reader reports what is wrong
         return []
     text = io.StringIO(text.removeprefix("\ufeff"), newline="")
     lines = list(itertools.islice(text, MAX_LINES + 1))

@@ -26,7 +26,7 @@ class Glob:
         """Make a pattern ready.
 
         Args:
-            names: the parts between slashes; what ends with a slash means nothing.
+            names: the parts between slashes; what ends with a slash is never a file.
             hidden: whether stars stand for a dot at the beginning of a name.
         """
         *folders, last = names
@@ -55,11 +55,11 @@ class Glob:
         return self._closed(found)
 
     def is_end(self, places: Places) -> bool:
-        """Tell whether a path that is at these places is meant."""
+        """Report whether a path that is at these places is meant."""
         return len(self.names) in places
 
     def matches(self, path: str) -> bool:
-        """Tell whether a path is meant."""
+        """Report whether a path is meant."""
         places = self.start
         for name in path.split("/"):
             places = self.after(places, name)
@@ -78,7 +78,7 @@ class Glob:
 
 
 def is_glob(pattern: str) -> bool:
-    """Tell whether a path has stars or brackets."""
+    """Report whether a path has stars or brackets."""
     return _MAGIC.search(pattern) is not None
 
 

@@ -1,18 +1,16 @@
 """Read the rows of a source as they are: text stays text, types come later from the contract."""
 
 from collections.abc import Collection
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import assert_never
-
-import pyarrow as pa
 
 from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.sources.csv_files import csv_batches, csv_head
 from pipeline_lib.data.sources.parquet_files import parquet_batches, parquet_head
-from pipeline_lib.data.sources.paths import Found, find_files
+from pipeline_lib.data.sources.paths import FoundFiles, find_files
 from pipeline_lib.data.sources.schemas import common_schema
 from pipeline_lib.data.sources.sql import open_query, query_name
 from pipeline_lib.data.sources.stores import FolderStore, is_remote, store_of
@@ -28,13 +26,13 @@ def open_source(
     Args:
         source: which table, by kind.
         root: the folder that a relative path starts from.
-        run_date: the night's date: files of later days are not read, queries may ask for it.
+        run_date: the run's date: files of later days are not read, queries may ask for it.
         needed: columns that have to be there with one value in a row: nested ones of a Parquet
             file are left out.
 
     Returns:
         A stream whose names are unique and not blank. From CSV and SQL every column is of type
-        string. What is wrong with a row is told when its batch is read.
+        string. What is wrong with a row is reported when its batch is read.
 
     Raises:
         SourceNotFoundError: there is no such file, or none that matches.
@@ -71,25 +69,6 @@ def open_source(
     return RowStream(name, schema, parts, found.missing_days, left_out)
 
 
-def read_source(source: Source, *, root: Path, run_date: date | None = None) -> pa.Table:
-    """Read all rows of a source into memory.
-
-    Args:
-        source: which table, by kind.
-        root: the folder that a relative path starts from.
-        run_date: as for `open_source`; today (UTC) unless given.
-
-    Returns:
-        A table with at least one row.
-
-    Raises:
-        SourceError: as `open_source`, or a file is ragged or otherwise damaged.
-        UsageError: as `open_source`.
-    """
-    today = run_date or datetime.now(UTC).date()
-    return open_source(source, root=root, run_date=today).read()
-
-
 def source_name(source: Source, *, root: Path) -> str:
     """Return what a person calls the source: a path, a url, the name of a built-in table."""
     match source:
@@ -103,6 +82,6 @@ def source_name(source: Source, *, root: Path) -> str:
             assert_never(source)
 
 
-def _found(source: CsvFile | ParquetFile, *, root: Path, run_date: date) -> Found:
+def _found(source: CsvFile | ParquetFile, *, root: Path, run_date: date) -> FoundFiles:
     store = store_of(source.path, root=root, follow_symlinks=source.follow_symlinks)
     return find_files(source.path, store, window_days=source.window_days, run_date=run_date)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline_lib.data.arrow import BATCH_ROWS, is_binary, is_text, value_type
 from pipeline_lib.data.sources.amounts import (
     BATCH_BYTES,
     MAX_RATIO,
@@ -28,9 +29,8 @@ from pipeline_lib.errors import SourceError, first_line
 _MAGIC = b"PAR1"
 _HEAD_BYTES = 1024
 _NO_PARQUET = "it does not begin with PAR1", "if it is CSV, set `kind: csv`"
-_BATCH_ROWS = 131_072
 # What pyarrow unpacks at once. Words behind a dictionary stay there until they are counted; where
-# a word is told by what it adds to the one before (delta), few are asked for.
+# a word is stored as what it adds to the one before (delta), few are read at once.
 _UNPACKED_ROWS = 8192
 _MAX_WORDS_BYTES = 8 * 1024 * 1024
 _FEW_ROWS, _FEW_BYTES = 64, 256 * 1024 * 1024
@@ -39,12 +39,12 @@ _DELTA = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
 # instead of 193.
 _BUFFER_BYTES = 1 << 20
 _MAX_UNPACKED_BYTES, _MAX_RATIO = MAX_UNPACKED_BYTES, MAX_RATIO
-# What pyarrow raises of it: names that are no UTF-8 are told by Python.
+# What pyarrow raises of it: for names that are no UTF-8 it is Python's error.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def parquet_head(file: DataFile, needed: Collection[str] = ()) -> Head:
-    """Return the columns of a Parquet file and whether its footer tells of rows.
+    """Return the columns of a Parquet file and whether its footer counts rows.
 
     Columns of lists, structs and maps are left out: one row may hold a million values.
 
@@ -164,7 +164,7 @@ def _group(
             except _DAMAGE as error:
                 raise SourceError(f"{name}: row group {number}: {first_line(error)}") from None
 
-    yield from together(ready(), _BATCH_ROWS)
+    yield from together(ready(), BATCH_ROWS)
     # Not before: pyarrow 25.0.1 ends the process where it is asked for a column of a damaged footer
     # that it has not read before.
     declared = _declared_rows(name, opened.metadata, number, _leaves(opened, schema))
@@ -185,8 +185,8 @@ def _begun(
     words: list[str] = []
     for leaf in leaves:
         column, chunk = columns.column(leaf), group.column(leaf)
-        is_text = _is_text(opened.schema_arrow.field(column.path).type)
-        if column.physical_type == "BYTE_ARRAY" and (not is_text or _DELTA & {*chunk.encodings}):
+        is_varying = _has_length(opened.schema_arrow.field(column.path).type)
+        if column.physical_type == "BYTE_ARRAY" and (not is_varying or _DELTA & {*chunk.encodings}):
             # No dictionary can be read of these: a value is no longer than all there are.
             most = max(1, int(chunk.total_uncompressed_size))
             n_rows = min(n_rows, _FEW_ROWS, max(1, _FEW_BYTES // most))
@@ -236,21 +236,19 @@ def _bounded(batch: pa.RecordBatch, amount: Amount) -> Iterator[pa.RecordBatch]:
 def _row_sizes(column: pa.Array) -> "npt.NDArray[np.int64] | int":
     """Return the bytes of each value, shape ``(n_rows,)``, or those of any."""
     kind = column.type
-    if pa.types.is_dictionary(kind) and _is_text(kind.value_type):
+    if pa.types.is_dictionary(kind) and _has_length(kind.value_type):
         lengths = pc.binary_length(column.dictionary).cast(pa.int64()).take(column.indices)
-    elif _is_text(kind):
+    elif _has_length(kind):
         lengths = pc.binary_length(column).cast(pa.int64())
     else:
         return column.nbytes // max(len(column), 1)
     return lengths.fill_null(0).to_numpy(zero_copy_only=False)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    tests = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string)
-    more = (pa.types.is_large_binary, pa.types.is_string_view, pa.types.is_binary_view)
-    return any(test(kind) for test in (*tests, *more))
+def _has_length(kind: pa.DataType) -> bool:
+    """Report whether each value has a length of its own."""
+    kind = value_type(kind)
+    return is_text(kind) or (is_binary(kind) and not pa.types.is_fixed_size_binary(kind))
 
 
 def _is_nested(kind: pa.DataType) -> bool:
@@ -262,7 +260,7 @@ def _is_nested(kind: pa.DataType) -> bool:
 def _declared_rows(name: str, metadata: pq.FileMetaData, number: int, leaves: Sequence[int]) -> int:
     """Return how many rows the footer gives a row group, if its columns agree.
 
-    A reader takes as many rows as it is told of: a footer that tells of too few hides the others.
+    A reader takes as many rows as the footer says: one that says too few hides the others.
     """
     group = metadata.row_group(number)
     for position in leaves:

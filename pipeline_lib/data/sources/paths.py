@@ -31,14 +31,14 @@ class DatedFile:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """Files in the order that their rows are read in, and the days of the window without one."""
 
     files: tuple[DatedFile, ...]
     missing_days: tuple[date, ...] = ()
 
 
-def find_files(path: str, store: Store, *, window_days: int | None, run_date: date) -> Found:
+def find_files(path: str, store: Store, *, window_days: int | None, run_date: date) -> FoundFiles:
     """Return the files that a path means, by day and then by name.
 
     Args:
@@ -56,10 +56,10 @@ def find_files(path: str, store: Store, *, window_days: int | None, run_date: da
     if "{YYYY}" in path:
         found = _find_days(path, store, window_days=window_days, run_date=run_date)
     elif (file := store.file(path)) is not None:
-        found = Found((DatedFile(file),))
+        found = FoundFiles((DatedFile(file),))
     elif any(character in path for character in "*?["):
         files = sorted(store.matches(path).values(), key=lambda file: file.name)
-        found = Found(tuple(DatedFile(file) for file in files))
+        found = FoundFiles(tuple(DatedFile(file) for file in files))
         if not found.files:
             raise SourceNotFoundError(f"{store.place(path)}: no file matches")
     else:
@@ -83,7 +83,7 @@ def day_in(path: str, pattern: str) -> date | None:
         return None
 
 
-def _find_days(path: str, store: Store, *, window_days: int | None, run_date: date) -> Found:
+def _find_days(path: str, store: Store, *, window_days: int | None, run_date: date) -> FoundFiles:
     pattern = path if "://" in path else str(PurePosixPath(path))  # as found: no `//`, no `./`
     as_glob = re.sub("|".join(map(re.escape, _DATE_GLOBS)), lambda m: _DATE_GLOBS[m[0]], pattern)
     files = [
@@ -103,7 +103,7 @@ def _find_days(path: str, store: Store, *, window_days: int | None, run_date: da
             f"{_nearest(days, run_date)}"
         )
     every = (first + n * _ONE_DAY for n in range((run_date - first).days + 1))
-    return Found(
+    return FoundFiles(
         tuple(sorted(inside, key=lambda dated: (dated.day or date.min, dated.file.name))),
         tuple(day for day in every if day not in days),
     )

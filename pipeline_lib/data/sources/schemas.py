@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline_lib.data.arrow import has_zone
 from pipeline_lib.data.values.zones import canonical_zone, is_known_zone, zones_metadata
 from pipeline_lib.errors import SourceError, examples
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a file tells before its rows are read; `name` is what messages call the file.
+    """What is known of a file before its rows are read; `name` is what messages call the file.
 
     `left_out` are columns that the schema is without, and their types.
     """
@@ -103,7 +104,7 @@ def _plain(arrow_type: pa.DataType) -> pa.DataType:
         return pa.binary()
     if pa.types.is_decimal(arrow_type) and arrow_type.bit_width < 128:
         return pa.decimal128(arrow_type.precision, arrow_type.scale)
-    if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
+    if has_zone(arrow_type):
         zone = canonical_zone(str(arrow_type.tz))
         return pa.timestamp(arrow_type.unit, zone if is_known_zone(zone) else "UTC")
     return arrow_type
@@ -112,13 +113,13 @@ def _plain(arrow_type: pa.DataType) -> pa.DataType:
 def _zone(arrow_type: pa.DataType) -> str | None:
     if pa.types.is_dictionary(arrow_type):
         return _zone(arrow_type.value_type)
-    if not pa.types.is_timestamp(arrow_type) or arrow_type.tz is None:
+    if not has_zone(arrow_type):
         return None
     return canonical_zone(str(arrow_type.tz))
 
 
 def _field(name: str, kind: pa.DataType, zones: set[str]) -> pa.Field:
-    """Return a field that tells the zones of its files where its type does not."""
+    """Return a field with the zones of its files where its type has another."""
     return pa.field(name, kind, metadata=zones_metadata(zones) if zones - {_zone(kind)} else None)
 
 
@@ -130,7 +131,7 @@ def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
             return None
     if {pa.types.is_decimal(one), pa.types.is_decimal(other)} == {True, False} and (
         pa.types.is_floating(one) or pa.types.is_floating(other)
-    ):  # a cast between them rounds, and nobody is told
+    ):  # a cast between them rounds silently
         return None
     if (zones := {_zone(one), _zone(other)} - {None}) and len(zones) == 2:
         units = {one.unit, other.unit}

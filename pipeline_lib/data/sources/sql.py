@@ -1,7 +1,7 @@
-"""A query as a stream of text: one SELECT, read-only, in batches, with nothing secret in sight.
+"""A query as a stream of text: one SELECT, read-only, in batches, without showing secrets.
 
 Every value becomes text in one canonical form, so that a column's type comes from the contract and
-never from what a driver makes of tonight's rows. `${NAME}` in the url is looked up when the
+never from what a driver makes of this run's rows. `${NAME}` in the url is looked up when the
 connection is made, and what was looked up is taken out of every message.
 """
 
@@ -64,7 +64,7 @@ def open_query(source: SqlQuery, *, root: Path, run_date: date) -> RowStream:
         source: the url and the query; `:run_date` in it is bound to a DATE, which SQLite sees as
             ISO text.
         root: the folder that the relative path of an SQLite file starts from.
-        run_date: the night's date.
+        run_date: the run's date.
 
     Returns:
         A stream of one part; every column is of type string. Numbers are written in decimal,
@@ -198,7 +198,7 @@ class _Query:
     def result(
         self, n_rows: Callable[[], int] = lambda: 0
     ) -> "Generator[CursorResult[tuple[object, ...]]]":
-        """Run the query; whatever fails, then or later, is told with its name and no secret."""
+        """Run the query; whatever fails, then or later, is reported with its name and no secret."""
         from sqlalchemy.exc import SQLAlchemyError
 
         statement = self._statement()
@@ -227,8 +227,8 @@ class _Query:
         named = set(clause.compile().params)
         if strange := named - {"run_date"}:
             raise SourceError(
-                f"{self.name}: nothing is known of :{min(strange)}; a query may name :run_date, "
-                "and a colon that means itself is written \\:"
+                f"{self.name}: unknown parameter :{min(strange)}; a query may name :run_date, "
+                "and a literal colon is written \\:"
             )
         # A DATE compares with PostgreSQL's dates and times, where text would find no operator.
         return clause.bindparams(bindparam("run_date", self.run_date, Date())) if named else clause
@@ -243,7 +243,7 @@ def _text_array(values: tuple[object, ...], field: pa.Field) -> pa.Array:
     text = pa.array([as_text(value, field.name) for value in values], pa.string())
     if field.metadata != _UNTOLD:
         return text
-    # Nobody knows yet whether it is typed, so that its words would be read without their points.
+    # It is not known yet whether it is typed, and its words would be read without their points.
     is_text = pa.array([isinstance(value, str) for value in values])
     plain = plain_numbers(pa.chunked_array([text])).combine_chunks()
     return pc.if_else(is_text, text, plain)
@@ -327,7 +327,7 @@ def _engine(url: _Url, root: Path, name: str) -> "Engine":
         )
     arguments: dict[str, object] = {}
     if driver == "postgresql+psycopg" and "connect_timeout" not in url.url.query:
-        arguments["connect_timeout"] = _CONNECT_TIMEOUT_S  # without one a lost host hangs the night
+        arguments["connect_timeout"] = _CONNECT_TIMEOUT_S  # without one a lost host hangs the run
     try:
         return create_engine(
             url.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments

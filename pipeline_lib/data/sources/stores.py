@@ -33,7 +33,7 @@ from pipeline_lib.storage import digest_json, digest_opened
 
 _S3 = "s3://"
 _COPY_BYTES = 8 * 1024 * 1024
-# s3fs reads 50 MB ahead unless told otherwise; a header and a footer take less than one.
+# s3fs reads 50 MB ahead by default; a header and a footer take less than one.
 _HEAD_BYTES = 1024 * 1024
 
 
@@ -96,7 +96,7 @@ def store_of(path: str, *, root: Path, follow_symlinks: bool = False) -> Store:
     """
     if path.startswith(_S3):
         try:
-            # A worker lives for weeks: without this it would see the listing of its first night.
+            # A worker lives for weeks: without this it would see the listing of its first run.
             s3 = filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
         except ImportError:
             raise UsageError(
@@ -146,7 +146,7 @@ class FolderStore:
         return found
 
     def _found(self, whole: Path, fixed: Path | None = None) -> "LocalFile | None":
-        with _told(printable(str(whole))):
+        with _named(printable(str(whole))):
             if not whole.is_file():
                 return None
             if self.follow_symlinks or fixed is None:
@@ -208,7 +208,7 @@ class LocalFile:
     @contextlib.contextmanager
     def open(self) -> Generator[BufferedReader]:
         """Open it for a look."""
-        with _told(self.name), self._as_it_was() as file:
+        with _named(self.name), self._as_it_was() as file:
             yield file
 
     @contextlib.contextmanager
@@ -218,7 +218,7 @@ class LocalFile:
         Raises:
             SourceError: it has changed since it was found.
         """
-        with _told(self.name), self._as_it_was() as file:
+        with _named(self.name), self._as_it_was() as file:
             yield self.path if self.beneath is None else Path(f"/dev/fd/{file.fileno()}")
 
     @contextlib.contextmanager
@@ -270,7 +270,7 @@ class BucketStore:
 
     def file(self, path: str) -> "BucketFile | None":
         """Return the file with exactly this path, if there is one."""
-        with _told_from_afar(path):
+        with _named_from_store(path):
             try:
                 facts = cast("Mapping[str, object]", self.system.info(path))
             except FileNotFoundError:
@@ -279,7 +279,7 @@ class BucketStore:
 
     def matches(self, pattern: str) -> "dict[str, BucketFile]":
         """Return the files that a glob finds, by path."""
-        with _told_from_afar(pattern):
+        with _named_from_store(pattern):
             # Its own glob tries what every star could mean, one after the other.
             start = fixed_part(pattern.removeprefix(self.scheme))
             glob = Glob(pattern.removeprefix(f"{self.scheme}{start}").split("/"), hidden=True)
@@ -321,7 +321,7 @@ class BucketFile:
     def open(self) -> Generator[BinaryIO]:
         """Open it for a look; only what is looked at is fetched."""
         with (
-            _told_from_afar(self.name),
+            _named_from_store(self.name),
             self.system.open(self.name, "rb", block_size=_HEAD_BYTES) as file,
         ):
             yield cast("BinaryIO", file)
@@ -339,7 +339,7 @@ class BucketFile:
             yield folder / "fetched"
 
     def _fetch(self, path: Path) -> None:
-        with _told_from_afar(self.name):
+        with _named_from_store(self.name):
             far = self.system.open(self.name, "rb", block_size=_COPY_BYTES)
             with far as file, path.open("wb") as copy:
                 while block := cast("bytes", file.read(_COPY_BYTES)):
@@ -381,8 +381,8 @@ def _write(file: BinaryIO, block: bytes, name: str, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Generator[None]:
-    """Turn what the machine says of a file into one message that names it."""
+def _named(name: str) -> Generator[None]:
+    """Turn the system's errors about a file into one message that names it."""
     try:
         yield
     except FileNotFoundError:
@@ -394,10 +394,10 @@ def _told(name: str) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _told_from_afar(name: str) -> Generator[None]:
+def _named_from_store(name: str) -> Generator[None]:
     """Turn whatever a store's client raises into one message that names the file."""
     try:
-        with _told(name):
+        with _named(name):
             yield
     except EvergreenError:
         raise

@@ -17,7 +17,7 @@ LEFT_OUT = b"evergreen.left_out"
 class Part:
     """One file, or one query.
 
-    `fingerprint` changes when the content does; empty where only reading tells, as of a query.
+    `fingerprint` changes when the content does; empty where only reading shows it, as of a query.
 
     `day` is the date in its name, for a source with a file per day.
     """

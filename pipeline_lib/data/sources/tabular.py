@@ -1,4 +1,4 @@
-"""Rows that lie in memory, in the forms that people have them in: one reading for all of them.
+"""TableLike that lie in memory, in the forms that people have them in: one reading for all of them.
 
 A dict or a list of dicts keeps the Python types of its values: a whole number beside a None stays
 one, where a DataFrame would have made it a float.
@@ -27,18 +27,20 @@ from pipeline_lib.errors import (
 )
 from pipeline_lib.shown import hashed
 
-Rows: TypeAlias = pd.DataFrame | pa.Table | Mapping[str, object] | Sequence[Mapping[str, object]]
+TableLike: TypeAlias = (
+    pd.DataFrame | pa.Table | Mapping[str, object] | Sequence[Mapping[str, object]]
+)
 _ACCEPTED = (
     "rows may be a pandas DataFrame, a pyarrow Table, a list of dicts (one per row), or a dict "
     "(of lists: columns; of single values: one row)"
 )
 
 
-def tabular(rows: Rows, *, columns: Sequence[str] = ()) -> pd.DataFrame | pa.Table:
+def tabular(rows: TableLike, *, columns: Sequence[str] = ()) -> pd.DataFrame | pa.Table:
     """Return rows as a DataFrame or a Table; either of them comes back as it is.
 
     Args:
-        rows: in one of the forms that `Rows` names. A key that a dict in a list lacks is a null.
+        rows: in one of the forms of `TableLike`. A key that a dict in a list lacks is a null.
         columns: what an empty list has no rows of.
 
     Raises:
@@ -61,11 +63,13 @@ def tabular(rows: Rows, *, columns: Sequence[str] = ()) -> pd.DataFrame | pa.Tab
     raise UsageError(f"{_ACCEPTED}; this is {_hint(given)}")
 
 
-def as_table(rows: Rows, *, source: str, features: Mapping[str, Column] | None = None) -> pa.Table:
+def as_table(
+    rows: TableLike, *, source: str, features: Mapping[str, Column] | None = None
+) -> pa.Table:
     """Return rows as a Table.
 
     Args:
-        rows: in one of the forms that `Rows` names.
+        rows: in one of the forms that `TableLike` names.
         source: named in errors.
         features: columns whose values may have several types; see `data.mixed`.
 
@@ -82,7 +86,7 @@ def no_table(why: str) -> UsageError:
     return UsageError(f"the rows cannot be read as a table: {why}")
 
 
-def _as_table(rows: Rows, source: str, features: Mapping[str, Column] | None) -> pa.Table:
+def _as_table(rows: TableLike, source: str, features: Mapping[str, Column] | None) -> pa.Table:
     found = tabular(rows)
     if isinstance(found, pa.Table):
         return found

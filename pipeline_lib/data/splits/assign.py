@@ -24,13 +24,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import DataSettings, Split
-from pipeline_lib.data.row_hashes import one_array
+from pipeline_lib.data.arrow import BATCH_ROWS, different, one_array
 from pipeline_lib.data.splits.rules import SPLITS, UNUSED, Codes, SplitName, make_rule
 from pipeline_lib.errors import MAX_EXAMPLES, ContractError, Violation, examples
 
 __all__ = ["SPLITS", "UNUSED", "Assignment", "SplitAssigner", "SplitName", "assign_splits"]
 
-_BATCH_ROWS = 131_072
 # Fewer rows of a class than this say nothing of it.
 _FEW_ROWS = 3
 
@@ -40,7 +39,7 @@ class Assignment:
     """The split of every row; `warnings` are sentences for a person.
 
     Shape:
-        splits: ``(n_rows,)`` int8, positions in `SPLITS`; −1 for rows that nobody uses.
+        splits: ``(n_rows,)`` int8, positions in `SPLITS`; −1 for rows that no split uses.
     """
 
     splits: npt.NDArray[np.int8]
@@ -54,7 +53,7 @@ class Assignment:
 
 
 class SplitAssigner:
-    """Tells the split of rows that come in batches; where a batch ends does not count.
+    """Gives the split of rows that come in batches; where a batch ends does not count.
 
     It keeps 2 to 12 bytes a row, and while it finishes a stratified split 8 more for each row of
     the largest class.
@@ -91,7 +90,7 @@ class SplitAssigner:
         self._rule.add(batch, self._classes.add(batch) if self._classes else None)
 
     def finish(self) -> Assignment:
-        """Tell where the rows are.
+        """Return where the rows are.
 
         Raises:
             ContractError: a split is empty, or rows have no time to be split by.
@@ -116,7 +115,7 @@ def assign_splits(
     data: DataSettings | None = None,
     zone: str | None = None,
 ) -> npt.NDArray[np.int8]:
-    """Tell the split of each row of a table in memory.
+    """Return the split of each row of a table in memory.
 
     Args:
         table: typed rows.
@@ -127,13 +126,13 @@ def assign_splits(
         zone: where days begin at midnight; UTC without it.
 
     Returns:
-        Positions in `SPLITS`, shape ``(n_rows,)``; −1 for rows that nobody uses.
+        Positions in `SPLITS`, shape ``(n_rows,)``; −1 for rows that no split uses.
 
     Raises:
         ContractError: a split is empty, or rows have no time to be split by.
     """
     batches = (
-        pa.Table.from_batches([batch]) for batch in table.to_batches(max_chunksize=_BATCH_ROWS)
+        pa.Table.from_batches([batch]) for batch in table.to_batches(max_chunksize=BATCH_ROWS)
     )
     if data is not None:
         assigner = SplitAssigner(split, by=by, data=data, zone=zone)
@@ -155,13 +154,12 @@ class _Classes:
         self._codes: list[Codes] = []
 
     def add(self, batch: pa.Table) -> Codes:
-        encoded = one_array(batch[self._target]).cast(pa.string()).dictionary_encode()
-        words: list[str | None] = encoded.dictionary.to_pylist()
-        if encoded.null_count:
+        found, places = different(one_array(batch[self._target]).cast(pa.string()))
+        words: list[str | None] = found.to_pylist()
+        if len(words) in places:
             words.append(None)
         codes = [self._code_of.setdefault(word, len(self._code_of)) for word in words]
         dtype = np.min_scalar_type(max(len(self._code_of) - 1, 0))
-        places = encoded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
         self._codes.append(np.array(codes, dtype)[places])
         return self._codes[-1]
 

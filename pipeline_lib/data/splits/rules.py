@@ -1,6 +1,6 @@
 """How each kind of split decides: what it keeps of a row, and what it makes of that at the end.
 
-A rule is fed batch by batch and keeps 1 to 12 bytes a row. That nobody may be left without rows,
+A rule is fed batch by batch and keeps 1 to 12 bytes a row. That no split may be empty,
 and what is said of classes, is decided in `splits`.
 """
 
@@ -23,7 +23,9 @@ from pipeline_lib.config import (
     StratifiedSplit,
     TimeSplit,
 )
-from pipeline_lib.data.row_hashes import Hashes, RowHasher, microseconds, one_array
+from pipeline_lib.data.arrow import microseconds, one_array
+from pipeline_lib.data.hashing import Hashes
+from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.values.zones import to_local, to_utc
 from pipeline_lib.errors import ContractError, Violation, examples
 from pipeline_lib.shown import hashed
@@ -65,7 +67,7 @@ class SplitRule(Protocol):
         ...
 
     def warnings(self) -> list[str]:
-        """Return what a person should know of rows that nobody uses; after `finish`."""
+        """Return what a person should know of rows that no split uses; after `finish`."""
         ...
 
 
@@ -175,7 +177,7 @@ class _StratifiedRule:
         if classes is not None:
             self._classes.append(classes)
             return
-        # Half the memory, and precise enough to tell a bin.
+        # Half the memory, and precise enough for a bin.
         with np.errstate(over="ignore"):
             target = one_array(batch[self.column]).cast(pa.float64()).to_numpy(zero_copy_only=False)
             self._targets.append(target.astype(np.float32))

@@ -1,7 +1,7 @@
 """Rows on their way to the encoder: who is in which split.
 
 The test rows are kept as they came, all columns of the source: each model that is asked about
-them, tonight's or the champion, types them by its own contract.
+them, this run's or the champion, types them by its own contract.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,9 +25,10 @@ from pipeline_lib.config import (
     TimeSplit,
 )
 from pipeline_lib.data.contract.check_snapshot import CheckedRows, split_source_columns
-from pipeline_lib.data.contract.checker import conform, declared_columns, typed_rows
+from pipeline_lib.data.contract.checker import conform, declared_columns
 from pipeline_lib.data.contract.column_rules import hidden_columns
-from pipeline_lib.data.row_hashes import Hashes, RowHasher
+from pipeline_lib.data.hashing import Hashes
+from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.splits.assign import SPLITS, UNUSED, SplitAssigner, SplitName
 from pipeline_lib.data.values.casts import arrow_type, read_columns
@@ -47,7 +48,7 @@ _ASSIGNMENT = "assignment.parquet"
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The split of every row of a snapshot; `rule` tells how it was split.
+    """The split of every row of a snapshot; `rule` identifies how it was split.
 
     `zones` are the time zones of columns of times that have one.
     """
@@ -62,7 +63,7 @@ class SplitRows:
     zones: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def assignment(self) -> npt.NDArray[np.int8]:
-        """Return positions in `SPLITS`, −1 for rows that nobody uses; shape ``(n_rows,)``."""
+        """Return positions in `SPLITS`, −1 for rows that no split uses; shape ``(n_rows,)``."""
         return pq.read_table(self.folder / _ASSIGNMENT)["split"].to_numpy()
 
     def read(self, split: SplitName) -> pa.Table:
@@ -94,10 +95,6 @@ class SplitRows:
             mine = assigned[first_row : first_row + batch.num_rows] == number
             yield batch.filter(pa.array(mine))
             first_row += batch.num_rows
-
-    def read_typed(self, split: SplitName, config: PipelineConfig) -> pa.Table:
-        """Return features, target and key of a split, with their declared types."""
-        return typed_rows(self.read(split), config.columns, config.data, source=f"{split} rows")
 
 
 def split_columns(config: PipelineConfig) -> list[str]:
@@ -132,7 +129,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
 
 
 def _rule_digest(config: PipelineConfig, zone: str | None) -> str:
-    """Return what tells two ways to split apart, whatever the rows.
+    """Return what identifies a way to split, whatever the rows.
 
     The types of hashed columns are a part of it: as a word `1` has another hash than as a number.
     """
@@ -229,7 +226,7 @@ def _shared(hashes: Sequence[Hashes], splits: npt.NDArray[np.int8]) -> list[str]
     share = n_shared / len(test)
     return [
         f"{n_shared:,} of {len(test):,} test rows ({share:.1%}) have the features of a training "
-        "row: on them the model is asked what it was told"
+        "row: the model is tested there on what it has seen"
     ]
 
 
@@ -245,7 +242,7 @@ def shared_rows(train: Iterable[Hashes], other: Iterable[Hashes]) -> int:
 
 
 def _kept_batches(checked: CheckedRows, kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
-    """Yield the raw rows that are not put aside."""
+    """Yield the raw rows that are not quarantined."""
     first_row = 0
     for batch in checked.snapshot.batches():
         mine = kept[first_row : first_row + batch.num_rows]

@@ -1,4 +1,4 @@
-"""Values become what their column is declared to hold; what cannot be read is told row by row.
+"""Values become what their column is declared to hold; what cannot be read is reported row by row.
 
 Nothing is rounded on the way: a whole number beyond 2**53 is no float, and a category made of
 numbers goes through whole numbers only. Where a column holds words, text is itself and a typed
@@ -21,7 +21,9 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
+from pipeline_lib.data.arrow import is_date_or_time, is_wide_text, nan_as_null, null_where
 from pipeline_lib.data.values.datetimes import TIME, cast_or_null, read_zoned_times
+from pipeline_lib.data.values.patterns import NUMBER
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.violations import BrokenRows, rows_where
 from pipeline_lib.data.values.written import (
@@ -36,7 +38,7 @@ from pipeline_lib.data.values.written import (
 from pipeline_lib.data.values.zones import Clocks
 
 _NO_CLOCKS = Clocks()
-_NUMBER = r"^[+-]?((?i:nan.*|inf.*)|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)$"
+_NUMBER = rf"^([+-]?(?i:nan.*|inf.*)|{NUMBER})$"
 _LAST_EXACT = rf"^[+-]?0*{MAX_EXACT}$"
 
 
@@ -114,14 +116,10 @@ def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         # Arrow has no cast from a dictionary of string views, nor one to it.
         kind = values.type.value_type
-        kind = pa.string() if _is_wide(kind) else kind
+        kind = pa.string() if is_wide_text(kind) else kind
         chunks = [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in values.chunks]
         values = pa.chunked_array(chunks, kind)
-    return values.cast(pa.string()) if _is_wide(values.type) else values
-
-
-def _is_wide(kind: pa.DataType) -> bool:
-    return pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return values.cast(pa.string()) if is_wide_text(values.type) else values
 
 
 def _read_words(
@@ -177,7 +175,7 @@ def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
 
 
 def _beyond_exact(numbers: pa.ChunkedArray, written: pa.ChunkedArray) -> "pa.ChunkedArray | None":
-    """Return where a whole number, as it is written, lies beyond what a float can tell apart."""
+    """Return where a whole number, as it is written, is too large for a float to hold exactly."""
     large = pc.greater_equal(pc.abs(numbers), float(MAX_EXACT))
     if not pc.any(large).as_py():
         return None
@@ -192,20 +190,20 @@ def _finite(
     written: pa.ChunkedArray,
     broken: list[BrokenRows],
 ) -> ReadColumn:
-    """Return numbers with NaN as null; what is not exact or not finite is null and told."""
+    """Return numbers with NaN as null; what is not exact or not finite is null and reported."""
     if beyond is not None:
         after = ", beyond 2**53, where a float skips some; declare the column `kind: category` or "
         before = "hold whole numbers such as "
         broken = [*broken, *rows_where(beyond, written, "exact", before, f"{after}`kind: hash`")]
-        numbers = _null_where(beyond, numbers)
+        numbers = null_where(beyond, numbers)
     if not pc.all(pc.is_finite(numbers)).as_py():
-        numbers = _nan_as_null(numbers)
+        numbers = nan_as_null(numbers)
         infinite = pc.is_inf(numbers)
         broken = [
             *broken,
             *rows_where(infinite, numbers, "finite", "hold ", ", which is not finite"),
         ]
-        numbers = _null_where(infinite, numbers)
+        numbers = null_where(infinite, numbers)
     return ReadColumn(numbers, tuple(broken))
 
 
@@ -219,11 +217,11 @@ def _read_booleans(values: pa.ChunkedArray, column: BooleanColumn) -> ReadColumn
     if pa.types.is_integer(kind):
         text, words = values.cast(pa.string()), {"1": True, "0": False} | words
     elif pa.types.is_floating(kind):
-        numbers = _nan_as_null(values.cast(pa.float64()))
+        numbers = nan_as_null(values.cast(pa.float64()))
         text, words = numbers.cast(pa.string()), {"1": True, "0": False, "-0": False} | words
         values = numbers
     elif not pa.types.is_string(kind):
-        raise UnreadableColumnError(f"has the type {kind}, which is no yes or no")
+        raise UnreadableColumnError(f"has the type {kind}, which is no boolean")
     chunks = [_looked_up(chunk, words) for chunk in text.chunks]
     found = pa.chunked_array(chunks, pa.bool_())
     unreadable = pc.and_(pc.is_null(found), pc.is_valid(values))
@@ -241,21 +239,13 @@ def _looked_up(text: pa.Array, words: dict[str, bool]) -> pa.Array:
 
 def _read_datetimes(values: pa.ChunkedArray, column: DatetimeColumn) -> ReadColumn:
     kind = values.type
-    if pa.types.is_string(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+    if pa.types.is_string(kind) or is_date_or_time(kind):
         read = read_zoned_times(values, column.format, column.time_zone)
         return ReadColumn(read.times, tuple(read.broken), read.clocks)
     if pa.types.is_floating(kind) and pc.all(pc.is_nan(values)).as_py() is not False:
         # What pandas makes of a column of times without a single one.
         return ReadColumn(pa.chunked_array([pa.nulls(len(values), TIME)]))
     raise UnreadableColumnError(f"has the type {kind}, which is no date or time")
-
-
-def _nan_as_null(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
-    return _null_where(pc.is_nan(numbers), numbers)
-
-
-def _null_where(mask: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.fill_null(mask, False), pa.scalar(None, values.type), values)
 
 
 def read_columns(

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import has_zone
+from pipeline_lib.data.values.patterns import DAY, HAS_ZONE, ISO, ZONE, ZONED_ISO
 from pipeline_lib.data.values.violations import BrokenRows, first_values, positions, rows_where
 from pipeline_lib.data.values.zones import MAX_NAIVE, Clocks, canonical_zone, to_local, to_utc
 
@@ -24,12 +26,7 @@ _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _FIRST = (datetime.min.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(days=1)
 _DAYS = (date.max - date.min).days + 1
 
-_CLOCK = r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?"
-_ISO = rf"^{_CLOCK}$"
-_ZONED_ISO = rf"^{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)$"
-_OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 _MAX_OFFSET = len("+00:00")
-HAS_ZONE = rf"[ T].*{_OFFSET}"
 _FIELDS = {
     "Y": r"(\d{4})",
     "m": r"(\d\d)",
@@ -101,7 +98,7 @@ def read_zoned_times(values: pa.ChunkedArray, form: str | None, zone: str | None
     outside = _outside(values)
     kept = pc.if_else(outside, pa.scalar(None, values.type), values)
     nothing = pa.chunked_array([pa.nulls(len(values), TIME)])
-    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+    if has_zone(values.type):
         zones = (
             frozenset({str(values.type.tz)}) if kept.null_count < len(kept) else frozenset[str]()
         )
@@ -165,7 +162,7 @@ def read_bound(text: str, *, is_last: bool = False, zone: str | None = None) -> 
         zone: of a time that is written without one; None counts it as UTC.
     """
     values = pa.chunked_array([[text]], pa.string())
-    is_day = is_last and re.fullmatch(r"\s*\d{4}-\d\d-\d\d\s*", text)
+    is_day = is_last and re.fullmatch(rf"\s*{DAY}\s*", text)
     read = read_zoned_times(values, None, None if is_day else zone)
     if read.broken:
         return None
@@ -181,12 +178,12 @@ def read_bound(text: str, *, is_last: bool = False, zone: str | None = None) -> 
 
 
 def format_problem(form: str) -> str | None:
-    """Tell what is wrong with a format of strptime, if anything is."""
+    """Return what is wrong with a format of strptime, if anything is."""
     try:
         datetime.strptime("", form)  # noqa: DTZ007
     except ValueError as error:
-        told = str(error)
-        return told if "bad directive" in told or "stray %" in told else None
+        text = str(error)
+        return text if "bad directive" in text or "stray %" in text else None
     except re.error:
         return f"{form!r} names a directive twice"
     return None
@@ -203,7 +200,7 @@ def cast_or_null(text: pa.ChunkedArray, pattern: str, to: pa.DataType) -> pa.Chu
 
 
 def _cast_by_halves(text: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast what can be cast: Arrow casts all or nothing, and tells no position."""
+    """Cast what can be cast: Arrow casts all or nothing, and reports no position."""
     try:
         return text.cast(to)
     except pa.ArrowInvalid:
@@ -225,8 +222,8 @@ def _from_iso(text: pa.ChunkedArray) -> _Written:
     except pa.ArrowInvalid:
         text = pc.replace_substring_regex(text, pattern=r"(\.\d{6})\d{1,3}", replacement=r"\1")
         zoned, null = pc.match_substring_regex(text, HAS_ZONE), pa.scalar(None, text.type)
-        local = cast_or_null(pc.if_else(zoned, null, text), _ISO, TIME)
-        shifted = cast_or_null(pc.if_else(zoned, text, null), _ZONED_ISO, _UTC_TIME)
+        local = cast_or_null(pc.if_else(zoned, null, text), ISO, TIME)
+        shifted = cast_or_null(pc.if_else(zoned, text, null), ZONED_ISO, _UTC_TIME)
         return _Written(local, _naive(shifted), _zones_of(text.filter(pc.is_valid(shifted))))
 
 
@@ -235,7 +232,7 @@ def _zones_of(text: pa.ChunkedArray) -> frozenset[str]:
     if pc.all(pc.ends_with(text, "Z")).as_py():
         return frozenset({"UTC"}) if text.null_count < len(text) else frozenset()
     ends = pc.utf8_slice_codeunits(text, -_MAX_OFFSET, None).unique().drop_null().to_pylist()
-    offsets = (re.search(_OFFSET, end) for end in ends)
+    offsets = (re.search(f"{ZONE}$", end) for end in ends)
     return frozenset(canonical_zone(offset[0]) for offset in offsets if offset is not None)
 
 
@@ -268,7 +265,7 @@ def _parsed(words: pa.Array, form: str) -> _Written:
         matched = pc.match_substring_regex(words, pattern)
         rewritten = pc.replace_substring_regex(words, pattern=pattern, replacement=iso)
         plausible = pc.if_else(matched, rewritten, pa.scalar(None, words.type))
-        times = _null_outside(cast_or_null(pa.chunked_array([plausible]), _ISO, TIME))
+        times = _null_outside(cast_or_null(pa.chunked_array([plausible]), ISO, TIME))
         times = times.combine_chunks()
     left = pc.is_null(times).to_numpy(zero_copy_only=False)
     found = [_strptime(word, form) for word in words.filter(pa.array(left)).to_pylist()]
@@ -345,7 +342,7 @@ def _null_outside(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _naive(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+    if has_zone(values.type):
         # Arrow keeps UTC whatever the zone; a cast to no zone would look the zone up row by row.
         values = values.cast(pa.int64()).cast(pa.timestamp(values.type.unit))
     return values.cast(TIME, safe=False)

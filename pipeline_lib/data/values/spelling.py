@@ -1,6 +1,6 @@
 """Other spellings of a typed value among words that are known already, as of a ledger.
 
-Yesterday's CSV wrote `True`, `2.0` or `2024-01-05 00:00:00`; tonight the same value comes typed
+Yesterday's CSV wrote `True`, `2.0` or `2024-01-05 00:00:00`; today the same value comes typed
 and would be written `true`, `2`, `2024-01-05T00:00:00`. Where the known words hold exactly one
 spelling of it, that word is taken. Text is never looked up here: it is itself.
 """
@@ -13,15 +13,16 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.data.values.datetimes import HAS_ZONE, read_times
+from pipeline_lib.data.values.datetimes import read_times
+from pipeline_lib.data.values.patterns import DAY, HAS_ZONE
 from pipeline_lib.data.values.written import decimal_text, iso
 
 _PLAIN = r"^(0|-?[1-9]\d*|true|false)$"
 _WHOLE = r"^(?:\+|(-))?0*(\d+)(?:\.0*)?$"
 _EXPONENT = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+$"
 _BOOLEAN = r"(?i)^(true|false)$"
-_TIME = r"^\d{4}-\d\d-\d\d"
-_MIDNIGHT = r"^\d{4}-\d\d-\d\dT00:00:00$"
+_TIME = rf"^{DAY}"
+_MIDNIGHT = rf"^{DAY}T00:00:00$"
 _DATE_CHARACTERS = 10
 _MAX_DIGITS = 38
 

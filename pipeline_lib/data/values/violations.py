@@ -13,17 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import Severity
+from pipeline_lib.data.arrow import has_zone
 from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples
 from pipeline_lib.shown import hashed
 
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 _MAX_SHOWN = MAX_EXAMPLES + 1  # one more than is shown, so that a message can say "and others"
 _MAX_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
 class BrokenRows:
-    """Rows of one batch that break one rule.
+    """RowNumbers of one batch that break one rule.
 
     Attributes:
         rule: its name.
@@ -34,7 +35,7 @@ class BrokenRows:
     """
 
     rule: str
-    rows: Rows
+    rows: RowNumbers
     shown: tuple[object, ...]
     before: str
     after: str = ""
@@ -50,14 +51,14 @@ def rows_where(
     return [BrokenRows(rule, rows, first_values(values.filter(mask)), before, after)]
 
 
-def positions(mask: pa.ChunkedArray) -> Rows:
+def positions(mask: pa.ChunkedArray) -> RowNumbers:
     """Return where a boolean column is true; null counts as false."""
     return np.flatnonzero(pc.fill_null(mask, False).to_numpy())
 
 
 def first_values(values: pa.ChunkedArray) -> tuple[object, ...]:
     """Return the first few different values, text cut to what a message could show."""
-    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+    if has_zone(values.type):
         # In UTC: to show another zone Arrow needs a database that not every machine has.
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
     if pa.types.is_temporal(values.type):  # Python has no nanoseconds and no year 10000
@@ -95,7 +96,7 @@ class _Sum:
     after: str
     n_rows: int = 0
     shown: dict[str, object] = field(default_factory=dict[str, object])
-    rows: list[Rows] = field(default_factory=list[Rows])
+    rows: list[RowNumbers] = field(default_factory=list[RowNumbers])
 
     @property
     def name(self) -> str:
@@ -110,7 +111,7 @@ class _Sum:
         return Violation(self.column, self.rule, self.n_rows, message, self.severity, quoted)
 
 
-class Findings:
+class BrokenRules:
     """What all rules have found over a stream."""
 
     def __init__(
@@ -156,7 +157,7 @@ class Findings:
         wanted = set(severities)
         return tuple(found.violation() for found in self._sorted() if found.severity in wanted)
 
-    def names_by_row(self, rows: Rows) -> tuple[tuple[str, ...], ...]:
+    def names_by_row(self, rows: RowNumbers) -> tuple[tuple[str, ...], ...]:
         """Return, for each of the sorted rows, the names of the rules that put it aside."""
         names: list[list[str]] = [[] for _ in range(len(rows))]
         for found in self._sorted():

@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline_lib.data.arrow import is_text, nan_as_null, null_where
 from pipeline_lib.data.values.datetimes import read_times
+from pipeline_lib.data.values.patterns import WHOLE
 from pipeline_lib.data.values.violations import BrokenRows, rows_where
 
 MAX_EXACT = 2**53
 _MAX_DIGITS = 4_000  # Python writes no whole number of more than 4,300
 TYPED_TEXT = {b"evergreen": b"typed"}
-DIGITS = r"^[+-]?\d+$"
+DIGITS = rf"^{WHOLE}$"
 _NOT_WHOLE = "hold numbers that are not whole, such as ", "; a category is text or a whole number"
 
 
@@ -70,21 +72,13 @@ def without_zeros(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.replace_substring_regex(text, pattern=r"\.0*$", replacement="")
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Tell whether values of this type are text, however it is stored."""
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return is_text(kind.value_type)
-    of_text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(test(kind) for test in of_text)
-
-
 def is_typed_text(field: pa.Field) -> bool:
-    """Tell whether a column of text was written from typed values, as `text_of` writes them."""
+    """Report whether a column of text was written from typed values, as `text_of` writes them."""
     return (field.metadata or {}).items() >= TYPED_TEXT.items()
 
 
 def has_typed_values(field: pa.Field) -> bool:
-    """Tell whether a column holds typed values, as such or written as text."""
+    """Report whether a column holds typed values, as such or written as text."""
     return is_typed_text(field) or not is_text(field.type)
 
 
@@ -124,17 +118,12 @@ def _whole_numbers(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[Broke
         words = without_zeros(values)
         odd = pc.invert(pc.match_substring_regex(words, DIGITS))
     else:
-        numbers = values.cast(pa.float64())
-        numbers = _null_where(pc.is_nan(numbers), numbers)
+        numbers = nan_as_null(values.cast(pa.float64()))
         small = pc.less(pc.abs(numbers), float(MAX_EXACT))
         odd = pc.invert(pc.and_(pc.equal(pc.floor(numbers), numbers), small))
-        words = _null_where(odd, numbers).cast(pa.int64()).cast(pa.string())
+        words = null_where(odd, numbers).cast(pa.int64()).cast(pa.string())
         values = numbers
-    return _null_where(odd, words), rows_where(odd, values, "type", *_NOT_WHOLE)
-
-
-def _null_where(mask: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.fill_null(mask, False), pa.scalar(None, values.type), values)
+    return null_where(odd, words), rows_where(odd, values, "type", *_NOT_WHOLE)
 
 
 def _nothing(_: None) -> None:
@@ -180,7 +169,7 @@ def decimal_text(value: Decimal, *, whole_without_point: bool = True) -> str | N
 
 
 def _datetime_text(value: datetime) -> str:
-    # In which zone a server shows an instant is a setting of the night; UTC is not. The digits
+    # In which zone a server shows an instant is a setting of the run; UTC is not. The digits
     # below the microsecond that pandas has are dropped, as they are in a column of times.
     plain = datetime.combine(value.date(), value.timetz(), value.tzinfo)
     return (plain.astimezone(UTC) if plain.tzinfo else plain).isoformat()

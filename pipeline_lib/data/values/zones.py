@@ -77,7 +77,7 @@ def canonical_zone(name: str) -> str:
 
 
 def is_known_zone(name: str) -> bool:
-    """Tell whether this machine knows the offsets of a zone."""
+    """Report whether this machine knows the offsets of a zone."""
     try:
         _info(canonical_zone(name))
     except (KeyError, ValueError, OSError):
@@ -112,14 +112,14 @@ def common_zone(zones: Iterable[str], setting: str) -> ColumnZone:
 
 
 def zones_metadata(zones: Iterable[str]) -> dict[bytes, bytes]:
-    """Return zones that a column's type does not tell, as the metadata of its field."""
+    """Return zones that a column's type does not hold, as the metadata of its field."""
     return {_ZONES: "\n".join(sorted(zones)).encode()}
 
 
 def zones_of_field(field: pa.Field) -> frozenset[str]:
     """Return the zones of `zones_metadata`."""
-    told = (field.metadata or {}).get(_ZONES)
-    return frozenset(told.decode().split("\n")) if told else frozenset()
+    zones = (field.metadata or {}).get(_ZONES)
+    return frozenset(zones.decode().split("\n")) if zones else frozenset()
 
 
 def to_local(micros: Micros, zone: str | None) -> Micros:
@@ -169,7 +169,7 @@ def array_of_times(values: Sequence[object]) -> pa.Array | None:
 
 
 def _is_missing(value: object) -> bool:
-    """Tell None, NaN, NaT and NA from what is there."""
+    """Report whether a value is there: not None, NaN, NaT or NA."""
     try:
         return value is None or bool(value != value)  # noqa: PLR0124
     except TypeError:  # pandas' NA is neither equal nor different

@@ -17,7 +17,8 @@ from pipeline_lib.data.snapshots.snapshot import LastNight, Snapshot, take_snaps
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.data.splits.assign import SPLITS
 from pipeline_lib.data.splits.split_rows import split_checked
-from pipeline_lib.encoding import EncodedSplit, prepared
+from pipeline_lib.encoding import EncodedSplit
+from pipeline_lib.encoding import encoded_splits as encoded_splits_module
 from pipeline_lib.encoding.encoded_splits import (
     EncodedData,
     encode_splits,
@@ -34,7 +35,7 @@ MakeTable = Callable[..., pa.Table]
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parts of a hundred rows be big, and come in several batches."""
-    monkeypatch.setattr(prepared, "_MIN_KEPT_ROWS", 100)
+    monkeypatch.setattr(encoded_splits_module, "_MIN_KEPT_ROWS", 100)
     monkeypatch.setattr(snapshot_module, "_ROW_GROUP_ROWS", 32)
     monkeypatch.setattr(snapshot_module, "_BATCH_ROWS", 64)
 
@@ -206,7 +207,7 @@ def test_kept_segments_change_nothing_in_what_is_encoded(
     results: list[list[list[bytes]]] = []
     for least, home in ((100, "kept"), (10**9, "not kept")):
         monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / home))
-        monkeypatch.setattr(prepared, "_MIN_KEPT_ROWS", least)
+        monkeypatch.setattr(encoded_splits_module, "_MIN_KEPT_ROWS", least)
         first = _night(table_config(), parts)
         grown = {"new": toy_table(140, seed=7), **parts}
         second = _night(table_config(), grown, last=first, today="2026-01-02")

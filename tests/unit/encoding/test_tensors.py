@@ -20,10 +20,10 @@ from pipeline_lib.encoding import (
     Target,
     read_split,
     tensors,
-    write_split,
 )
 from pipeline_lib.encoding.tensors import SplitFile, SplitWriter
 from pipeline_lib.errors import StorageError
+from tests.unit.encoding.in_memory import write_split
 
 
 def _rows(n_rows: int, n_words: int) -> pa.Table:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.encoding import words as module
-from pipeline_lib.encoding.words import Numbers, WordTable, count_words, digest_of_words
+from pipeline_lib.encoding.words import WordNumbers, WordTable, count_words, digest_of_words
 
 INDEX_TYPES = [pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.int64()]
 TEXTS = [pa.string(), pa.large_string(), pa.string_view()]
@@ -56,7 +56,7 @@ def _text(values: pa.Array | pa.ChunkedArray) -> Values:
 
 
 def _numbered(
-    table: WordTable, all_batches: list[pa.Array], numbers: list[Numbers]
+    table: WordTable, all_batches: list[pa.Array], numbers: list[WordNumbers]
 ) -> list[Values]:
     """Number batches and say which word each row has by its number."""
     own = [table.add(batch) for batch in all_batches]
@@ -74,7 +74,7 @@ def test_every_row_has_the_number_of_its_word_in_any_sequence_of_batches(
     monkeypatch: pytest.MonkeyPatch, min_pending: int, drawn: list[pa.Array]
 ) -> None:
     monkeypatch.setattr(module, "_MIN_PENDING", min_pending)
-    numbers: list[Numbers] = []
+    numbers: list[WordNumbers] = []
     table = WordTable(numbers.append)
 
     found = _numbered(table, drawn, numbers)
@@ -104,7 +104,7 @@ def test_the_last_word_of_a_full_dictionary_keeps_its_number(index_type: pa.Data
     full = pa.DictionaryArray.from_arrays(
         pa.array([n_words - 1, None, 0], index_type), pa.array(known)
     )
-    numbers: list[Numbers] = []
+    numbers: list[WordNumbers] = []
 
     found = _numbered(WordTable(numbers.append), [full], numbers)
 
@@ -131,7 +131,7 @@ def test_every_batch_gets_its_numbers_once_and_in_order_however_often_is_merged(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_MIN_PENDING", min_pending)
-        numbers: list[Numbers] = []
+        numbers: list[WordNumbers] = []
         table = WordTable(numbers.append)
         for batch in drawn:
             table.add(pa.array(batch, pa.string()))
@@ -148,7 +148,7 @@ def test_a_table_is_merged_a_few_times_however_many_batches_there_are(
     merges = 0
     before = 0
 
-    def note(_: Numbers) -> None:
+    def note(_: WordNumbers) -> None:
         nonlocal merges, before
         merges += len(table) != before
         before = len(table)

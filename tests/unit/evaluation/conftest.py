@@ -9,13 +9,14 @@ import pytest
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import EncodedSplit, write_split
+from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.evaluation.baselines import predict_baseline
 from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model, score_champion
 from pipeline_lib.evaluation.gate import ChampionScores
 from pipeline_lib.fitting import split_rows
 from pipeline_lib.serving import FittedModel, Predictions
+from tests.unit.encoding.in_memory import write_split
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

@@ -10,16 +10,11 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from pipeline_lib.config import Column, HashColumn
-from pipeline_lib.encoding import (
-    ClassTarget,
-    EncodedSplit,
-    Encoder,
-    NumberTarget,
-    write_split,
-)
+from pipeline_lib.encoding import ClassTarget, EncodedSplit, Encoder, NumberTarget
 from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, SplitFile
 from pipeline_lib.evaluation.baselines import predict_baseline, sampled
 from pipeline_lib.fitting import split_rows
+from tests.unit.encoding.in_memory import write_split
 from tests.unit.evaluation.conftest import MakeFitted
 
 MakeTable = Callable[..., pa.Table]

@@ -14,12 +14,13 @@ import torch
 from sklearn import metrics as sk
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import ClassTarget, EncodedSplit, write_split
+from pipeline_lib.encoding import ClassTarget, EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import MissingColumnError
 from pipeline_lib.evaluation.comparison import Difference
 from pipeline_lib.evaluation.evaluate import evaluate_model, read_predictions, score_champion
 from pipeline_lib.serving import FittedModel
+from tests.unit.encoding.in_memory import write_split
 from tests.unit.evaluation.conftest import Fitted, MakeFitted
 
 MakeConfig = Callable[..., PipelineConfig]

@@ -11,12 +11,13 @@ from sklearn import metrics as sk
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.encoding import EncodedSplit, write_split
+from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
 from pipeline_lib.evaluation.gate import ChampionScores, Decision, decide_promotion
 from pipeline_lib.fitting import split_rows
 from pipeline_lib.serving import FittedModel
+from tests.unit.encoding.in_memory import write_split
 
 MakeConfig = Callable[..., PipelineConfig]
 

@@ -9,10 +9,8 @@ from scipy import stats
 from pipeline_lib.monitoring.distances import (
     Bins,
     NoiseFactors,
-    chi2_tail,
     distance,
     group_bins,
-    kolmogorov_tail,
     number_bins,
     shares_tail,
 )
@@ -31,16 +29,6 @@ def _word_bins(before: list[float], now: list[float]) -> Bins:
     none = np.zeros(0, np.uint64)
     labels = tuple(f"word {i}" for i in range(len(before)))
     return Bins(np.array(before), np.array(now), labels, none, none)
-
-
-@given(st.floats(0, 2000), st.integers(1, 300))
-def test_the_tail_of_chi_square_is_scipys(x: float, freedom: int) -> None:
-    assert chi2_tail(x, freedom) == pytest.approx(stats.chi2.sf(x, freedom), rel=1e-8, abs=1e-300)
-
-
-@given(st.floats(0, 20))
-def test_the_tail_of_kolmogorovs_distribution_is_scipys(x: float) -> None:
-    assert kolmogorov_tail(x) == pytest.approx(stats.kstwobign.sf(x), rel=1e-6, abs=1e-5)
 
 
 @given(st.integers(0, 30), st.integers(30, 300), st.integers(0, 30), st.integers(30, 300))

@@ -308,9 +308,9 @@ def test_a_new_word_is_found_without_knowing_the_vocabulary() -> None:
 
 
 def test_two_words_that_swap_are_seen_even_if_they_share_a_bucket() -> None:
-    from pipeline_lib.monitoring.category_sketch import hash_words
+    from pipeline_lib.data.hashing import hash_text
 
-    hashes = hash_words(pa.array([f"w{i}" for i in range(600)])) % 256
+    hashes = hash_text(pa.array([f"w{i}" for i in range(600)])) % 256
     twin = next(i for i in range(1, 600) if hashes[i] == hashes[0])
     before = pa.table({"x": ["w0"] * 900 + [f"w{twin}"] * 100})
     now = pa.table({"x": ["w0"] * 100 + [f"w{twin}"] * 900})

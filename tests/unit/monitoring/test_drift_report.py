@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_lib.errors import StorageError
 from pipeline_lib.monitoring.drift import compare
-from pipeline_lib.monitoring.drift_report import NightRecord, records_from_json
+from pipeline_lib.monitoring.drift_report import NightRecord
 from pipeline_lib.monitoring.profile import Profile
 from tests.unit.monitoring.drifts import (
     NIGHT,
@@ -79,7 +79,7 @@ def test_a_record_survives_its_line_of_json() -> None:
 
     line = json.dumps(record.to_json(), allow_nan=False)
 
-    assert records_from_json([json.loads(line)]) == [record]
+    assert NightRecord.from_json(json.loads(line)) == record
     assert record.mattered == (("x", "distribution"),)
 
 
@@ -87,7 +87,7 @@ def test_a_record_survives_its_line_of_json() -> None:
 def test_a_damaged_record_is_refused(damage: dict[str, int | str]) -> None:
     tree = past_night(1).to_json() | damage
 
-    with pytest.raises(StorageError, match="record of a night is damaged"):
+    with pytest.raises(StorageError, match="record of a run is damaged"):
         NightRecord.from_json(tree)
 
 

@@ -14,7 +14,6 @@ import pytest
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import check_snapshot
 from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
-from pipeline_lib.data.sources.open import read_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.splits.split_rows import SplitRows, split_checked
 from pipeline_lib.encoding.encoded_splits import EncodedData, encode_splits, read_ledger
@@ -23,6 +22,7 @@ from pipeline_lib.monitoring.drift_report import NightRecord
 from pipeline_lib.monitoring.history import Night, read_last_night, read_nights, remember_night
 from pipeline_lib.monitoring.monitor import Watch, Watched, read_profile
 from pipeline_lib.storage import dataset_folder
+from tests.unit.data.in_memory import read_source
 
 BIKE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "bike_hour.csv"
 FIRST = date(2026, 1, 1)

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import BooleanColumn, CategoryColumn, Column, DatetimeColumn, NumberColumn
+from pipeline_lib.data.hashing import hash_text
 from pipeline_lib.errors import StorageError
 from pipeline_lib.monitoring import category_sketch as word_sketch
-from pipeline_lib.monitoring.category_sketch import WordCounter, hash_words
+from pipeline_lib.monitoring.category_sketch import WordCounter
 from pipeline_lib.monitoring.counts import PAGE_ROWS
 from pipeline_lib.monitoring.design_effect import BlockNoise
 from pipeline_lib.monitoring.number_sketch import NumberCounter, keys_of, numbers_of
@@ -118,8 +119,8 @@ def test_words_alike_in_their_first_40_letters_are_counted_apart() -> None:
 def test_different_words_have_different_hashes_wherever_their_array_begins(
     words: list[str],
 ) -> None:
-    whole = hash_words(pa.array(words, pa.string()))
-    moved = hash_words(pa.array(["x", *words], pa.string()).slice(1))
+    whole = hash_text(pa.array(words, pa.string()))
+    moved = hash_text(pa.array(["x", *words], pa.string()).slice(1))
 
     assert whole.tolist() == moved.tolist()
     assert len(set(whole.tolist())) == len(words)
@@ -127,15 +128,15 @@ def test_different_words_have_different_hashes_wherever_their_array_begins(
 
 def test_a_hash_is_the_same_in_another_process_with_another_hash_seed() -> None:
     code = (
-        "import pyarrow as pa; from pipeline_lib.monitoring.category_sketch import hash_words; "
-        "print(hash_words(pa.array(['', 'a', 'ärger', 'x' * 999])).tolist())"
+        "import pyarrow as pa; from pipeline_lib.data.hashing import hash_text; "
+        "print(hash_text(pa.array(['', 'a', 'ärger', 'x' * 999])).tolist())"
     )
 
     there = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
 
-    here = hash_words(pa.array(["", "a", "ärger", "x" * 999])).tolist()
+    here = hash_text(pa.array(["", "a", "ärger", "x" * 999])).tolist()
     assert json.loads(there.stdout) == here
 
 

@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import CsvFile, DatetimeColumn, ParquetFile, PipelineConfig, load_config
-from pipeline_lib.data.contract.checker import check_rows
-from pipeline_lib.data.sources.open import read_source
 from pipeline_lib.errors import (
     DataError,
     SourceError,
@@ -25,6 +23,7 @@ from pipeline_lib.errors import (
 from pipeline_lib.proposal.config_yaml import config_text, scalar
 from pipeline_lib.proposal.propose import Proposal, propose
 from pipeline_lib.proposal.sniff import guess_source
+from tests.unit.data.in_memory import check_rows, read_source
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 N = 400
@@ -225,7 +224,7 @@ def test_two_columns_whose_every_value_stands_once_are_not_told_to_say_the_same(
 
     found = of(tmp_path, other=other, word=cycled("a", "b", "c"), WORD2=cycled("x", "y", "z"))
 
-    assert found.proposal.notes == ("word and WORD2 say the same in other words",)
+    assert found.proposal.notes == ("word and WORD2 have the same values in other words",)
 
 
 class TestNullWords:
@@ -326,7 +325,7 @@ class TestKindsOfColumns:
         found = of(tmp_path, a=[f"u{i * 37:x}" for i in range(N)])
 
         assert found.config.data.key == ("a",)
-        assert "it names a row" in found.left_out["a"]
+        assert "it identifies rows" in found.left_out["a"]
 
     def test_a_counter_becomes_no_key_until_somebody_says_so(self, tmp_path: Path) -> None:
         found = of(tmp_path, a=[str(i + 1) for i in range(N)])

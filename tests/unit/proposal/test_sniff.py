@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config import CsvFile
-from pipeline_lib.data.sources.open import open_source, read_source, source_name
+from pipeline_lib.data.sources.open import open_source, source_name
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
 from pipeline_lib.proposal.sniff import GuessedSource, guess_source
+from tests.unit.data.in_memory import read_source
 
 
 def guessed(path: Path) -> tuple[CsvFile, GuessedSource]:

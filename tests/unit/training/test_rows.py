@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config import CategoryColumn, Column, NumberColumn
 from pipeline_lib.encoding import Encoder, NumberTarget
-from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, EncodedSplit, write_split
+from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, EncodedSplit
 from pipeline_lib.training.batches import batch_bounds
 from pipeline_lib.training.rows import (
     POOLED_GROUPS,
@@ -21,6 +21,7 @@ from pipeline_lib.training.rows import (
     pools,
 )
 from tests.conftest import MakeTable
+from tests.unit.encoding.in_memory import write_split
 
 N_ROWS = 6 * ROW_GROUP_ROWS + 77
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import CategoryColumn, Column, NumberColumn, PipelineConfig
-from pipeline_lib.data.contract.checker import check_rows, conform, require_columns
+from pipeline_lib.data.contract.checker import conform, require_columns
 from pipeline_lib.errors import (
     ContractError,
     DataError,
@@ -19,6 +19,7 @@ from pipeline_lib.errors import (
     SourceError,
     Violation,
 )
+from tests.unit.data.in_memory import check_rows
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract.checker import check_rows
 from pipeline_lib.errors import (
     ContractError,
     DataError,
@@ -27,6 +26,7 @@ from tests.unit.data.contract.contracts import (
     with_bad_sizes,
     with_column,
 )
+from tests.unit.data.in_memory import check_rows
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -309,7 +309,7 @@ def test_a_key_without_a_value_is_told_as_such_and_repeats_none(
     table = _keyed(toy_table, [None, None, *range(40)])
 
     if severity == "stop":
-        with pytest.raises(ContractError, match="'id': 2 rows have no value, which names no row"):
+        with pytest.raises(ContractError, match="'id': 2 rows have no value and so no key"):
             report_of(config, table)
         return
     report = report_of(config, table)

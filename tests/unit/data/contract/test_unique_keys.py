@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.data.contract.unique_keys import KeyHashes, key_hashes
+from pipeline_lib.data.contract.repeats import hash_rows
+from pipeline_lib.data.contract.unique_keys import KeyHashes
+from tests.unit.data.plain_hashes import splitmix64
 
 SMALL = st.none() | st.sampled_from(["", "a", "b", "ab", "0", "00"])
 ROWS = st.lists(st.tuples(SMALL, st.none() | st.sampled_from([0.0, -0.0, 1.0, 1e300])), min_size=1)
@@ -46,45 +48,27 @@ def test_rows_after_the_first_of_a_whole_key_repeat_it_wherever_batches_end(
 def test_a_million_different_keys_repeat_none() -> None:
     table = pa.table({"id": pa.array(np.arange(1_000_000)).cast(pa.string())})
 
-    assert len(np.unique(key_hashes(table, ["id"]))) == 1_000_000
+    assert len(np.unique(hash_rows(table, ["id"]))) == 1_000_000
     assert _repeated([table], ["id"]) == []
 
 
 def test_keys_whose_hashes_are_equal_are_compared_themselves() -> None:
-    first, other, a = 1.0, 2.0, _mixed_bits(3.0)
-    # The hash of two numbers is mix(mix(mix(a)) ^ mix(b)), and the mixer can be run backwards.
-    wanted = _mix(_mixed_bits(first)) ^ a ^ _mix(_mixed_bits(other))
-    bits = np.uint64(_unmix(int(wanted)))
-    colliding = pa.table({"x": [first, other], "y": [3.0, float(bits.view(np.float64))]})
+    first, other, last = 1.0, 2.0, 3.0
+    # A row's hash is mix(mix(a) ^ b): two first numbers leave one second number that collides.
+    bits = _mixed_bits(first) ^ int(np.float64(last).view(np.uint64)) ^ _mixed_bits(other)
+    colliding = pa.table(
+        {"x": [first, other], "y": [last, float(np.uint64(bits).view(np.float64))]}
+    )
 
-    hashes = key_hashes(colliding, ["x", "y"])
+    hashes = hash_rows(colliding, ["x", "y"])
 
     assert hashes[0] == hashes[1]
     assert _repeated([colliding], ["x", "y"]) == []
     assert _repeated([colliding, colliding], ["x", "y"]) == [2, 3]
 
 
-def _mix(x: int) -> int:
-    x = (x + 0x9E3779B97F4A7C15) % 2**64
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
-    return x ^ (x >> 31)
-
-
-def _unmix(x: int) -> int:
-    def unshift(y: int, by: int) -> int:
-        x = y
-        for _ in range(64 // by + 1):
-            x = y ^ (x >> by)
-        return x
-
-    x = unshift(x, 31) * pow(0x94D049BB133111EB, -1, 2**64) % 2**64
-    x = unshift(x, 27) * pow(0xBF58476D1CE4E5B9, -1, 2**64) % 2**64
-    return (unshift(x, 30) - 0x9E3779B97F4A7C15) % 2**64
-
-
 def _mixed_bits(number: float) -> int:
-    return _mix(int(np.float64(number).view(np.uint64)))
+    return splitmix64(int(np.float64(number).view(np.uint64)))
 
 
 def test_the_order_of_values_in_a_key_counts() -> None:

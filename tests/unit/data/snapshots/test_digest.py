@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.snapshots import digest as content
-from pipeline_lib.data.snapshots.digest import ContentDigest, content_digest
+from pipeline_lib.data.snapshots.digest import ContentDigest
+from tests.unit.data.in_memory import content_digest
 
 words = st.lists(st.none() | st.text(max_size=5), min_size=1, max_size=12)
 

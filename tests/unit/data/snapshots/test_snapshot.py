@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.data.snapshots.digest import content_digest
 from pipeline_lib.data.snapshots.snapshot import take_snapshot
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.storage import believed, dataset_folder
+from tests.unit.data.in_memory import content_digest
 
 MakeTable = Callable[..., pa.Table]
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.data.snapshots import snapshot as module
-from pipeline_lib.data.snapshots.digest import content_digest
 from pipeline_lib.data.snapshots.snapshot import LastNight, PartRows, Snapshot, take_snapshot
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import SourceError
 from pipeline_lib.storage import dataset_folder
+from tests.unit.data.in_memory import content_digest
 
 SCHEMA = pa.schema([("word", pa.string()), ("size", pa.int64())])
 
@@ -260,7 +260,7 @@ def test_new_late_rewritten_and_gone_parts_are_told_with_their_rows() -> None:
     assert second.read().slice(3, 3).equals(_rows(40, 41, 42))
     assert second.news == (
         "1 new part: '2026-01-06'",
-        "1 late part from before the last night's newest: '2026-01-02'",
+        "1 late part from before the last run's newest: '2026-01-02'",
         "1 rewritten part: '2026-01-04'",
         "1 part no longer there: '2026-01-01'",
     )

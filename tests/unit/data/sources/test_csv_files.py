@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import CategoryColumn, CsvFile, DataSettings, ValidationSettings
-from pipeline_lib.data.contract.checker import check_rows
-from pipeline_lib.data.sources.open import open_source, read_source
+from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import ContractError, SourceError
+from tests.unit.data.in_memory import check_rows, read_source
 
 _TODAY = date(2026, 5, 1)
 _GOOD = b"x,y\n" * 1000

@@ -24,8 +24,8 @@ _FLIP_EACH = """
 import sys
 from pathlib import Path
 from pipeline_lib.config import ParquetFile
-from pipeline_lib.data.sources.open import read_source
 from pipeline_lib.errors import SourceError
+from tests.unit.data.in_memory import read_source
 
 folder = Path(sys.argv[1])
 good = (folder / "good.parquet").read_bytes()

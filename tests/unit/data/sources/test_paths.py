@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config import CsvFile, ParquetFile
 from pipeline_lib.data.sources.open import open_source, source_name
-from pipeline_lib.data.sources.paths import Found, day_in, find_files
+from pipeline_lib.data.sources.paths import FoundFiles, day_in, find_files
 from pipeline_lib.data.sources.stores import BucketStore, FolderStore
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
@@ -27,11 +27,11 @@ def _fill(folder: Path, *paths: str, content: str = "a,b\n1,2\n") -> None:
         (folder / path).write_text(content)
 
 
-def _found(root: Path, path: str, window_days: int | None = None) -> Found:
+def _found(root: Path, path: str, window_days: int | None = None) -> FoundFiles:
     return find_files(path, FolderStore(root), window_days=window_days, run_date=_NIGHT)
 
 
-def _names(root: Path, found: Found) -> list[str]:
+def _names(root: Path, found: FoundFiles) -> list[str]:
     return [str(Path(dated.file.name).relative_to(root)) for dated in found.files]
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile
-from pipeline_lib.data.sources.open import read_source, source_name
+from pipeline_lib.data.sources.open import source_name
 from pipeline_lib.errors import SourceError, SourceNotFoundError
+from tests.unit.data.in_memory import read_source
 
 
 def _csv(folder: Path, content: str | bytes, **settings: Any) -> pa.Table:

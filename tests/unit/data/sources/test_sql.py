@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.config import CategoryColumn, SqlQuery
-from pipeline_lib.data.sources.open import read_source, source_name
+from pipeline_lib.data.sources.open import source_name
 from pipeline_lib.data.sources.sql import as_text
 from pipeline_lib.data.values.casts import read_columns
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
+from tests.unit.data.in_memory import read_source
 from tests.unit.data.sources.queries import SQLITE, open_query, refused
 
 
@@ -127,7 +128,7 @@ def test_colons_percents_comments_and_a_last_semicolon_are_fine(
 
 
 def test_a_name_that_nobody_binds_is_told(root: Path) -> None:
-    assert "nothing is known of :today; a query may name :run_date" in refused(
+    assert "unknown parameter :today; a query may name :run_date" in refused(
         root, "SELECT * FROM cars WHERE sold = :today"
     )
 

@@ -1,6 +1,5 @@
 """Who lands where: for ever the same, whatever happens around a row."""
 
-import hashlib
 import struct
 from collections.abc import Sequence
 
@@ -14,10 +13,10 @@ from hypothesis import strategies as st
 from pipeline_lib.config import HashSplit
 from pipeline_lib.data.car_evaluation import ATTRIBUTES, car_evaluation
 from pipeline_lib.data.splits.assign import SPLITS, assign_splits
+from tests.unit.data.plain_hashes import BITS, blake, splitmix64
 
 SPLIT = HashSplit(val=0.15, test=0.15, seed=0)
 BY = ("color", "size")
-_64_BITS = 2**64 - 1
 
 Value = str | float | None
 rows = st.lists(
@@ -39,30 +38,18 @@ def _assigned(values: Sequence[tuple[str | None, float | None]]) -> list[int]:
     return assign_splits(_table(values), BY, SPLIT).tolist()
 
 
-def _splitmix64(state: int) -> int:
-    """Return the output that follows a state; written after Steele, Lea & Flood 2014, figure 17."""
-    z = (state + 0x9E3779B97F4A7C15) & _64_BITS
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _64_BITS
-    return z ^ (z >> 31)
-
-
-def _blake(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
-
-
 def _split_by_hand(row: dict[str, Value], split: HashSplit) -> int:
     """Return a row's split in plain integers, after the module's own description."""
-    total = _splitmix64(split.seed)
+    total = splitmix64(split.seed)
     for name, value in row.items():
         if value is None:
             hashed = 0x6E756C6C
         elif isinstance(value, float):
-            hashed = _splitmix64(struct.unpack("<Q", struct.pack("<d", value + 0.0))[0])
+            hashed = splitmix64(struct.unpack("<Q", struct.pack("<d", value + 0.0))[0])
         else:
-            hashed = _blake(value)
-        total = (total + _splitmix64(hashed ^ _blake(name))) & _64_BITS
-    share = _splitmix64(total) / 2**64
+            hashed = blake(value)
+        total = (total + splitmix64(hashed ^ blake(name))) & BITS
+    share = splitmix64(total) / 2**64
     if share < split.test:
         return SPLITS.index("test")
     return SPLITS.index("val" if share < split.val + split.test else "train")
@@ -71,9 +58,9 @@ def _split_by_hand(row: dict[str, Value], split: HashSplit) -> int:
 def test_the_mixer_written_here_gives_the_published_outputs() -> None:
     # https://prng.di.unimi.it/splitmix64.c with seed 1234567
     gamma = 0x9E3779B97F4A7C15
-    states = [1234567 + n * gamma & _64_BITS for n in range(3)]
+    states = [1234567 + n * gamma & BITS for n in range(3)]
 
-    outputs = [_splitmix64(state) for state in states]
+    outputs = [splitmix64(state) for state in states]
 
     assert outputs == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 

@@ -29,13 +29,13 @@ from pipeline_lib.config import (
     SqlQuery,
     ValidationSettings,
 )
-from pipeline_lib.data.contract.checker import check_rows, conform
-from pipeline_lib.data.sources.open import read_source
+from pipeline_lib.data.contract.checker import conform
 from pipeline_lib.data.sources.sql import as_text
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.written import TYPED_TEXT, text_of
 from pipeline_lib.errors import ContractError
+from tests.unit.data.in_memory import check_rows, read_source
 from tests.unit.data.sources.queries import NIGHT
 
 WORDS = CategoryColumn(nullable=True)
