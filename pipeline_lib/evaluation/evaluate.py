@@ -16,6 +16,7 @@ from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, t
 from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import EvergreenError, examples
+from pipeline_lib.evaluation.answers import Truth
 from pipeline_lib.evaluation.baselines import (
     SAMPLE_ROWS,
     ahead_note,
@@ -38,7 +39,6 @@ from pipeline_lib.evaluation.metrics import (
     truth_of,
 )
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
-from pipeline_lib.evaluation.sums import Truth
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage import replacing

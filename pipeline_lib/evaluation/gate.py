@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_lib.config import LOWER_IS_BETTER, Metric
+from pipeline_lib.config import METRIC_FACTS, Metric
+from pipeline_lib.config.metrics import fallback_metric
 from pipeline_lib.evaluation.comparison import (
     Difference,
     Scores,
@@ -18,14 +19,10 @@ from pipeline_lib.evaluation.comparison import (
     gain,
     is_better,
     is_tie,
-    second_metric,
 )
 from pipeline_lib.evaluation.results import EvaluationResult
 
 Outcome = Literal["promoted", "kept", "rejected"]
-
-# Metrics of rates: a standard error counts as it is. That of the others is a share of the value.
-_RATES: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "roc_auc", "r2"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def decide_promotion(
         floor: the worst primary metric that may be promoted.
         min_test_rows: fewer do not replace a champion.
         max_standard_error: of the difference to the champion; a larger one does not replace it.
-            For log_loss, rmse and mae a share of the champion's value.
+            Of metrics whose lower values are better a share of the champion's value.
         is_first: whether there never was a champion, if there is none.
     """
     finite, varies = result.finite, not result.constant
@@ -139,7 +136,7 @@ def _substitute(primary: Metric, metric: Metric | None) -> tuple[str, ...]:
 def _floor(primary: Metric, scores: Scores, floor: float | None) -> list[Check]:
     if floor is None:
         return []
-    sign = "≤" if primary in LOWER_IS_BETTER else "≥"
+    sign = "≤" if METRIC_FACTS[primary].lower_is_better else "≥"
     value = scores.get(primary, math.nan)
     said = "is not defined on these test rows" if math.isnan(value) else f"{value:.4f}"
     seen = f"{primary} {said}, needed {sign} {floor:g}"
@@ -151,7 +148,7 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
     constant, scores = result.baselines.get("constant"), result.scores
     if constant is None:
         return [Check("baseline", False, "no constant baseline to compare with")]
-    metric, second = deciding_metric(primary, scores, constant), second_metric(primary)
+    metric, second = deciding_metric(primary, scores, constant), fallback_metric(primary)
     if metric is None:
         either = primary if primary == second else f"neither {primary} nor {second}"
         verb = "is not" if primary == second else "is"
@@ -163,7 +160,7 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
         f"bound of the difference {lower:+.4f}, needed > 0)"
     )
     checks = [Check("baseline", lower > 0, seen)]
-    if metric in ("macro_f1", "roc_auc"):
+    if METRIC_FACTS[metric].guesses_beat_constant:
         checks.append(_chance(metric, scores[metric], result.against_chance))
     if metric != second:
         ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
@@ -202,7 +199,8 @@ def _precise_enough(metric: Metric, champion: ChampionScores, most: float) -> Ch
     assert champion.scores is not None
     known = champion.difference
     error = known.standard_error if known is not None and known.metric == metric else math.nan
-    limit = most if metric in _RATES else most * abs(champion.scores[metric])
+    is_error = METRIC_FACTS[metric].lower_is_better
+    limit = most * abs(champion.scores[metric]) if is_error else most
     size = "is not known" if math.isnan(error) else f"is {error:.4f}"
     seen = f"the standard error of the difference in {metric} {size}"
     if not error <= limit:
