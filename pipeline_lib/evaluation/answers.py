@@ -42,14 +42,14 @@ class Truth:
 
     @property
     def positives(self) -> tuple[int, ...]:
-        """The classes that are held against the rest: the second of two, else all with a row."""
+        """The classes that are compared with the rest: the second of two, else all with a row."""
         is_binary = self.task == "binary" and len(self.classes) == 2
         return (1,) if is_binary else tuple(range(len(self.classes)))
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of the rows of a `Truth`.
+    """A model's answers to the rows of a `Truth`.
 
     Shape:
         predicted: positions in the truth's classes, −1 for a class without a row, or numbers,

@@ -64,19 +64,19 @@ def gain(metric: Metric, challenger: float, champion: float) -> float:
 
 
 def better_or_equal(metric: Metric, challenger: float, champion: float) -> bool:
-    """Tell whether a challenger's metric is not worse; a NaN is never."""
+    """Return whether a challenger's metric is not worse; never if one is NaN."""
     if math.isnan(challenger) or math.isnan(champion):
         return False
     return gain(metric, challenger, champion) >= 0
 
 
 def is_tie(challenger: float, champion: float) -> bool:
-    """Tell whether two values are the same but for rounding."""
+    """Return whether two values are equal but for rounding."""
     return math.isclose(challenger, champion, rel_tol=_SAME, abs_tol=1e-12)
 
 
 def is_better(metric: Metric, challenger: float, champion: float) -> bool:
-    """Tell whether a challenger's metric is better by more than rounding; a NaN is never."""
+    """Return whether a challenger's metric is better by more than rounding; never if one is NaN."""
     return gain(metric, challenger, champion) > 0 and not is_tie(challenger, champion)
 
 
@@ -107,7 +107,7 @@ def paired_difference(
 
     A resample draws as many rows as there are, with replacement; of many rows it draws units
     of them. The bound is the percentile of the resampled differences; resamples in which a
-    metric is undefined are left out, and if they are the most, nothing is known of its spread.
+    metric is undefined are left out, and if they are the majority, the spread is not known.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 

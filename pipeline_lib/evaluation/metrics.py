@@ -43,7 +43,7 @@ def truth_of(actual: pa.ChunkedArray, target: Target) -> Truth:
 
 
 def answers_of(predictions: Predictions, truth: Truth) -> Answers:
-    """Return what a model says of the truth's classes, whichever classes it knows."""
+    """Return a model's answers over the truth's classes, whichever classes it knows."""
     target, values = predictions.target, predictions.values
     if isinstance(target, NumberTarget):
         return Answers(values, np.empty((len(values), 0)))
@@ -91,7 +91,7 @@ class _Parts:
     def by_class(self) -> tuple[Floats, Floats]:
         """Recall and F1 score of each class with a row, ``(n_classes,)``."""
         numbers = list(range(len(self.truth.classes)))
-        # Annotated as text, documented as a number: a class nobody predicts has precision 0.
+        # Annotated as text, documented as a number: precision of a class never predicted.
         _, recall, f1, _ = sk.precision_recall_fscore_support(
             self.truth.y,
             self.answers.predicted,
@@ -142,11 +142,11 @@ def _value(metric: Metric, parts: _Parts) -> float:  # noqa: C901 - a case each
 
 
 def all_finite(predictions: Predictions) -> bool:
-    """Tell whether every predicted value is a finite number."""
+    """Return whether every predicted value is a finite number."""
     return bool(np.isfinite(predictions.values).all())
 
 
 def is_constant(predictions: Predictions) -> bool:
-    """Tell whether the model says the same of every row."""
+    """Return whether the predictions of all rows are equal."""
     values = predictions.values
     return len(values) > 1 and bool(np.all(values == values[:1]))

@@ -238,7 +238,7 @@ def test_a_champion_that_shares_no_class_with_the_rows_cannot_be_compared(
     assert champion.scores is None
     assert champion.problem == (
         "it knows the classes 'hot', 'large', 'small' of 'label', "
-        "tonight's test rows hold '0', '1', '2'"
+        "this run's test rows hold '0', '1', '2'"
     )
 
 

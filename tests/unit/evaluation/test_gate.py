@@ -293,7 +293,7 @@ def test_a_first_model_may_be_tested_on_few_rows_if_it_surely_beats_a_constant()
     decision = _decide(0.9, n_rows=22)
 
     assert decision.outcome == "promoted"
-    assert decision.notes == ("22 test rows tell little of this first model",)
+    assert decision.notes == ("this first model was judged on only 22 test rows",)
 
 
 @pytest.mark.parametrize("who", ["challenger", "champion"])
@@ -332,7 +332,7 @@ def test_a_champion_that_cannot_be_compared_stays_and_the_reason_is_told() -> No
     assert decision.outcome == "kept"
     assert decision.reason == (
         "champion v7 cannot be compared: column 'safety' is missing; `--promote`, or the alias "
-        "`champion` in MLflow, replaces it all the same"
+        "`champion` in MLflow, replaces it anyway"
     )
     assert decision.notes == (decision.reason,)
     assert not decision.is_comparable
