@@ -17,8 +17,9 @@ from pipeline_lib.evaluation.weighted import Sums, shares
 # With more rows times classes a metric's resamples are computed to first order.
 MAX_RANKED = 10_000
 # Except the average precision of classes with few rows, which is not nearly linear in them: its
-# standard error is 13 % too small with 5 positive rows, 2 % with 100. So many in all are exact.
-MAX_EXACT = 64
+# standard error is 13 % too small with 5 positive rows, 2 % with 100. It is exact for all classes
+# of so many rows, and of more rows for the rarest classes, so many positive rows in all.
+MAX_EXACT_ROWS, MAX_EXACT_POSITIVES = 4_000, 64
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,14 @@ def placement_sums(truth: Truth, answers: Answers) -> Sums:
 def precision_sums(truth: Truth, answers: Answers) -> Sums:
     """Return the average precision, exact for classes with few rows, else to first order."""
     counts = np.bincount(truth.y.astype(np.int64), minlength=len(truth.classes))
-    is_small = truth.n_rows * len(truth.positives) <= MAX_RANKED
-    room, parts = truth.n_rows if is_small else MAX_EXACT, []
+    n_ranked = truth.n_rows * len(truth.positives)
+    is_small = truth.n_rows <= MAX_EXACT_ROWS or n_ranked <= MAX_RANKED
+    room, parts = truth.n_rows if is_small else MAX_EXACT_POSITIVES, []
     for number in sorted(truth.positives, key=lambda number: int(counts[number])):
         is_positive, scores = truth.y == number, answers.probs[:, number]
-        is_exact = is_small or int(counts[number]) <= room
-        parts.append((_precision if is_exact else _precision_to_first_order)(is_positive, scores))
         room -= int(counts[number])
+        make = _precision if room >= 0 else _precision_to_first_order
+        parts.append(make(is_positive, scores))
     return _mean_of(parts)
 
 
@@ -144,7 +146,7 @@ def _precision(is_positive: npt.NDArray[np.bool_], scores: Floats) -> Sums:
     levels = np.unique(scores[is_positive])
     n_levels = len(levels)
     passed = np.searchsorted(levels, scores, side="right")  # levels that a row reaches
-    index = np.where(is_positive, passed - 1, n_levels + passed)
+    index = np.where(is_positive, passed - 1, n_levels + passed).astype(np.int32)
 
     def metric(sums: Floats) -> Floats:
         positive, negative = sums[:n_levels], sums[n_levels:]
@@ -154,7 +156,8 @@ def _precision(is_positive: npt.NDArray[np.bool_], scores: Floats) -> Sums:
         return np.where(negative.sum(axis=0) > 0, value, np.nan)
 
     n_rows = len(scores)
-    return Sums(index, np.arange(n_rows), np.ones(n_rows), 2 * n_levels + 1, metric)
+    rows = np.arange(n_rows, dtype=np.int32)
+    return Sums(index, rows, np.ones(n_rows), 2 * n_levels + 1, metric)
 
 
 def _precision_to_first_order(is_positive: npt.NDArray[np.bool_], scores: Floats) -> Sums:
@@ -171,18 +174,15 @@ def _precision_to_first_order(is_positive: npt.NDArray[np.bool_], scores: Floats
     lowers = np.cumsum(positive * precision / n_above)
     ranks, n_rows = ranking.ranks, len(scores)
     gains = np.where(is_positive, (precision - value + lifts)[ranks], -lowers[ranks])
+    gains /= max(int(positive.sum()), 1)
 
     def metric(sums: Floats) -> Floats:
         influence, n_negative, n_positive = sums
         return np.where((n_negative > 0) & (n_positive > 0), value + influence, np.nan)
 
-    return Sums(
-        np.concatenate([np.zeros(n_rows, np.int64), 1 + is_positive]),
-        np.tile(np.arange(n_rows), 2),
-        np.concatenate([gains / max(positive.sum(), 1), np.ones(n_rows)]),
-        3,
-        metric,
-    )
+    index = np.concatenate([np.zeros(n_rows, np.int32), np.int32(1) + is_positive])
+    rows = np.tile(np.arange(n_rows, dtype=np.int32), 2)
+    return Sums(index, rows, np.concatenate([gains, np.ones(n_rows)]), 3, metric)
 
 
 def _mean_of(parts: Sequence[Sums]) -> Sums:
@@ -199,12 +199,12 @@ def _mean_of(parts: Sequence[Sums]) -> Sums:
         defined = np.isfinite(values)
         return shares(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
 
-    indices = [
-        part.index.astype(np.int64) + start for part, start in zip(parts, starts[:-1], strict=True)
-    ]
-    rows = [part.row.astype(np.int64) for part in parts]
-    values = np.concatenate([part.value for part in parts])
-    return Sums(np.concatenate(indices), np.concatenate(rows), values, starts[-1], metric)
+    index = np.concatenate(
+        [part.index.astype(np.int32) + start for part, start in zip(parts, starts, strict=False)]
+    )
+    row = np.concatenate([part.row.astype(np.int32) for part in parts])
+    value = np.concatenate([part.value for part in parts])
+    return Sums(index, row, value, starts[-1], metric)
 
 
 def _from_top(counts: npt.NDArray[np.generic]) -> Floats:

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline_lib.config import METRICS, Metric
 from pipeline_lib.evaluation.answers import Answers, Truth
-from pipeline_lib.evaluation.rankings import MAX_EXACT, MAX_RANKED
+from pipeline_lib.evaluation.rankings import MAX_EXACT_POSITIVES, MAX_RANKED
 from pipeline_lib.evaluation.sums import sums_of
 from tests.unit.evaluation.models import by_scikit_learn, classified, numbers, taken
 
@@ -98,7 +98,7 @@ def test_average_precision_of_many_rows_is_exact_and_its_resamples_nearly(n_clas
 
 
 def test_average_precision_of_a_class_with_few_rows_is_exact_among_many_rows() -> None:
-    n_rows, n_positive = 2 * MAX_RANKED, MAX_EXACT
+    n_rows, n_positive = 2 * MAX_RANKED, MAX_EXACT_POSITIVES
     random = np.random.default_rng(0)
     y = (np.arange(n_rows) < n_positive).astype(np.int64)
     scores = np.round(1 / (1 + np.exp(-random.normal(2 * y, 1))), 2)  # with many ties
