@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
-from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config import METRIC_FACTS, PipelineConfig
+from pipeline_lib.config.metrics import fallback_metric
 from pipeline_lib.config.settings import Settings
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference" / "config.md"
@@ -26,7 +27,35 @@ def reference() -> str:
         "default is required. `A | B` are kinds: choose one with `kind`.",
     ]
     parts += [_section(title, settings) for title, settings in _sections("", PipelineConfig)]
+    parts.append(_metrics())
     return "\n\n".join(parts) + "\n"
+
+
+def _metrics() -> str:
+    """Return the table of metrics, which `evaluation.primary` chooses from."""
+    lines = [
+        "## The metrics",
+        "",
+        "A run measures all metrics of its task. `evaluation.primary` decides; where that is "
+        f"undefined on the test rows, `{fallback_metric('log_loss')}` or "
+        f"`{fallback_metric('rmse')}` does.",
+        "",
+        "| metric | tasks | computed from | range | better | primary of | what it is |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for metric, facts in METRIC_FACTS.items():
+        bounds = f"{facts.least:g} to {facts.most:g}".replace("inf", "∞").replace("-", "−")
+        cells = (
+            f"`{metric}`",
+            ", ".join(facts.tasks),
+            facts.inputs,
+            bounds + {"score": "", "nats": " nats", "target": " (target's unit)"}[facts.unit],
+            "lower" if facts.lower_is_better else "higher",
+            ", ".join(facts.primary_of),
+            facts.definition,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _sections(key: str, settings: type[Settings]) -> Iterator[tuple[str, type[Settings]]]:

@@ -19,12 +19,10 @@ from pipeline_lib.config.columns import (
 from pipeline_lib.config.data import DataSettings, Task
 from pipeline_lib.config.form import form_config, may_set, refuse_assignments
 from pipeline_lib.config.load import config_yaml, flat_settings, load_config, load_plain
+from pipeline_lib.config.metrics import METRIC_FACTS, METRICS, Metric, MetricFacts
 from pipeline_lib.config.ownership import own_config, source_text, why_experiment
 from pipeline_lib.config.pipeline import (
-    LOWER_IS_BETTER,
-    METRICS,
     EvaluationSettings,
-    Metric,
     Overrides,
     PipelineConfig,
     PromotionSettings,
@@ -77,9 +75,9 @@ from pipeline_lib.config.validation import (
 )
 
 __all__ = [
-    "LOWER_IS_BETTER",
     "MAX_COLUMNS",
     "METRICS",
+    "METRIC_FACTS",
     "SGD",
     "Adam",
     "AdamW",
@@ -110,6 +108,7 @@ __all__ = [
     "LambdaSchedule",
     "LossSettings",
     "Metric",
+    "MetricFacts",
     "ModelSettings",
     "MultiStepSchedule",
     "NumberColumn",

@@ -14,7 +14,8 @@ from pipeline_lib.config.columns import (
     EncodingSettings,
     HashColumn,
 )
-from pipeline_lib.config.data import DataSettings, Task
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.metrics import ERROR_METRICS, METRICS, Metric, primary_metric
 from pipeline_lib.config.schedules import SchedulerSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.splits import GroupSplit, HashSplit, PredefinedSplit, Split, TimeSplit
@@ -30,21 +31,14 @@ from pipeline_lib.errors import did_you_mean, examples
 from pipeline_lib.shown import hashed
 from pipeline_lib.storage import NAME_PATTERN, digest_json, project_of
 
-Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
-LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "rmse", "mae"})
-METRICS: dict[Task, tuple[Metric, ...]] = {
-    "binary": ("macro_f1", "accuracy", "log_loss", "roc_auc"),
-    "multiclass": ("macro_f1", "accuracy", "log_loss", "roc_auc"),
-    "regression": ("rmse", "mae", "r2"),
-}
-
 
 class EvaluationSettings(Settings):
     """What counts on the test rows."""
 
     primary: Metric | None = Field(
         default=None,
-        description="the metric decisions go by; without it macro_f1, for a regression rmse",
+        description="metric that decides about promotion; default: "
+        f"{primary_metric('binary')}, for a regression {primary_metric('regression')}",
     )
     baselines: tuple[Literal["constant", "gradient_boosting"], ...] = Field(
         default=("constant", "gradient_boosting"),
@@ -67,7 +61,7 @@ class PromotionSettings(Settings):
         gt=0,
         le=1,
         description="largest standard error of the difference to the champion on which it is "
-        "replaced; of log_loss, rmse and mae a share of the champion's value",
+        f"replaced; of {', '.join(ERROR_METRICS)} a share of the champion's value",
     )
 
 
@@ -172,7 +166,7 @@ class PipelineConfig(Settings):
     @property
     def primary(self) -> Metric:
         """The metric that decisions go by."""
-        return self.evaluation.primary or METRICS[self.data.task][0]
+        return self.evaluation.primary or primary_metric(self.data.task)
 
     def without_private_words(self) -> "PipelineConfig":
         """Return the config as others may see it: `allowed` words of private columns as hashes."""

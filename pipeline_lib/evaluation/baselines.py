@@ -1,7 +1,7 @@
-"""What a model has to be measured against: a constant, and scikit-learn's gradient boosting.
+"""What a model is compared with: a constant, and scikit-learn's gradient boosting.
 
-Both come from encoded splits that stay in their files. Gradient boosting holds the rows it learns
-from, so it learns from a sample where there are many.
+Both come from encoded splits that stay in their files. Gradient boosting holds its training rows
+in memory, so it is trained on a sample where there are many.
 """
 
 from random import Random
@@ -20,7 +20,7 @@ from pipeline_lib.serving import Predictions
 
 Baseline = Literal["constant", "gradient_boosting"]
 
-# Most rows that gradient boosting learns from.
+# Most rows that gradient boosting is trained on.
 SAMPLE_ROWS = 200_000
 # HistGradientBoosting takes a column as categorical up to this many codes.
 _MAX_CODES = 255
@@ -39,10 +39,10 @@ def predict_baseline(
     seed: int,
     sample_rows: int = SAMPLE_ROWS,
 ) -> Predictions:
-    """Learn a baseline from the training rows and predict the test rows.
+    """Train a baseline on the training rows and predict the test rows.
 
-    The constant one gives each class its share of the training rows (so it says the majority
-    class), or the mean. The other learns from at most `sample_rows` of them; see `sampled`.
+    The constant one gives each class its share of the training rows (so it predicts the majority
+    class), or the mean. The other is trained on at most `sample_rows` of them; see `sampled`.
     """
     match baseline:
         case "constant":
@@ -57,19 +57,19 @@ def predict_baseline(
 
 
 def baseline_note(baseline: Baseline, n_rows: int, *, sample_rows: int = SAMPLE_ROWS) -> str | None:
-    """Return what a person should know of a baseline that `n_rows` could have taught.
+    """Return how a baseline's training rows differ from all `n_rows`; None if they do not.
 
     >>> baseline_note("gradient_boosting", 1_000_000)
-    'gradient boosting learned from 200,000 of 1,000,000 training rows, drawn uniformly'
+    'gradient boosting was trained on 200,000 of 1,000,000 training rows, drawn uniformly'
     """
     if baseline == "constant" or n_rows <= sample_rows:
         return None
     name = baseline.replace("_", " ")
-    return f"{name} learned from {sample_rows:,} of {n_rows:,} training rows, drawn uniformly"
+    return f"{name} was trained on {sample_rows:,} of {n_rows:,} training rows, drawn uniformly"
 
 
 def ahead_note(baseline: Baseline, metric: Metric, model: float, value: float) -> str | None:
-    """Return what has to be said if a baseline is better than the model.
+    """Return the warning that a baseline is better than the model, if it is.
 
     >>> ahead_note("gradient_boosting", "rmse", 3.0, 2.0)
     'gradient boosting is ahead of the new model: rmse 2.0000 against 3.0000'

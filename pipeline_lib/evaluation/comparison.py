@@ -9,11 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
+from typing import assert_never
 
 import numpy as np
 
-from pipeline_lib.config import LOWER_IS_BETTER, METRICS, Metric
-from pipeline_lib.evaluation.sums import Answers, Floats, Sums, Truth, chance_sums, sums_of
+from pipeline_lib.config import METRIC_FACTS, Metric
+from pipeline_lib.config.metrics import fallback_metric
+from pipeline_lib.evaluation.answers import Answers, Floats, Truth
+from pipeline_lib.evaluation.chance import (
+    chance_sums,
+    shuffled_average_precision,
+    shuffled_balanced_accuracy,
+)
+from pipeline_lib.evaluation.sums import sums_of
+from pipeline_lib.evaluation.weighted import Sums
 
 Scores = dict[Metric, float]
 
@@ -50,23 +59,24 @@ def gain(metric: Metric, challenger: float, champion: float) -> float:
     >>> gain("rmse", 2.0, 3.0), gain("macro_f1", 0.5, 0.75)
     (1.0, -0.25)
     """
-    return champion - challenger if metric in LOWER_IS_BETTER else challenger - champion
+    lower_is_better = METRIC_FACTS[metric].lower_is_better
+    return champion - challenger if lower_is_better else challenger - champion
 
 
 def better_or_equal(metric: Metric, challenger: float, champion: float) -> bool:
-    """Tell whether a challenger's metric is not worse; a NaN is never."""
+    """Return whether a challenger's metric is not worse; never if one is NaN."""
     if math.isnan(challenger) or math.isnan(champion):
         return False
     return gain(metric, challenger, champion) >= 0
 
 
 def is_tie(challenger: float, champion: float) -> bool:
-    """Tell whether two values are the same but for rounding."""
+    """Return whether two values are equal but for rounding."""
     return math.isclose(challenger, champion, rel_tol=_SAME, abs_tol=1e-12)
 
 
 def is_better(metric: Metric, challenger: float, champion: float) -> bool:
-    """Tell whether a challenger's metric is better by more than rounding; a NaN is never."""
+    """Return whether a challenger's metric is better by more than rounding; never if one is NaN."""
     return gain(metric, challenger, champion) > 0 and not is_tie(challenger, champion)
 
 
@@ -78,15 +88,10 @@ def deciding_metric(primary: Metric, *models: Scores) -> Metric | None:
     >>> deciding_metric("roc_auc", {"roc_auc": 0.8, "log_loss": 0.4}, {"log_loss": 0.5})
     'log_loss'
     """
-    for metric in (primary, second_metric(primary)):
+    for metric in (primary, fallback_metric(primary)):
         if all(math.isfinite(scores.get(metric, math.nan)) for scores in models):
             return metric
     return None
-
-
-def second_metric(primary: Metric) -> Metric:
-    """Return the metric of the task that every row has a part in: log loss, or RMSE."""
-    return "rmse" if primary in METRICS["regression"] else "log_loss"
 
 
 def paired_difference(
@@ -102,7 +107,7 @@ def paired_difference(
 
     A resample draws as many rows as there are, with replacement; of many rows it draws units
     of them. The bound is the percentile of the resampled differences; resamples in which a
-    metric is undefined are left out, and if they are the most, nothing is known of its spread.
+    metric is undefined are left out, and if they are the majority, the spread is not known.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 
@@ -123,28 +128,55 @@ def difference_to_chance(
 ) -> Difference | None:
     """Return how much better a model is than its answers at random rows; None if that is no test.
 
-    Of macro_f1 by resamples. Of roc_auc by the distribution of a random ranking: one or two rows of
-    a class are the same in every resample, which then spreads too little. By the other metrics no
+    Of macro_f1 by resamples. Of roc_auc by the distribution of a random ranking, of balanced
+    accuracy and average precision by draws from that of shuffled answers: one or two rows of a
+    class are the same in every resample, which then spreads too little. By the other metrics no
     answers at random rows beat a constant.
 
     Source: Mann & Whitney 1947, Annals of Mathematical Statistics 18.
 
     Arguments as in `paired_difference`.
     """
-    if metric == "macro_f1":
-        makers = [partial(sums_of, metric, truth, answers), partial(chance_sums, truth, answers)]
-        return _difference(metric, makers, truth.n_rows, seed=seed, n_resamples=n_resamples)
-    if metric != "roc_auc" or not answers.ranked:
+    random = np.random.default_rng(seed)
+    match metric:
+        case "macro_f1":
+            makers = [
+                partial(sums_of, metric, truth, answers),
+                partial(chance_sums, truth, answers),
+            ]
+            return _difference(metric, makers, truth.n_rows, seed=seed, n_resamples=n_resamples)
+        case "roc_auc":
+            return _to_random_ranking(truth, answers)
+        case "balanced_accuracy":
+            drawn = shuffled_balanced_accuracy(truth, answers, random, n_resamples)
+        case "average_precision":
+            drawn = shuffled_average_precision(truth, random, n_resamples)
+        case "accuracy" | "log_loss" | "brier" | "rmse" | "mae" | "r2":
+            return None
+        case _:
+            assert_never(metric)
+    ours = _whole(metric, truth, answers)
+    most = float(np.quantile(drawn, 1 - BOUND_LEVEL))
+    lower = 0.0 if is_tie(ours, most) else ours - most
+    return Difference(metric, ours - float(drawn.mean()), float(drawn.std(ddof=1)), lower)
+
+
+def _to_random_ranking(truth: Truth, answers: Answers) -> Difference | None:
+    if not answers.ranked:
         return None
-    sums = sums_of(metric, truth, answers)
-    ours = float(sums.metric(sums.of(np.ones(truth.n_rows))[:, None])[0])
-    numbers = np.array(answers.ranked)
+    ours, numbers = _whole("roc_auc", truth, answers), np.array(answers.ranked)
     positive = np.bincount(truth.y.astype(np.int64), minlength=len(truth.classes))[numbers]
     variances = (truth.n_rows + 1) / (12.0 * positive * (truth.n_rows - positive))
     # Two classes are ranked alike, more are taken as independent.
     alike = len(numbers) if len(numbers) <= 2 else 1
     error = math.sqrt(alike * float(variances.sum())) / len(numbers)
-    return Difference(metric, ours - 0.5, error, ours - 0.5 - _NORMAL_BOUND * error)
+    return Difference("roc_auc", ours - 0.5, error, ours - 0.5 - _NORMAL_BOUND * error)
+
+
+def _whole(metric: Metric, truth: Truth, answers: Answers) -> float:
+    """Return a metric of all rows."""
+    sums = sums_of(metric, truth, answers)
+    return float(sums.metric(sums.of(np.ones(truth.n_rows))[:, None])[0])
 
 
 def _difference(
@@ -166,7 +198,7 @@ def _difference(
             pair = [sums.in_units(unit, n_units) for sums in pair]
     whole = np.ones(n_units)
     ours, theirs = (float(sums.metric(sums.of(whole)[:, None])[0]) for sums in pair)
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = -1.0 if METRIC_FACTS[metric].lower_is_better else 1.0
     drawn = [sign * (a - b) for a, b in _resampled(pair, n_units, n_resamples, random)]
     gains = np.concatenate(drawn)
     gains = gains[np.isfinite(gains)]

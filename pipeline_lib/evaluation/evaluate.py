@@ -1,4 +1,4 @@
-"""A model held against raw test rows, with baselines beside it."""
+"""The scores of a model on raw test rows, and of the baselines beside it."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,7 @@ from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, t
 from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import EvergreenError, examples
+from pipeline_lib.evaluation.answers import Truth
 from pipeline_lib.evaluation.baselines import (
     SAMPLE_ROWS,
     ahead_note,
@@ -38,15 +39,14 @@ from pipeline_lib.evaluation.metrics import (
     truth_of,
 )
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
-from pipeline_lib.evaluation.sums import Truth
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage import replacing
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 
-# How many raw test rows tasks predict at once: one pass of the network.
+# Raw test rows that are predicted at once, in one pass of the network.
 TEST_BATCH_ROWS = EVAL_BATCH_ROWS
-# Where the file of the test predictions says what is predicted.
+# Key of the target in the metadata of the file of test predictions.
 _TARGET = b"evergreen.target"
 
 
@@ -144,7 +144,7 @@ def score_champion(
     *,
     challenger: Path,
 ) -> ChampionScores:
-    """Score the champion on tonight's raw test rows, and hold tonight's model against it.
+    """Score the champion on this run's raw test rows, and compare the new model with it.
 
     The champion goes through its own encoder; a class of these rows that it does not know has
     probability 0 in its answers. One that cannot predict these rows, predicts something else or
@@ -155,7 +155,7 @@ def score_champion(
         champion: the model in use.
         version: its number.
         test_rows: as `evaluate_model` had them.
-        challenger: tonight's test predictions, as `evaluate_model` kept them.
+        challenger: the new model's test predictions, as `evaluate_model` kept them.
     """
     actual: list[pa.ChunkedArray] = []
     parts: list[Predictions] = []
@@ -188,9 +188,9 @@ def score_champion(
 
 
 def _shared_classes_problem(champion: FittedModel, answers: Predictions, truth: Truth) -> str:
-    """Return why answers in other words say nothing of these rows; nothing if some are shared.
+    """Return why the champion's classes are none of these rows'; empty if some are shared.
 
-    The answers have the champion's classes as tonight's typed target writes them.
+    The answers have the champion's classes as this run's typed target writes them.
     """
     target, spelled = champion.target, answers.target
     if not isinstance(target, ClassTarget) or not isinstance(spelled, ClassTarget):
@@ -199,7 +199,7 @@ def _shared_classes_problem(champion: FittedModel, answers: Predictions, truth: 
         return ""
     return (
         f"it knows the classes {examples(target.classes)} of {target.column!r}, "
-        f"tonight's test rows hold {examples(truth.classes)}"
+        f"this run's test rows hold {examples(truth.classes)}"
     )
 
 

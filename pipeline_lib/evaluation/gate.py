@@ -1,15 +1,16 @@
-"""The decision between challenger and champion. It fails closed: what cannot be shown is a no.
+"""The decision between challenger and champion. It fails closed: without evidence it is no.
 
-A challenger must be sane, reach the floor and surely beat the constant baseline; then, against a
-champion on the same rows, its primary metric must be better, on rows enough to tell. Where a
-model has no primary metric on these rows, log loss decides, or RMSE. This is the evidence alone.
+A challenger must be sane, reach the floor and surely beat the constant baseline; then its primary
+metric must be better than that of the champion on the same rows, on enough of them. Where it is
+undefined for one of the models, log loss decides, or RMSE. This is the evidence alone.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_lib.config import LOWER_IS_BETTER, Metric
+from pipeline_lib.config import METRIC_FACTS, Metric
+from pipeline_lib.config.metrics import fallback_metric
 from pipeline_lib.evaluation.comparison import (
     Difference,
     Scores,
@@ -18,19 +19,15 @@ from pipeline_lib.evaluation.comparison import (
     gain,
     is_better,
     is_tie,
-    second_metric,
 )
 from pipeline_lib.evaluation.results import EvaluationResult
 
 Outcome = Literal["promoted", "kept", "rejected"]
 
-# Metrics of rates: a standard error counts as it is. That of the others is a share of the value.
-_RATES: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "roc_auc", "r2"})
-
 
 @dataclass(frozen=True)
 class Check:
-    """One thing the gate looked at, and what it saw."""
+    """One condition of the gate, whether it holds, and the numbers that it looked at."""
 
     name: str
     passed: bool
@@ -39,11 +36,11 @@ class Check:
 
 @dataclass(frozen=True)
 class ChampionScores:
-    """How the champion does on tonight's test rows.
+    """The champion's scores on this run's test rows.
 
-    `problem` says why it could not be told; `saw_other_split` that it learned by another rule of
-    splitting, so that some of these rows may have been its training rows. `difference` is how much
-    better the challenger is on the same rows, by the metric that decides.
+    `problem` is why there are none; `saw_other_split` says that the champion was trained with
+    another split, so that some of these rows may have been its training rows. `difference` is how
+    much better the challenger is on the same rows, by the metric that decides.
     """
 
     version: str
@@ -58,8 +55,8 @@ class Decision:
     """What was decided.
 
     `promoted`: the challenger becomes champion; `kept`: the champion stays; `rejected`: the
-    challenger is not fit, champion or not. `notes` are what a person should be warned of.
-    `is_comparable` is False if there is a champion that cannot be held against the challenger.
+    challenger is not fit, champion or not. `notes` are warnings. `is_comparable` is False if there
+    is a champion that cannot be compared with the challenger.
     """
 
     outcome: Outcome
@@ -83,18 +80,22 @@ def decide_promotion(
 
     Args:
         primary: the metric that counts.
-        result: what the challenger has shown on tonight's test rows.
+        result: the challenger's scores on this run's test rows.
         champion: the champion's scores on the same rows; None if there is no champion.
         floor: the worst primary metric that may be promoted.
         min_test_rows: fewer do not replace a champion.
         max_standard_error: of the difference to the champion; a larger one does not replace it.
-            For log_loss, rmse and mae a share of the champion's value.
+            Of metrics whose lower values are better a share of the champion's value.
         is_first: whether there never was a champion, if there is none.
     """
     finite, varies = result.finite, not result.constant
     checks = [
-        Check("finite", finite, "all predictions are finite" if finite else "NaN or infinite"),
-        Check("varies", varies, "rows differ" if varies else "the same is said of every row"),
+        Check(
+            "finite",
+            finite,
+            f"{'all' if finite else 'not all'} predictions are finite",
+        ),
+        Check("varies", varies, "predictions vary" if varies else "predictions are constant"),
         *_floor(primary, result.scores, floor),
         *_baseline(primary, result),
     ]
@@ -108,7 +109,7 @@ def decide_promotion(
         notes = _substitute(primary, metric)
         if result.n_rows < min_test_rows:
             first = "first " if is_first else ""
-            notes += (f"{_rows(result.n_rows)} tell little of this {first}model",)
+            notes += (f"this {first}model was judged on only {_rows(result.n_rows)}",)
         what = "first model that is" if is_first else "no champion to compare with;"
         reason = f"{what} good enough: {metric} {result.scores[metric]:.4f}"
         return Decision("promoted", reason, tuple(checks), notes)
@@ -130,7 +131,7 @@ def decide_promotion(
 
 
 def _substitute(primary: Metric, metric: Metric | None) -> tuple[str, ...]:
-    """Return the sentence that another metric than the primary one has decided, if so."""
+    """Return the note that another metric than the primary one decides, if so."""
     if metric in (primary, None):
         return ()
     return (f"{primary} is not defined on these test rows, so {metric} decides",)
@@ -139,7 +140,7 @@ def _substitute(primary: Metric, metric: Metric | None) -> tuple[str, ...]:
 def _floor(primary: Metric, scores: Scores, floor: float | None) -> list[Check]:
     if floor is None:
         return []
-    sign = "≤" if primary in LOWER_IS_BETTER else "≥"
+    sign = "≤" if METRIC_FACTS[primary].lower_is_better else "≥"
     value = scores.get(primary, math.nan)
     said = "is not defined on these test rows" if math.isnan(value) else f"{value:.4f}"
     seen = f"{primary} {said}, needed {sign} {floor:g}"
@@ -151,7 +152,7 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
     constant, scores = result.baselines.get("constant"), result.scores
     if constant is None:
         return [Check("baseline", False, "no constant baseline to compare with")]
-    metric, second = deciding_metric(primary, scores, constant), second_metric(primary)
+    metric, second = deciding_metric(primary, scores, constant), fallback_metric(primary)
     if metric is None:
         either = primary if primary == second else f"neither {primary} nor {second}"
         verb = "is not" if primary == second else "is"
@@ -163,7 +164,7 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
         f"bound of the difference {lower:+.4f}, needed > 0)"
     )
     checks = [Check("baseline", lower > 0, seen)]
-    if metric in ("macro_f1", "roc_auc"):
+    if METRIC_FACTS[metric].guesses_beat_constant:
         checks.append(_chance(metric, scores[metric], result.against_chance))
     if metric != second:
         ours, theirs = scores.get(second, math.nan), constant.get(second, math.nan)
@@ -174,9 +175,9 @@ def _baseline(primary: Metric, result: EvaluationResult) -> list[Check]:
 
 def _chance(metric: Metric, value: float, known: Difference | None) -> Check:
     if known is None or known.metric != metric:
-        return Check("chance", False, "it is not known what shuffled answers would have")
+        return Check("chance", False, "the score of shuffled predictions is not known")
     seen = (
-        f"{metric} {value:.4f}, the same answers shuffled among the rows have "
+        f"{metric} {value:.4f}, the same predictions, shuffled, have "
         f"{value - known.gain:.4f} (95 % bound of the difference {known.lower:+.4f}, needed > 0)"
     )
     return Check("chance", known.lower > 0, seen)
@@ -186,7 +187,7 @@ def _incomparable(primary: Metric, champion: ChampionScores) -> Check:
     why = champion.problem or f"{primary} is not defined on these test rows"
     seen = (
         f"champion v{champion.version} cannot be compared: {why}; `--promote`, or the alias "
-        "`champion` in MLflow, replaces it all the same"
+        "`champion` in MLflow, replaces it anyway"
     )
     return Check("champion", False, seen)
 
@@ -202,7 +203,8 @@ def _precise_enough(metric: Metric, champion: ChampionScores, most: float) -> Ch
     assert champion.scores is not None
     known = champion.difference
     error = known.standard_error if known is not None and known.metric == metric else math.nan
-    limit = most if metric in _RATES else most * abs(champion.scores[metric])
+    is_error = METRIC_FACTS[metric].lower_is_better
+    limit = most * abs(champion.scores[metric]) if is_error else most
     size = "is not known" if math.isnan(error) else f"is {error:.4f}"
     seen = f"the standard error of the difference in {metric} {size}"
     if not error <= limit:
@@ -224,7 +226,7 @@ def _verdict(metric: Metric, value: float, champion: ChampionScores) -> Check:
         f"({gain(metric, value, theirs):+.4f}){error}"
     )
     if champion.saw_other_split:
-        seen += "; it learned by another split, so they may flatter it"
+        seen += "; it was trained with another split, which may make its scores too good"
     return Check("champion", better, seen)
 
 

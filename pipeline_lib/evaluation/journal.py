@@ -1,4 +1,4 @@
-"""The journal of a dataset: one line of JSON for each run, the last step of a night.
+"""The journal of a dataset: one line of JSON for each run, written as its last step.
 
 Promoted, kept and rejected are decisions. Skipped, stopped, failed and superseded runs leave a
 line too, which never counts as a decision about their rows.
@@ -24,7 +24,7 @@ class JournalEntry:
 
     `champion` is the version in use afterwards, empty if there was none; None in lines of releases
     that did not write it. `pending` says why the same rows are judged again. `experiment` says
-    why the run was one. `run_date` is the night's date (ISO).
+    why the run was one. `run_date` is the run's date (ISO).
     """
 
     decided_at: str
@@ -122,7 +122,7 @@ def now() -> str:
 
 
 def _minute(decided_at: str) -> str:
-    """Return the time of an entry as a person reads it; other writers' times as they are."""
+    """Return the time of an entry for people to read; times in other formats as they are."""
     try:
         return f"{datetime.fromisoformat(decided_at):%Y-%m-%d %H:%M} UTC"
     except ValueError:
@@ -179,9 +179,9 @@ def last_promotion(entries: Sequence[JournalEntry]) -> JournalEntry | None:
 
 
 def last_end(name: str, data_digest: str) -> str:
-    """Return when a night of these rows last came to a decision (ISO 8601, UTC); "" if none did.
+    """Return when a run of these rows last made a decision (ISO 8601, UTC); "" if none did.
 
-    What had changed before then stands on a page already.
+    Changes before then are on a page already.
     """
     ends = (
         entry.decided_at

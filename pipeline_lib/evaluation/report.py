@@ -63,7 +63,7 @@ class DecisionRecord:
         ]
         parts += _notes(self.notes)
         if self.drift.has_reference:
-            parts += ["## Against the rows that taught the champion", self.drift.to_markdown()]
+            parts += ["## Compared with the champion's training rows", self.drift.to_markdown()]
             if self.drift_of_new is not None:
                 parts += ["### The new rows alone", self.drift_of_new.to_markdown()]
         if self.changes:
@@ -94,7 +94,7 @@ class DecisionRecord:
                 "source": escape(self.source),
                 "snapshot": f"`{self.data_digest[:16]}`",
                 "rows": counts,
-                "categories": "" if self.changes else "those of the last night",
+                "categories": "" if self.changes else "unchanged since the last run",
             }
         )
 
@@ -126,7 +126,7 @@ class DecisionRecord:
 
 @dataclass(frozen=True)
 class FailureRecord:
-    """The page of a night that made no decision: `outcome` is stopped (by its data) or failed."""
+    """The page of a run that made no decision: `outcome` is stopped (by its data) or failed."""
 
     name: str
     outcome: Literal["stopped", "failed"]
@@ -136,7 +136,7 @@ class FailureRecord:
 
     @property
     def reason(self) -> str:
-        """What ended the night, in one line."""
+        """What ended the run, in one line."""
         text = first_line(self.error)
         return (
             text

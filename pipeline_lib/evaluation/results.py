@@ -1,4 +1,4 @@
-"""What a test has shown, small enough to hand around. Imports nothing heavy."""
+"""The result of a test, small enough to pass on. Imports nothing heavy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from pipeline_lib.evaluation.comparison import Difference, Scores
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How one class of the test rows fared."""
+    """Precision, recall and F1 of one class of the test rows."""
 
     name: str
     precision: float
@@ -21,13 +21,13 @@ class ClassRow:
 class EvaluationResult:
     """Scores of the model and the baselines on the test rows.
 
-    `predictions` is a parquet file with one row per test row: actual, then what the model said.
-    `classes` is empty for a regression. `scores` is empty if predictions are not finite. `notes`
-    are what a person should know of the scores; `warnings` are those of them that ask for
-    attention. `against_constant` tells how sure it is that the model beats the constant baseline:
-    by the primary metric, or by the one that takes its place where it is undefined;
-    `against_chance`, where that is macro_f1 or roc_auc, that it beats its own answers at random
-    rows.
+    `predictions` is a parquet file with one row per test row: the actual value, then what was
+    predicted. `classes` is empty for a regression. `scores` is empty if predictions are not finite.
+    `notes` explain the scores; `warnings` are those of them that need attention. `constant` says
+    that all predictions are equal. `against_constant` is how much better the model is than the
+    constant baseline, by the primary metric or the one that replaces it where it is undefined;
+    `against_chance`, by the same metric, how much better than its own answers at random rows, where
+    guesses can beat a constant.
     """
 
     scores: Scores

@@ -1,9 +1,9 @@
-"""What besides the evidence decides about a promotion: who asks, for which rows, and what is known.
+"""What decides about a promotion besides the scores: requests, dates and the champion's history.
 
-`gate` looks at scores alone. Here its decision is held against the run's standing: an experiment
-registers nothing, rows of an older date do not replace a model of newer ones, and a champion that
-is missing although there was one is not silently replaced. A person overrules these three, and a
-champion that cannot be compared, by asking for the promotion; never the evidence.
+`gate` looks at scores alone. Here the run's standing is added: an experiment registers nothing,
+rows of an older date do not replace a model of newer ones, and a champion that is missing although
+there was one is not silently replaced. `--promote` overrides these three, and a champion that
+cannot be compared; never the evidence.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
 
 OVERRIDE = "`--promote` (in the form: promote) overrides this"
-REGISTER = "`--promote` (in the form: promote) makes it a night like any other"
+REGISTER = "`--promote` (in the form: promote) makes it a regular run"
 
 
 @dataclass(frozen=True)
 class Standing:
     """What is known of a run before it has any result.
 
-    `experiment` says why it is one, or is empty; `promote` is a person's wish, and `overruled` why
-    the run would be an experiment without it; `run_date` is the night's date (ISO); `config_path`,
+    `experiment` is why it is one, or empty; `promote` is the user's request, and `overruled` why
+    the run would be an experiment without it; `run_date` is the run's date (ISO); `config_path`,
     `config_project` and `source` name its config, the folder that its path starts from, and its
-    table; `notes` are what a person should know of these.
+    table; `notes` are remarks on these.
     """
 
     experiment: str = ""
@@ -39,9 +39,10 @@ class Standing:
 class History:
     """What registry and journal know of the champion when a decision is made.
 
-    `champion_run_date` is the date of the rows that taught it (ISO; empty if not recorded).
-    `no_champion` says why its absence is not a beginning; `taken_back` that a person has taken
-    the champion's place from the model of this very run. Both are empty otherwise.
+    `champion_run_date` is the date of its training rows (ISO; empty if not recorded).
+    `no_champion` is why a missing champion is not the normal state before a first run;
+    `taken_back` says that the alias was taken from the model of this very run by hand. Both are
+    empty otherwise.
     """
 
     champion_run_date: str = ""
@@ -86,13 +87,14 @@ def apply_standing(
     if standing.promote:
         return _by_request(decision, [seen for _, seen in objections])
     for name, objection in objections:
-        kept = _kept(decision, name, f"{objection}, so nothing is promoted by itself. {OVERRIDE}")
+        seen = f"{objection}, so it is not promoted automatically. {OVERRIDE}"
+        kept = _kept(decision, name, seen)
         decision = replace(kept, notes=(*kept.notes, objection))
     return decision
 
 
 def _by_request(decision: Decision, objections: Sequence[str]) -> Decision:
-    """Return what a person's wish makes of a decision; evidence against the model stays."""
+    """Return the decision after a request to promote; evidence against the model stays."""
     if decision.is_comparable and (decision.outcome == "kept" or not objections):
         return decision
     reason = decision.reason
@@ -100,12 +102,12 @@ def _by_request(decision: Decision, objections: Sequence[str]) -> Decision:
         reason = f"{reason}; by request, though {'; '.join(objections)}"
     else:
         reason = f"by request, though {'; '.join((reason, *objections))}"
-    checks = (*decision.checks, Check("by request", True, "a person asked for the promotion"))
+    checks = (*decision.checks, Check("by request", True, "the promotion was requested"))
     return replace(decision, outcome="promoted", reason=reason, checks=checks)
 
 
 def superseded(verdict: Verdict) -> Verdict:
-    """Return a verdict that could not be carried out, for the champion has changed."""
+    """Return a verdict that was not carried out because the champion has changed."""
     before = f"version {verdict.instead_of}" if verdict.instead_of else "no version"
     seen = f"{before} was champion when it was judged, and the alias has changed since"
     checks = (*verdict.decision.checks, Check("alias", False, seen))

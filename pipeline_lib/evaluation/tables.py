@@ -44,7 +44,7 @@ class ClassTables:
 
 
 def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTables:
-    """Hold predictions of a classification against the truth, class by class."""
+    """Compare predictions of a classification with the true classes, class by class."""
     target = predictions.target
     assert isinstance(target, ClassTarget)
     y, predicted = target.encode(actual), predictions.values.argmax(axis=1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 
-from pipeline_lib.config import LOWER_IS_BETTER, Metric
+from pipeline_lib.config import METRIC_FACTS, Metric
 from pipeline_lib.errors import UsageError, unknown_dataset
 from pipeline_lib.tracking.store import connect, is_anything_recorded, ui_url
 from pipeline_lib.tracking.versions import champion_version
@@ -87,7 +87,7 @@ def share_leaderboard(client: MlflowClient, experiment: str, primary: Metric) ->
     state = {
         "searchFilter": "",
         "orderByKey": f"metrics.`test/{primary}`",
-        "orderByAsc": primary in LOWER_IS_BETTER,
+        "orderByAsc": METRIC_FACTS[primary].lower_is_better,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.config import LOWER_IS_BETTER, Metric, Task, TrainingSettings
+from pipeline_lib.config import METRIC_FACTS, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
 from pipeline_lib.training.averages import averaged
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
@@ -101,7 +101,7 @@ class TrainingLoop:
         self._stepper = Stepper(model, loss, self._optimizers, training, train.device)
         decay = training.ema_decay
         self._average = averaged(model, decay) if decay is not None else None
-        self._lower_is_better = primary in LOWER_IS_BETTER
+        self._lower_is_better = METRIC_FACTS[primary].lower_is_better
         self._best: EpochRecord | None = None
         self._best_weights: dict[str, Tensor] = {}
         self._progress: tuple[int, Level] = (0, (True, math.inf))

@@ -12,12 +12,15 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics.classification import (
     BinaryAUROC,
+    BinaryAveragePrecision,
     MulticlassAccuracy,
     MulticlassAUROC,
+    MulticlassAveragePrecision,
     MulticlassF1Score,
+    MulticlassRecall,
 )
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config import METRIC_FACTS, Metric
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.losses import probabilities
 from pipeline_lib.training.rows import Rows
@@ -50,12 +53,21 @@ class Labels:
 
     def why_undefined(self, metric: Metric) -> str:
         """Return why a metric is undefined on these rows; nothing if it is defined."""
-        if metric == "roc_auc" and int(self.held.sum()) < 2:
-            return f"they hold {int(self.held.sum())} of {len(self._counts)} classes"
-        if metric == "r2" and not self._least < self._most:
-            rows = "they are 1 row" if self._n_rows == 1 else "all have the same value"
-            return rows if self._n_rows else "there are none"
-        return ""
+        match metric:
+            case "roc_auc" | "average_precision":
+                n_held = int(self.held.sum())
+                return f"they hold {n_held} of {len(self._counts)} classes" if n_held < 2 else ""
+            case "r2":
+                if self._least < self._most:
+                    return ""
+                rows = "they are 1 row" if self._n_rows == 1 else "all have the same value"
+                return rows if self._n_rows else "there are none"
+            case "accuracy" | "balanced_accuracy" | "macro_f1" | "log_loss" | "brier":
+                return ""
+            case "rmse" | "mae":
+                return ""
+            case _:
+                assert_never(metric)
 
 
 def why_undefined(metric: Metric, rows: Rows, *, n_classes: int) -> str:
@@ -67,7 +79,7 @@ def why_undefined(metric: Metric, rows: Rows, *, n_classes: int) -> str:
         n_classes: of a classification; 0 for a regression.
     """
     labels = Labels(n_classes)
-    if metric in ("roc_auc", "r2"):
+    if labels.why_undefined(metric):  # undefined without a row: the rows decide
         for batch in rows.in_order(EVAL_BATCH_ROWS):
             labels.update(batch.y.cpu())
     return labels.why_undefined(metric)
@@ -98,8 +110,11 @@ class EpochMetric:
             self._state.update(logits[:, 0].cpu(), y)
             return
         probs = probabilities(logits).cpu()
-        binary_ranking = self._metric == "roc_auc" and self._n_classes == 2
-        self._state.update(probs[:, 1] if binary_ranking else probs, y.long())
+        self._state.update(probs[:, 1] if self._is_of_the_positive_class else probs, y.long())
+
+    @property
+    def _is_of_the_positive_class(self) -> bool:
+        return self._n_classes == 2 and self._metric in ("roc_auc", "average_precision")
 
     def compute(self, val_loss: float) -> float | None:
         """Return the metric over all batches, None if it is undefined, and forget them."""
@@ -115,23 +130,65 @@ class EpochMetric:
         self._state.reset()
         if not math.isfinite(value):
             return None
-        return value * self._scale if self._metric in ("rmse", "mae") else value
+        return value * self._scale if METRIC_FACTS[self._metric].unit == "target" else value
 
 
-def build_metric(metric: Metric, *, n_classes: int) -> torchmetrics.Metric | None:
+class BrierScore(torchmetrics.Metric):
+    """The Brier score, as scikit-learn scales it.
+
+    Of two classes the mean squared error of the positive one's probability, 0 to 1; of more the
+    mean sum of squared errors over the classes that have a row, 0 to 2. torchmetrics has none.
+
+    Args:
+        n_classes: of the probabilities.
+    """
+
+    squares: Tensor
+    own: Tensor
+    counts: Tensor
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.add_state("squares", torch.zeros(n_classes, dtype=torch.float64), "sum")
+        self.add_state("own", torch.zeros((), dtype=torch.float64), "sum")
+        self.add_state("counts", torch.zeros(n_classes, dtype=torch.int64), "sum")
+
+    def update(self, probs: Tensor, y: Tensor) -> None:
+        """Take probabilities ``(n_rows, n_classes)`` and class numbers ``(n_rows,)``."""
+        self.squares += probs.square().sum(dim=0, dtype=torch.float64)
+        self.own += probs.gather(1, y[:, None]).sum(dtype=torch.float64)
+        self.counts += torch.bincount(y, minlength=len(self.counts))
+
+    def compute(self) -> Tensor:
+        """Return the score of all rows."""
+        n_rows, is_binary = self.counts.sum(), len(self.counts) == 2
+        held = torch.ones_like(self.counts, dtype=torch.bool) if is_binary else self.counts > 0
+        total = self.squares[held].sum() + n_rows - 2 * self.own
+        return total / n_rows / (2 if is_binary else 1)
+
+
+def build_metric(  # noqa: C901 - a case each
+    metric: Metric, *, n_classes: int
+) -> torchmetrics.Metric | None:
     """Build torchmetrics' metric; None for `log_loss`, which the loss already is.
 
-    `macro_f1` and the `roc_auc` of several classes have a value per class.
+    `macro_f1`, `balanced_accuracy` and the rankings of several classes have a value per class.
     """
     match metric:
         case "accuracy":
             return MulticlassAccuracy(num_classes=n_classes, average="micro")
+        case "balanced_accuracy":
+            return MulticlassRecall(num_classes=n_classes, average="none")
         case "macro_f1":
             return MulticlassF1Score(num_classes=n_classes, average="none")
-        case "roc_auc" if n_classes == 2:
-            return BinaryAUROC()
+        case "brier":
+            return BrierScore(n_classes)
         case "roc_auc":
-            return MulticlassAUROC(num_classes=n_classes, average="none")
+            many = MulticlassAUROC(num_classes=n_classes, average="none")
+            return BinaryAUROC() if n_classes == 2 else many
+        case "average_precision":
+            many = MulticlassAveragePrecision(num_classes=n_classes, average="none")
+            return BinaryAveragePrecision() if n_classes == 2 else many
         case "log_loss":
             return None
         case "rmse":

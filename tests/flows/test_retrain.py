@@ -123,7 +123,7 @@ def test_the_page_of_a_night_that_is_done_again_lists_no_category_as_new(story: 
 
     assert "| safety | 3: 'high', 'low', 'med' |" in pages["first"]
     assert "## The categories" not in pages["forced"]
-    assert "- categories: those of the last night" in pages["forced"]
+    assert "- categories: unchanged since the last run" in pages["forced"]
 
 
 def test_the_same_rows_config_and_code_give_the_same_metrics(story: Story) -> None:

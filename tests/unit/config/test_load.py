@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config import (
+    METRICS,
     PipelineConfig,
     config_yaml,
     flat_settings,
@@ -136,7 +137,7 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
             "training:",
             "evaluation: {primary: rmse}\ntraining:",
             "toy.yaml:9: evaluation.primary: rmse is not a metric of a multiclass task; "
-            "choose one of macro_f1, accuracy, log_loss, roc_auc",
+            f"choose one of {', '.join(METRICS['multiclass'])}",
         ),
     ],
 )

@@ -1,11 +1,13 @@
 """Models that know something of their rows, and their scores by scikit-learn."""
 
+from typing import assert_never
+
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
 
 from pipeline_lib.config import Metric
-from pipeline_lib.evaluation.sums import Answers, Truth
+from pipeline_lib.evaluation.answers import Answers, Truth
 
 
 def classified(n_rows: int, n_classes: int, seed: int) -> tuple[Truth, Answers, Answers]:
@@ -32,28 +34,38 @@ def numbers(n_rows: int, seed: int) -> tuple[Truth, Answers, Answers]:
     return truth, first, second
 
 
-def by_scikit_learn(metric: Metric, truth: Truth, answers: Answers) -> float:
-    """Return a metric as scikit-learn has it."""
+def by_scikit_learn(metric: Metric, truth: Truth, answers: Answers) -> float:  # noqa: C901 - a case each
+    """Return a metric as scikit-learn has it, of a target whose classes all have a row."""
     y, predicted, probs = truth.y, answers.predicted, answers.probs
     match metric:
         case "macro_f1":
             return float(sk.f1_score(y, predicted, labels=np.unique(y), average="macro"))
         case "accuracy":
             return float(sk.accuracy_score(y, predicted))
+        case "balanced_accuracy":
+            return float(sk.recall_score(y, predicted, labels=np.unique(y), average="macro"))
         case "log_loss":
             return float(sk.log_loss(y, probs, labels=range(len(truth.classes))))
+        case "brier":
+            labels = range(probs.shape[1])
+            return float(sk.brier_score_loss(y, probs, labels=labels, scale_by_half="auto"))
         case "roc_auc":
             areas = [sk.roc_auc_score(y == number, probs[:, number]) for number in answers.ranked]
             return float(np.mean(areas))
+        case "average_precision":
+            scores = probs[:, 1] if probs.shape[1] == 2 else probs
+            return float(sk.average_precision_score(y, scores, average="macro"))
         case "rmse":
             return float(sk.root_mean_squared_error(y, predicted))
         case "mae":
             return float(sk.mean_absolute_error(y, predicted))
-        case _:
+        case "r2":
             return float(sk.r2_score(y, predicted))
+        case _:
+            assert_never(metric)
 
 
 def taken(truth: Truth, answers: Answers, rows: npt.NDArray[np.int64]) -> tuple[Truth, Answers]:
     """Return some rows and what the model says of them."""
     some = Answers(answers.predicted[rows], answers.probs[rows], answers.ranked)
-    return Truth(truth.y[rows], truth.classes), some
+    return Truth(truth.y[rows], truth.classes, truth.n_known), some

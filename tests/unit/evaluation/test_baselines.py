@@ -1,4 +1,4 @@
-"""Baselines are scikit-learn's, learned from all rows or from a sample that repeats."""
+"""Baselines are scikit-learn's, trained on all rows or on a sample that repeats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -116,7 +116,7 @@ def test_gradient_boosting_of_a_sample_repeats_and_the_page_is_told(
 
     np.testing.assert_array_equal(once.values, again.values)
     assert not np.array_equal(once.values, fitted.boosted(n_rows).values)
-    note = f"gradient boosting learned from 150 of {n_rows} training rows, drawn uniformly"
+    note = f"gradient boosting was trained on 150 of {n_rows} training rows, drawn uniformly"
     assert [note in result.notes for result in (sample, every)] == [True, False]
     assert sample.baselines["constant"] == every.baselines["constant"]
 

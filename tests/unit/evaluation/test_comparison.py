@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline_lib.config import METRICS, Metric
+from pipeline_lib.config import METRIC_FACTS, METRICS, Metric
+from pipeline_lib.evaluation import chance as chance_module
+from pipeline_lib.evaluation.answers import Answers, Truth
+from pipeline_lib.evaluation.chance import (
+    shuffled_average_precision,
+    shuffled_balanced_accuracy,
+)
 from pipeline_lib.evaluation.comparison import (
     Scores,
     better_or_equal,
@@ -19,7 +25,6 @@ from pipeline_lib.evaluation.comparison import (
     is_tie,
     paired_difference,
 )
-from pipeline_lib.evaluation.sums import Answers, Truth
 from tests.unit.evaluation.models import by_scikit_learn, classified, numbers, taken
 
 metrics = st.sampled_from(sorted({metric for known in METRICS.values() for metric in known}))
@@ -31,7 +36,7 @@ BOTH: Scores = {"roc_auc": 0.5, "log_loss": 1.0}
 def test_a_gain_is_positive_exactly_when_the_challenger_is_better(
     metric: Metric, challenger: float, champion: float
 ) -> None:
-    lower_is_better = metric in {"log_loss", "rmse", "mae"}
+    lower_is_better = metric in {"log_loss", "brier", "rmse", "mae"}
     better = challenger < champion if lower_is_better else challenger > champion
 
     assert (gain(metric, challenger, champion) > 0) is better
@@ -85,7 +90,10 @@ def test_a_metric_decides_if_both_models_have_it_else_the_loss_does(
     assert deciding_metric(primary, first, second) == expected
 
 
-@pytest.mark.parametrize("metric", ["macro_f1", "log_loss", "rmse"])
+@pytest.mark.parametrize(
+    "metric",
+    ["macro_f1", "balanced_accuracy", "log_loss", "average_precision", "rmse"],
+)
 def test_the_spread_of_a_difference_is_that_of_resamples_scored_one_by_one(metric: Metric) -> None:
     made = numbers(120, seed=5) if metric == "rmse" else classified(120, 4, seed=5)
     truth, first, second = made
@@ -105,7 +113,7 @@ def test_the_spread_of_a_difference_is_that_of_resamples_scored_one_by_one(metri
     assert known.lower == pytest.approx(np.quantile(gains, 0.05), abs=0.44 * spread)
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "macro_f1", "roc_auc"])
+@pytest.mark.parametrize("metric", METRICS["binary"])
 def test_a_hundred_thousand_rows_have_the_standard_error_that_theory_gives(metric: Metric) -> None:
     n_rows = 100_000
     truth, first, second = classified(n_rows, 2, seed=1)
@@ -249,3 +257,102 @@ def test_the_spread_of_a_random_ranking_is_that_of_the_rank_sum() -> None:
     assert known is not None
     assert known.standard_error == pytest.approx(np.sqrt(pairs * 301 / 12) / pairs)
     assert difference_to_chance("accuracy", truth, answers, seed=0) is None
+
+
+@pytest.mark.parametrize("metric", METRICS["binary"])
+def test_chance_is_known_of_every_metric_by_which_guesses_can_beat_a_constant(
+    metric: Metric,
+) -> None:
+    truth, answers, _ = classified(300, 2, seed=0)
+
+    known = difference_to_chance(metric, truth, answers, seed=0)
+
+    assert (known is not None) is METRIC_FACTS[metric].guesses_beat_constant
+
+
+@pytest.mark.parametrize(("n_classes", "rare"), [(2, False), (2, True), (4, False)])
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "average_precision"])
+def test_chance_has_the_spread_of_answers_that_are_shuffled_one_by_one(
+    metric: Metric, n_classes: int, rare: bool
+) -> None:
+    truth, answers, _ = classified(400, n_classes, seed=0)
+    if rare:  # three rows of the last class
+        y = np.where(truth.y == n_classes - 1, 0, truth.y)
+        y[:3] = n_classes - 1
+        truth = Truth(y, truth.classes)
+
+    known = difference_to_chance(metric, truth, answers, seed=0, n_resamples=2000)
+
+    random, shuffled = np.random.default_rng(1), []
+    for _ in range(400):
+        order = random.permutation(400)
+        parts = Answers(answers.predicted[order], answers.probs[order], answers.ranked)
+        shuffled.append(by_scikit_learn(metric, truth, parts))
+    value, spread = by_scikit_learn(metric, truth, answers), np.std(shuffled)
+    assert known is not None
+    assert value - known.gain == pytest.approx(np.mean(shuffled), abs=0.2 * spread)
+    assert known.standard_error == pytest.approx(spread, rel=0.2)
+    assert value - known.lower == pytest.approx(np.quantile(shuffled, 0.95), abs=0.6 * spread)
+
+
+def test_a_random_ranking_of_many_positives_has_the_spread_that_drawing_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth = Truth((np.arange(6000) < 600).astype(np.int64), ("a", "b"))
+
+    formula = shuffled_average_precision(truth, np.random.default_rng(0), 4000)
+    monkeypatch.setattr(chance_module, "MAX_DRAWN", 600)
+    drawn = shuffled_average_precision(truth, np.random.default_rng(0), 4000)
+
+    assert formula.mean() == pytest.approx(drawn.mean(), abs=0.1 * drawn.std())
+    assert formula.std() == pytest.approx(drawn.std(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "n_rare", "says_rare"),
+    [
+        ("balanced_accuracy", 1, 0.2),
+        ("balanced_accuracy", 3, 0.5),
+        ("average_precision", 2, 0.5),
+    ],
+)
+def test_guesses_at_a_few_rows_among_two_hundred_do_not_surely_beat_chance(
+    metric: Metric, n_rare: int, says_rare: float
+) -> None:
+    random = np.random.default_rng(0)
+    n_nights, surely = 200, 0
+    truth = Truth(np.repeat([0, 1], [200 - n_rare, n_rare]), ("a", "b"))
+    for _ in range(n_nights):
+        scores = random.random(200)
+        probs = np.stack([1 - scores, scores], axis=1)
+        guess = Answers((scores > 1 - says_rare).astype(np.int64), probs, (1,))
+        known = difference_to_chance(metric, truth, guess, seed=0, n_resamples=300)
+        assert known is not None
+        surely += known.lower > 0
+
+    assert surely <= stats.binom.ppf(0.999, n_nights, 0.05)
+
+
+def test_shuffled_answers_of_many_classes_have_the_spread_that_drawing_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    n_classes = chance_module.MAX_CLASSES
+    y = np.concatenate([np.arange(n_classes), random.integers(0, n_classes, 800)])
+    truth = Truth(y, tuple(map(str, range(n_classes))))
+    answers = Answers(random.integers(-1, 8, len(y)), np.empty((len(y), 0)))
+
+    drawn = shuffled_balanced_accuracy(truth, answers, random, 500)
+    monkeypatch.setattr(chance_module, "MAX_CLASSES", 1)
+    formula = shuffled_balanced_accuracy(truth, answers, random, 500)
+
+    assert formula.mean() == pytest.approx(drawn.mean(), abs=0.2 * drawn.std())
+    assert formula.std() == pytest.approx(drawn.std(), rel=0.2)
+
+
+def test_a_model_that_knows_its_rows_surely_beats_its_shuffled_answers() -> None:
+    truth, answers, _ = classified(300, 4, seed=0)
+
+    for metric in METRICS["multiclass"]:
+        known = difference_to_chance(metric, truth, answers, seed=0)
+        assert known is None or known.lower > 0

@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config import METRICS, Metric, PipelineConfig, Task
 from pipeline_lib.encoding import ClassTarget, EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import MissingColumnError
@@ -61,6 +61,38 @@ def test_the_result_of_a_classification_is_that_of_the_kept_predictions(
     assert result.scores["accuracy"] > result.baselines["constant"]["accuracy"]
     assert (result.finite, result.constant) == (True, False)
     assert sum(row.n_rows for row in result.classes) == len(kept)
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_a_plain_evaluation_holds_every_metric_of_its_task(
+    tmp_path: Path, make_fitted: MakeFitted, task: Task
+) -> None:
+    fitted = make_fitted(task)
+
+    result = fitted.evaluate(tmp_path).result
+
+    assert set(result.scores) == set(METRICS[task])
+    assert {name: set(scores) for name, scores in result.baselines.items()} == {
+        "constant": set(METRICS[task]),
+        "gradient_boosting": set(METRICS[task]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [(task, metric) for task, known in METRICS.items() for metric in known]
+)
+def test_the_gate_gets_the_difference_to_the_champion_by_any_metric_that_is_primary(
+    tmp_path: Path, make_fitted: MakeFitted, task: Task, metric: Metric
+) -> None:
+    fitted = make_fitted(task)
+    evaluation = fitted.config.evaluation.model_copy(update={"primary": metric})
+    config = fitted.config.model_copy(update={"evaluation": evaluation})
+
+    champion = fitted._replace(config=config).as_champion(tmp_path)
+
+    assert champion.scores is not None
+    assert set(champion.scores) == set(METRICS[task])
+    assert champion.difference == Difference(metric, 0.0, 0.0, 0.0)
 
 
 def test_the_result_of_a_regression_is_in_the_unit_of_the_target(
@@ -207,7 +239,7 @@ def test_a_champion_that_shares_no_class_with_the_rows_cannot_be_compared(
     assert champion.scores is None
     assert champion.problem == (
         "it knows the classes 'hot', 'large', 'small' of 'label', "
-        "tonight's test rows hold '0', '1', '2'"
+        "this run's test rows hold '0', '1', '2'"
     )
 
 

@@ -15,7 +15,7 @@ NAN = float("nan")
 
 def _difference(metric: Metric, ours: float, theirs: float, error: float = 0.01) -> Difference:
     """Return a difference whose bound is that of a normal distribution."""
-    better = theirs - ours if metric in {"rmse", "log_loss", "mae"} else ours - theirs
+    better = theirs - ours if metric in {"rmse", "log_loss", "brier", "mae"} else ours - theirs
     return Difference(metric, better, error, better - 1.645 * error)
 
 
@@ -86,13 +86,17 @@ def test_the_first_model_that_is_good_enough_is_promoted() -> None:
         ("rmse", 2.1, 2.0, "rejected"),
         ("rmse", 2.0, 2.0, "promoted"),
         ("rmse", 1.9, 2.0, "promoted"),
+        ("brier", 0.21, 0.2, "rejected"),
+        ("brier", 0.2, 0.2, "promoted"),
+        ("average_precision", 0.19, 0.2, "rejected"),
+        ("balanced_accuracy", 0.6, 0.5, "promoted"),
         ("r2", 0.0, 0.1, "rejected"),
     ],
 )
 def test_the_floor_must_be_reached_from_the_right_side(
     primary: Metric, value: float, floor: float, outcome: str
 ) -> None:
-    constant = 9.0 if primary == "rmse" else -9.0
+    constant = 9.0 if primary in {"rmse", "brier"} else -9.0
 
     decision = _decide(value, primary=primary, floor=floor, constant=constant)
 
@@ -201,13 +205,17 @@ def test_what_cannot_be_shown_is_a_no(
         ("rmse", 0.9, 1.0, "promoted"),
         ("rmse", 1.1, 1.0, "kept"),
         ("log_loss", 0.5, 0.4, "kept"),
+        ("brier", 0.3, 0.2, "kept"),
+        ("brier", 0.1, 0.2, "promoted"),
+        ("average_precision", 0.3, 0.2, "promoted"),
+        ("balanced_accuracy", 0.1, 0.2, "kept"),
         ("r2", 0.5, 0.4, "promoted"),
     ],
 )
 def test_a_challenger_takes_over_only_if_it_is_better_so_a_tie_keeps_the_champion(
     primary: Metric, challenger: float, champion: float, outcome: str
 ) -> None:
-    constant = 9.0 if primary in {"rmse", "log_loss"} else -9.0
+    constant = 9.0 if primary in {"rmse", "log_loss", "brier"} else -9.0
 
     decision = _decide(challenger, primary=primary, constant=constant, champion=champion)
 
@@ -259,13 +267,17 @@ def test_fewer_test_rows_than_the_setting_keep_the_champion_and_it_is_said(
         ("rmse", 150.0, 200.0, 10.1, "kept"),
         ("log_loss", 0.3, 0.4, 0.019, "promoted"),
         ("log_loss", 0.3, 0.4, 0.021, "kept"),
+        ("brier", 0.1, 0.2, 0.0099, "promoted"),
+        ("brier", 0.1, 0.2, 0.0101, "kept"),
+        ("average_precision", 0.9, 0.5, 0.049, "promoted"),
+        ("average_precision", 0.9, 0.5, 0.051, "kept"),
         ("macro_f1", 0.9, 0.8, NAN, "kept"),
     ],
 )
 def test_a_difference_that_is_not_precise_enough_keeps_the_champion_and_it_is_said(
     primary: Metric, value: float, champion: float, error: float, outcome: str
 ) -> None:
-    constant = 999.0 if primary in {"rmse", "log_loss"} else -99.0
+    constant = 999.0 if primary in {"rmse", "log_loss", "brier"} else -99.0
     known = ChampionScores(
         "3", {primary: champion}, difference=_difference(primary, value, champion, error)
     )
@@ -281,7 +293,7 @@ def test_a_first_model_may_be_tested_on_few_rows_if_it_surely_beats_a_constant()
     decision = _decide(0.9, n_rows=22)
 
     assert decision.outcome == "promoted"
-    assert decision.notes == ("22 test rows tell little of this first model",)
+    assert decision.notes == ("this first model was judged on only 22 test rows",)
 
 
 @pytest.mark.parametrize("who", ["challenger", "champion"])
@@ -320,7 +332,7 @@ def test_a_champion_that_cannot_be_compared_stays_and_the_reason_is_told() -> No
     assert decision.outcome == "kept"
     assert decision.reason == (
         "champion v7 cannot be compared: column 'safety' is missing; `--promote`, or the alias "
-        "`champion` in MLflow, replaces it all the same"
+        "`champion` in MLflow, replaces it anyway"
     )
     assert decision.notes == (decision.reason,)
     assert not decision.is_comparable

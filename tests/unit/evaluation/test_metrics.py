@@ -1,4 +1,4 @@
-"""Final metrics, held against scikit-learn on labels and probabilities."""
+"""Test metrics, compared with scikit-learn on labels and probabilities."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from pipeline_lib.config import METRIC_FACTS, METRICS
 from pipeline_lib.encoding import ClassTarget, NumberTarget
 from pipeline_lib.evaluation.metrics import (
     all_finite,
@@ -30,7 +31,7 @@ def _classes(probs: npt.NDArray[np.float64], classes: tuple[str, ...] = CLASSES)
     return Predictions(ClassTarget("label", classes), probs, np.zeros(len(probs), np.int32))
 
 
-def _numbers(values: list[float]) -> Predictions:
+def _numbers(values: list[float] | npt.NDArray[np.float64]) -> Predictions:
     unseen = np.zeros(len(values), np.int32)
     return Predictions(NumberTarget("y", 5.0, 2.0), np.array(values, np.float64), unseen)
 
@@ -59,6 +60,9 @@ def test_scores_of_several_classes_are_scikit_learns_by_name(seed: int) -> None:
             "roc_auc": sk.roc_auc_score(
                 labels, sorted_probs, multi_class="ovr", average="macro", labels=by_name
             ),
+            "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted),
+            "average_precision": sk.average_precision_score(labels, sorted_probs, average="macro"),
+            "brier": sk.brier_score_loss(labels, sorted_probs, labels=by_name),
         }
     )
 
@@ -73,6 +77,11 @@ def test_scores_of_two_classes_take_the_last_as_the_positive_one() -> None:
     is_no = [label == "no" for label in labels]
     assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(is_no, positive))
     assert scores["log_loss"] == pytest.approx(sk.log_loss(is_no, positive))
+    assert scores["average_precision"] == pytest.approx(sk.average_precision_score(is_no, positive))
+    assert scores["brier"] == pytest.approx(sk.brier_score_loss(is_no, positive))
+    assert scores["brier"] == pytest.approx(np.mean((positive - is_no) ** 2))
+    said_no = positive > 0.5
+    assert scores["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(is_no, said_no))
     assert scores["accuracy"] == pytest.approx(3 / 5)
 
 
@@ -85,9 +94,10 @@ def test_every_metric_is_over_the_classes_that_the_rows_hold() -> None:
     scores = score(_column(labels), _classes(probs))
 
     held = CLASSES[:3]
-    areas = [
-        sk.roc_auc_score([label == name for label in labels], probs[:, number])
-        for number, name in enumerate(held)
+    ones = np.array([[label == name for name in held] for label in labels])
+    areas = [sk.roc_auc_score(ones[:, number], probs[:, number]) for number in range(3)]
+    precisions = [
+        sk.average_precision_score(ones[:, number], probs[:, number]) for number in range(3)
     ]
     assert scores == pytest.approx(
         {
@@ -100,6 +110,9 @@ def test_every_metric_is_over_the_classes_that_the_rows_hold() -> None:
                 ]
             ),
             "roc_auc": np.mean(areas),
+            "balanced_accuracy": sk.recall_score(labels, predicted, labels=held, average="macro"),
+            "average_precision": np.mean(precisions),
+            "brier": np.mean(np.sum((probs[:, :3] - ones) ** 2, axis=1)),
         }
     )
 
@@ -134,6 +147,55 @@ def test_a_model_that_does_not_know_a_class_of_the_rows_gives_it_probability_0()
     assert scores["accuracy"] == 0.75
     assert scores["macro_f1"] == pytest.approx((0 + 1 + 0.8) / 3)
     assert scores["log_loss"] > 5
+    assert scores["balanced_accuracy"] == pytest.approx((0 + 1 + 1) / 3)
+    # (0.1² + 0.9²) + (0.2² + 0.2²) + (1² + 0.5² + 0.5²) + (0.4² + 0.4²), each less 1 where right
+    squares = [(1 - 0.9) ** 2 + 0.1**2, 0.2**2 + 0.2**2, 1 + 0.5**2 + 0.5**2, 0.4**2 + 0.4**2]
+    assert scores["brier"] == pytest.approx(np.mean(squares))
+
+
+def test_both_models_are_scored_by_the_positive_class_though_one_knows_another() -> None:
+    labels = _column(["no", "yes", "yes", "no"])
+    truth = truth_of(labels, ClassTarget("label", ("no", "yes")))
+    probs = np.array([[0.1, 0.2, 0.7], [0.2, 0.5, 0.3], [0.3, 0.1, 0.6], [0.8, 0.1, 0.1]])
+
+    scores = score_answers(truth, answers_of(_classes(probs, ("no", "yes", "maybe")), truth))
+
+    is_yes = [0, 1, 1, 0]
+    expected = sk.average_precision_score(is_yes, probs[:, 1])
+    assert scores["average_precision"] == pytest.approx(expected)
+    # The squared probability that each row's own class lacks.
+    assert scores["brier"] == pytest.approx(np.mean([0.9**2, 0.5**2, 0.9**2, 0.2**2]))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probabilities_of_many_equal_values_have_scikit_learns_rankings(n_classes: int) -> None:
+    random = np.random.default_rng(3)
+    probs = random.integers(1, 4, (200, n_classes)).astype(np.float64)
+    probs /= probs.sum(axis=1, keepdims=True)
+    y = random.integers(0, n_classes, 200)
+
+    scores = score(_column([CLASSES[i] for i in y]), _classes(probs, CLASSES[:n_classes]))
+
+    one_vs_rest = range(n_classes) if n_classes > 2 else [1]
+    areas = [sk.roc_auc_score(y == k, probs[:, k]) for k in one_vs_rest]
+    precisions = [sk.average_precision_score(y == k, probs[:, k]) for k in one_vs_rest]
+    assert scores["roc_auc"] == pytest.approx(np.mean(areas))
+    assert scores["average_precision"] == pytest.approx(np.mean(precisions))
+
+
+@given(st.integers(0, 2**31), st.sampled_from([2, 3, 6]))
+def test_every_value_lies_in_the_range_that_the_table_names(seed: int, n_classes: int) -> None:
+    random = np.random.default_rng(seed)
+    probs = random.dirichlet(np.full(n_classes, 0.2), 12)
+    names = tuple("abcdef"[:n_classes])
+    labels = random.choice(names, 12).tolist()
+    numbers = score(_column(random.normal(size=12).tolist()), _numbers(random.normal(size=12)))
+
+    scores = score(_column(labels), _classes(probs, names)) | numbers
+
+    for metric, value in scores.items():
+        facts = METRIC_FACTS[metric]
+        assert facts.least - 1e-12 <= value <= facts.most + 1e-12
 
 
 @pytest.mark.parametrize("values", [[3.0], [4.0, 4.0, 4.0]])
@@ -152,8 +214,9 @@ def test_rows_of_one_class_alone_still_have_a_log_loss(n_classes: int) -> None:
 
     scores = score(_column(["unacc"] * 3), _classes(probs, classes))
 
-    assert "roc_auc" not in scores
+    assert set(METRICS["binary"]) - set(scores) == {"roc_auc", "average_precision"}
     assert scores["log_loss"] == pytest.approx(-np.log(0.1))
+    assert scores["brier"] == pytest.approx(0.9**2)  # of classes without a row nothing counts
     assert scores["accuracy"] == 0.0
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_lib.config import METRICS, Task
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
@@ -66,7 +67,7 @@ def test_the_page_says_what_was_decided_and_shows_both_models_and_the_baselines(
     rows = _rows_of_table(page, "On the test rows")
     assert page.startswith("# toy: the new model is the champion\n")
     assert "**promoted** (version 4): macro_f1 0.91 is not worse." in page
-    assert rows == [
+    assert [row[:5] for row in rows] == [
         ["**new model**", "0.9100", "0.9500", "0.2000", "–"],
         ["champion v3", "0.9000", "0.9400", "–", "–"],
         ["constant", "0.2000", "–", "–", "–"],
@@ -93,12 +94,25 @@ def test_each_outcome_has_a_headline_of_its_own(outcome: Any) -> None:
     assert headline == f"# toy: {said[outcome]}"
 
 
+@pytest.mark.parametrize("task", METRICS)
+def test_the_page_has_a_column_for_every_metric_of_the_task_the_primary_one_in_bold(
+    task: Task,
+) -> None:
+    primary = METRICS[task][1]
+
+    page = _record(task=task, primary=primary).to_markdown()
+
+    head = page.split("## On the test rows\n\n| ", maxsplit=1)[1].splitlines()[0]
+    names = [cell.strip() for cell in head.strip("|").split("|")][1:]
+    assert names == [f"**{m}**" if m == primary else m for m in METRICS[task]]
+
+
 def test_without_champion_classes_or_changed_categories_nothing_is_invented() -> None:
     page = _record(champion=None, classes=(), changes=(), version="").to_markdown()
 
     assert "champion v" not in page
     assert "Class by class" not in page
-    assert "- categories: those of the last night" in page
+    assert "- categories: unchanged since the last run" in page
     assert "The categories" not in page
     assert "(version" not in page
 
@@ -106,7 +120,8 @@ def test_without_champion_classes_or_changed_categories_nothing_is_invented() ->
 def test_a_champion_without_scores_has_a_row_of_dashes() -> None:
     page = _record(champion=ChampionScores("3", None, "gone")).to_markdown()
 
-    assert ["champion v3", "–", "–", "–", "–"] in _rows_of_table(page, "On the test rows")
+    dashes = ["–" for _ in METRICS["multiclass"]]
+    assert ["champion v3", *dashes] in _rows_of_table(page, "On the test rows")
 
 
 def test_what_has_to_be_known_of_the_scores_stands_below_them() -> None:

@@ -129,4 +129,4 @@ def test_what_a_person_has_overruled_is_in_the_reason() -> None:
 
     assert decision.outcome == "promoted"
     assert "by request, though rows of 2026-11-27 are older" in decision.reason
-    assert decision.checks[-1] == Check("by request", True, "a person asked for the promotion")
+    assert decision.checks[-1] == Check("by request", True, "the promotion was requested")

@@ -110,6 +110,8 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch(task: Task, monitor: 
         ("multiclass", "macro_f1", max),
         ("multiclass", "log_loss", min),
         ("binary", "roc_auc", max),
+        ("binary", "average_precision", max),
+        ("multiclass", "brier", min),
         ("regression", "rmse", min),
         ("regression", "r2", max),
     ],
@@ -318,7 +320,10 @@ def test_one_validation_row_is_enough_whatever_the_metric(task: Task, primary: M
     assert len(records) == 2
 
 
-@pytest.mark.parametrize(("task", "primary"), [("binary", "roc_auc"), ("regression", "r2")])
+@pytest.mark.parametrize(
+    ("task", "primary"),
+    [("binary", "roc_auc"), ("binary", "average_precision"), ("regression", "r2")],
+)
 def test_where_the_monitored_metric_is_never_defined_the_lowest_loss_is_the_best_epoch(
     task: Task, primary: Metric
 ) -> None:

@@ -1,12 +1,16 @@
-"""The metric of every epoch, held against scikit-learn."""
+"""The metric of every epoch, compared with scikit-learn."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config import METRICS, Metric
+from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.evaluation.metrics import score
+from pipeline_lib.serving import Predictions
 from pipeline_lib.training.metrics import EpochMetric, why_undefined
 from pipeline_lib.training.rows import TensorSplit
 
@@ -21,19 +25,24 @@ def _expected(metric: Metric, n_classes: int, logits: torch.Tensor, y: torch.Ten
     positive = expit(logits.numpy())
     probs = np.hstack([1 - positive, positive]) if n_classes == 2 else softmax(logits.numpy(), 1)
     predicted, labels = probs.argmax(axis=1), y.numpy()
+    scores = probs[:, 1] if n_classes == 2 else probs
     match metric:
         case "accuracy":
             return float(sk.accuracy_score(labels, predicted))
+        case "balanced_accuracy":
+            return float(sk.balanced_accuracy_score(labels, predicted))
         case "macro_f1":
             return float(sk.f1_score(labels, predicted, average="macro", zero_division=0))
-        case "roc_auc" if n_classes == 2:
-            return float(sk.roc_auc_score(labels, probs[:, 1]))
+        case "brier":
+            return float(sk.brier_score_loss(labels, scores))
+        case "average_precision":
+            return float(sk.average_precision_score(labels, scores, average="macro"))
         case _:
-            return float(sk.roc_auc_score(labels, probs, multi_class="ovr", average="macro"))
+            return float(sk.roc_auc_score(labels, scores, multi_class="ovr", average="macro"))
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "roc_auc"])
+@pytest.mark.parametrize("metric", [m for m in METRICS["multiclass"] if m != "log_loss"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_classification_metric_over_batches_is_scikit_learns_over_all_rows(
     n_classes: int, metric: Metric, seed: int
@@ -63,16 +72,37 @@ def test_one_answer_of_a_class_without_a_row_costs_that_row_alone(n_classes: int
     assert value == pytest.approx(expected)
 
 
-def test_the_ranking_metric_is_over_the_classes_that_have_a_row() -> None:
+@pytest.mark.parametrize("metric", METRICS["multiclass"])
+def test_the_metric_of_an_epoch_is_that_of_the_test_where_a_class_has_no_row(
+    metric: Metric,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, 3, (60,), generator=generator)
+    logits = torch.randn(60, 4, generator=generator)
+    probs = softmax(logits.numpy().astype(np.float64), 1)
+
+    metric_of_epoch = EpochMetric(metric, n_classes=4)
+    metric_of_epoch.update(logits, y)
+    value = metric_of_epoch.compute(val_loss=float(sk.log_loss(y, probs, labels=range(4))))
+
+    predictions = Predictions(ClassTarget("y", tuple("abcd")), probs, np.zeros(60, np.int32))
+    labels = pa.chunked_array([pa.array(["abcd"[number] for number in y.tolist()])])
+    assert value == pytest.approx(score(labels, predictions)[metric], abs=1e-6)
+
+
+def test_the_ranking_metrics_are_over_the_classes_that_have_a_row() -> None:
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, 3, (60,), generator=generator)
     logits = torch.randn(60, 4, generator=generator)
 
-    value = _in_batches(EpochMetric("roc_auc", n_classes=4), logits, y)
+    area = _in_batches(EpochMetric("roc_auc", n_classes=4), logits, y)
+    precision = _in_batches(EpochMetric("average_precision", n_classes=4), logits, y)
 
-    probs = softmax(logits.numpy(), 1)
-    areas = [sk.roc_auc_score(y.numpy() == number, probs[:, number]) for number in range(3)]
-    assert value == pytest.approx(np.mean(areas), abs=1e-6)
+    probs, ones = softmax(logits.numpy(), 1), np.eye(4)[y.numpy()]
+    areas = [sk.roc_auc_score(ones[:, k], probs[:, k]) for k in range(3)]
+    precisions = [sk.average_precision_score(ones[:, k], probs[:, k]) for k in range(3)]
+    assert area == pytest.approx(np.mean(areas), abs=1e-6)
+    assert precision == pytest.approx(np.mean(precisions), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +110,8 @@ def test_the_ranking_metric_is_over_the_classes_that_have_a_row() -> None:
     [
         ("roc_auc", 2, [0] * 9, "they hold 1 of 2 classes"),
         ("roc_auc", 4, [2] * 9, "they hold 1 of 4 classes"),
+        ("average_precision", 2, [1] * 9, "they hold 1 of 2 classes"),
+        ("average_precision", 4, [2] * 9, "they hold 1 of 4 classes"),
         ("r2", 0, [0.5], "they are 1 row"),
         ("r2", 0, [0.5] * 9, "all have the same value"),
     ],
@@ -110,6 +142,10 @@ def test_a_metric_that_is_undefined_is_none_and_the_rows_tell_so_beforehand(
         ("r2", 0, [0.5, 0.5, 0.6]),
         ("macro_f1", 2, [0, 0]),
         ("accuracy", 2, [0]),
+        ("balanced_accuracy", 4, [0]),
+        ("brier", 4, [0]),
+        ("average_precision", 2, [0, 0, 1]),
+        ("average_precision", 4, [0, 0, 1]),
         ("log_loss", 2, [0]),
         ("rmse", 0, [0.5]),
         ("mae", 0, [0.5]),
@@ -150,8 +186,10 @@ def test_regression_metrics_are_in_the_targets_own_unit(scale: float) -> None:
         "r2": sk.r2_score(actual, predicted),
     }
 
-    names: list[Metric] = ["rmse", "mae", "r2"]
-    values = {name: _in_batches(EpochMetric(name, scale=scale), outputs, y) for name in names}
+    values = {
+        name: _in_batches(EpochMetric(name, scale=scale), outputs, y)
+        for name in METRICS["regression"]
+    }
 
     assert values == pytest.approx(expected, rel=1e-4)
 
