@@ -3,24 +3,22 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-from torch import nn
+from typing import Any, Generic
 
 from pipeline_lib.errors import NonFiniteLossError
-from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.loop import N, TrainingLoop
 from pipeline_lib.training.records import EpochRecord, Progress
 
 
 @dataclass(frozen=True)
-class _Trained:
+class _Trained(Generic[N]):
     """A member with its best weights; its optimizer's memory is free again."""
 
-    model: nn.Module
+    model: N
     history: list[EpochRecord]
 
 
-class Members:
+class Members(Generic[N]):
     """Trains networks that differ in their seed alone, as one training.
 
     Args:
@@ -28,13 +26,13 @@ class Members:
         n_members: how many there are.
     """
 
-    def __init__(self, make: Callable[[int], TrainingLoop], n_members: int = 1) -> None:
+    def __init__(self, make: Callable[[int], TrainingLoop[N]], n_members: int = 1) -> None:
         self._make, self._n = make, n_members
-        self._trained: list[_Trained] = []
+        self._trained: list[_Trained[N]] = []
         self._loop = make(1)
 
     @property
-    def models(self) -> tuple[nn.Module, ...]:
+    def models(self) -> tuple[N, ...]:
         """The networks so far; the last one is being trained."""
         return (*(member.model for member in self._trained), self._loop.model)
 

@@ -18,8 +18,8 @@ from torchmetrics.classification import (
 )
 
 from pipeline_lib.config import Metric
+from pipeline_lib.models import probabilities
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
-from pipeline_lib.training.losses import probabilities
 from pipeline_lib.training.rows import Rows
 
 
@@ -90,16 +90,20 @@ class EpochMetric:
 
     def update(self, logits: Tensor, y: Tensor) -> None:
         """Take a batch of logits ``(n_rows, d_out)`` and targets ``(n_rows,)``."""
+        if self._state is not None:
+            self.add(probabilities(logits) if self._n_classes else logits, y)
+
+    def add(self, scores: Tensor, y: Tensor) -> None:
+        """Take a batch of scores, as `Model.scores` has them, and targets ``(n_rows,)``."""
         if self._state is None:
             return
-        y = y.cpu()
+        scores, y = scores.cpu(), y.cpu()
         self._labels.update(y)
         if self._n_classes == 0:
-            self._state.update(logits[:, 0].cpu(), y)
+            self._state.update(scores[:, 0].float(), y)
             return
-        probs = probabilities(logits).cpu()
         binary_ranking = self._metric == "roc_auc" and self._n_classes == 2
-        self._state.update(probs[:, 1] if binary_ranking else probs, y.long())
+        self._state.update(scores[:, 1] if binary_ranking else scores, y.long())
 
     def compute(self, val_loss: float) -> float | None:
         """Return the metric over all batches, None if it is undefined, and forget them."""
