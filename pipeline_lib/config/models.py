@@ -11,6 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from pipeline_lib.config.settings import Settings
 
+DEFAULT_MODEL_KIND = "embedding_mlp"
+
 
 class EmbeddingMLPSettings(Settings):
     """A network: one embedding per column, then blocks of Linear, ReLU, BatchNorm and Dropout."""
@@ -52,10 +54,10 @@ class LinearSettings(Settings):
 
 
 def _with_kind(value: object) -> object:
-    """Give settings without a kind the one that was there before there were several."""
+    """Give settings without a kind the only one that there was in earlier releases."""
     if not isinstance(value, Mapping):
         return value
-    return {"kind": "embedding_mlp", **cast("Mapping[str, object]", value)}
+    return {"kind": DEFAULT_MODEL_KIND, **cast("Mapping[str, object]", value)}
 
 
 ModelSettings = Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pipeline_lib.fitting.training import Figures, TrainingInput
 from pipeline_lib.models import EstimatorKind, FitInput, Model
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, refuse_too_few_rows
+from pipeline_lib.training.compiling import load_compiler_unused
 from pipeline_lib.training.devices import suitable_threads
 from pipeline_lib.training.judging import judge
 from pipeline_lib.training.records import EpochRecord, Progress
@@ -31,6 +32,7 @@ class EstimatorTraining:
 
     def __init__(self, given: TrainingInput, kind: EstimatorKind) -> None:
         refuse_too_few_rows(given.train.n_rows, given.val.n_rows)
+        load_compiler_unused()  # as torch's optimizers do
         self._given, self._kind, self._loss = given, kind, given.loss()
         self._n_passes, self._seconds = 0, 0.0
         self._model: Model | None = None
@@ -52,7 +54,8 @@ class EstimatorTraining:
             self._n_passes, now = done, time.perf_counter()
             if on_pulse is not None and now - pulsed >= _PULSE_S:
                 pulsed = now
-                on_pulse(self._progress(done, at_most, now - started))
+                rows_per_s = given.train.n_rows * done / max(now - started, 1e-9)
+                on_pulse(Progress(done, at_most, 0, 1, rows_per_s, None, unit="pass"))
 
         inputs = FitInput(given.train, given.val, dimensions, self._loss, given.training, report)
         with suitable_threads(n_macs, given.device):
@@ -105,8 +108,3 @@ class EstimatorTraining:
     def size(self) -> str:
         """See `Training.size`."""
         return self.model().size
-
-    def _progress(self, done: int, at_most: int, seconds: float) -> Progress:
-        rows_per_s = self._given.train.n_rows * done / max(seconds, 1e-9)
-        left_s = (at_most - done) * seconds / done
-        return Progress(1, 1, done, at_most, rows_per_s, left_s)

@@ -5,7 +5,7 @@ champion's. Members, resuming, averages, precision, saving and prediction are th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline_lib.encoding import Encoder, Target
 from pipeline_lib.models.carry_over import CarriedOver, Learned
@@ -90,7 +91,7 @@ class NetworkKind(Kind):
         n_members = int(spec.get("n_members", 1))
         if not 1 <= n_members <= len(weights):
             raise ValueError(f"{len(weights)} tensors are not those of {n_members} networks")
-        with torch.device("meta"):  # takes no memory, whatever sizes the files claim
+        with torch.device("meta"), _Uninitialized():  # no memory, whatever sizes the files claim
             networks = [self.rebuild(dimensions, spec) for _ in range(n_members)]
         nn.ModuleList(networks).load_state_dict(weights, assign=True)
         return Networks(tuple(network.eval() for network in networks), dimensions.n_classes)
@@ -133,6 +134,30 @@ class Networks:
 
     def _outputs(self, logits: Tensor) -> Tensor:
         return probabilities(logits.cpu().double()) if self.n_classes else logits
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Lets a network be built without first weights.
+
+    For random ones on the meta device torch (2.13) would import its compiler, a second of CPU.
+    """
+
+    _RANDOM = frozenset(
+        {"normal_", "uniform_", "random_", "bernoulli_", "trunc_normal_", "orthogonal_"}
+        | {f"{rule}_{kind}_" for rule in ("kaiming", "xavier") for kind in ("normal", "uniform")}
+    )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, or return the tensor that it would fill with random numbers."""
+        if func.__name__ in self._RANDOM:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -133,8 +133,9 @@ class Members(Generic[N]):
         self, member: int, on_pulse: Callable[[Progress], None]
     ) -> Callable[[Progress], None]:
         def pulse(now: Progress) -> None:
-            whole_s = now.left_s / max(1 - now.of_member, 1e-9)
-            left_s = now.left_s + (self._n - member) * whole_s
+            left_s = now.left_s
+            if left_s is not None:
+                left_s += (self._n - member) * left_s / max(1 - now.of_member, 1e-9)
             on_pulse(replace(now, left_s=left_s, member=member, n_members=self._n))
 
         return pulse
