@@ -1,4 +1,4 @@
-"""The start of a night's training: whose weights it begins with, and what a checkpoint belongs to.
+"""The start of a run's training: whose weights it begins with, and what a checkpoint belongs to.
 
 A run should not fail over a shortcut: where the champion cannot be started from, weights are
 fresh, and the reason stands in the log, in MLflow and on the page.

@@ -46,7 +46,7 @@ class TrainingLoop(Generic[N]):
     Args:
         model: on the device that batches lie on.
         train: rows to learn from.
-        val: rows that tell the best epoch.
+        val: rows that decide which epoch is the best.
         task: decides the loss.
         primary: the metric to report for `val`.
         training: everything a user may set.
@@ -254,7 +254,7 @@ class TrainingLoop(Generic[N]):
         started = time.perf_counter()
         before = self._seconds
         self.model.train()
-        # On a GPU nobody looks before weights move: it would wait.
+        # Not on a GPU: a look at the loss before weights move would wait for it.
         may_take = self._may_take if self._train.device.type == "cpu" else None
         batches = self._train.batches(
             self._bounds, seed=_seed(self._training.seed, epoch), first_step=first

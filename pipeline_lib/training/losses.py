@@ -77,7 +77,7 @@ def _of_one_logit(logits: Tensor, y: Tensor, smoothing: float, weights: Tensor |
 def build_loss(task: Task, settings: LossSettings | None = None) -> TaskLoss:
     """Return the mean loss of a batch: BCE with logits, cross entropy, MSE or Huber.
 
-    Smoothing and weights are left out: this is the loss that validation is told in.
+    Smoothing and weights are left out: this is the loss of validation.
     """
     return TaskLoss(task, settings if isinstance(settings, Huber) else None)
 

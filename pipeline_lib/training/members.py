@@ -90,7 +90,7 @@ class Members(Generic[N]):
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state()` gave, before the first epoch is asked for.
 
-        Whatever is raised of another state, the training begins as it would have without.
+        If another state raises, the training begins as it would have without it.
         """
         first, fresh = self._loop, copy.deepcopy(self._loop.state())
         try:

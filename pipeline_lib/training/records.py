@@ -1,4 +1,4 @@
-"""What a training tells of itself: a record per epoch, and where it is between two steps."""
+"""What a training reports: a record per epoch, and where it is between two steps."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ def level_of(
 
 
 def improves(level: Level, before: Level, *, min_delta: float) -> bool:
-    """Tell whether an epoch is better than one before by more than `min_delta`.
+    """Return whether an epoch is better than one before by more than `min_delta`.
 
     >>> improves((False, -0.5), (True, 0.1), min_delta=0.2)  # the metric is defined at last
     True

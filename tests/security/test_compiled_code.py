@@ -133,5 +133,5 @@ def test_a_folder_that_is_not_this_users_is_refused(
     else:
         pytest.skip("only root gives a folder away")
 
-    with pytest.raises(StorageError, match="belongs to somebody else"):
+    with pytest.raises(StorageError, match="belongs to another user"):
         keep_compiled_code_private()
