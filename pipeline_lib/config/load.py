@@ -26,7 +26,7 @@ from pipeline_lib.storage import project_root
 
 MAX_PROBLEMS = 20
 # Sections that may leave their kind out, and which one they are of then.
-_KIND_WITHOUT_ONE = {("model",): DEFAULT_MODEL_KIND, ("split",): "hash"}
+_KIND_WITHOUT_ONE: dict[tuple[str, ...], str] = {("model",): DEFAULT_MODEL_KIND, ("split",): "hash"}
 
 
 def load_config(
