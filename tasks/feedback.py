@@ -33,10 +33,9 @@ class Feedback:
     def tell(self, progress: Progress, last: str) -> None:
         """Take where the training is, and a line about its last epoch."""
         now = time.monotonic()
-        several = progress.n_members > 1
-        member = f"member {progress.member}/{progress.n_members}  " if several else ""
-        place = f"{member}epoch {progress.epoch}/{progress.n_epochs}"
-        speed = f"{progress.rows_per_s:,.0f} rows/s  {_clock(progress.left_s)} left"
+        place, speed = progress.place, f"{progress.rows_per_s:,.0f} rows/s"
+        if progress.left_s is not None:
+            speed += f"  {_clock(progress.left_s)} left"
         self._bar.info("%s  %s", place, speed, extra={"share": progress.share})
         if now - self._line_at >= _LINE_EVERY_S:
             self._line_at = now

@@ -1,10 +1,7 @@
-"""Train the network, with its curve in MLflow and TensorBoard; go on where a kill stopped it."""
+"""Train the model, with its curve in MLflow and TensorBoard; go on where a kill stopped it."""
 
-import logging
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,11 +12,6 @@ from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.storage import run_folder, writable_folder
 from pipeline_lib.tracking.reference import RunReference
-
-if TYPE_CHECKING:
-    from pipeline_lib.fitting import TrainingSession
-    from pipeline_lib.tracking.runs import TrackedRun
-    from pipeline_lib.training.keeper import Keeper
 
 
 @dataclass(frozen=True)
@@ -44,125 +36,42 @@ def train(
     resume: bool = True,
 ) -> Trained:
     """Train until the last epoch or early stopping; keep the best epoch's weights."""
-    from pipeline_lib.tracking.epochs import EpochLog
+    from pipeline_lib.fitting import start_training
+    from pipeline_lib.tracking.registry import read_champion_to_start_from
     from pipeline_lib.tracking.runs import TrackedRun
-    from pipeline_lib.tracking.tensorboard import TensorBoardLog
+    from pipeline_lib.tracking.training_log import TrainingLog
     from pipeline_lib.training.keeper import Keeper
     from pipeline_lib.training.records import Progress
     from tasks.feedback import Feedback
 
+    logger = get_run_logger()
     tracked, folder = TrackedRun.of(run), writable_folder(run_folder(run.run_key))
-    start = _start(config, rows, encoded, tracked)
-    session, members = start.session, start.session.members
-    every_s = config.training.checkpoint_s
-    keeper = Keeper(members, folder, key=start.key, every_s=every_s, resume=resume)
-    _tell_the_start(session, keeper, tracked)
-    feedback, primary, history = Feedback(config.name), config.primary, members.history
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
-    board = TensorBoardLog(folder / "tensorboard", primary=primary, history=history)
-    board.add_graph(session.network, session.sample())
-    with (
-        EpochLog(folder / "epochs.jsonl", tracked, primary=primary, history=history) as epochs,
-        keeper,
-    ):
+    champion = None
+    if config.training.start_from == "champion":
+        champion = read_champion_to_start_from(
+            tracked.client, config.name, run_key=run.run_key, split_rule=rows.rule
+        )
+    start = start_training(config, encoded, run_key=run.run_key, champion=champion)
+    del champion  # its weights are in the session's, or needed no more
+    session, every_s = start.session, config.training.checkpoint_s
+    keeper = Keeper(
+        session.training.resumable, folder, key=start.key, every_s=every_s, resume=resume
+    )
+    for level, line in start.opening_lines(keeper):
+        logger.log(level, "train     %s", line)
+    feedback = Feedback(config.name)
+    with TrainingLog(start, tracked, folder, resumed_at=keeper.resumed_at) as log, keeper:
 
         def on_pulse(now: Progress) -> None:
             keeper.save_if_due()
-            feedback.tell(now, session.progress(members.last) if members.last else "")
+            feedback.tell(now, session.last_line())
 
         for record in session.epochs(on_pulse):
-            epochs.append(record)
-            board.append(record)
+            log.append(record)
             keeper.save_if_due()
     feedback.end()
     session.fitted().save(folder / "model")
-    epochs.flush()  # if MLflow was away: the model is safe by now
-    tracked.log_folder(folder / "tensorboard", "tensorboard")
-    _tell_the_end(session, tracked)
-    facts = session.facts() | start.facts
-    return Trained(folder / "model", facts, start.version, session.notes_after())
-
-
-@dataclass(frozen=True)
-class _Start:
-    """A training about to begin, and the version its weights are from, if they are one's.
-
-    `key` is all that decides its weights; a checkpoint belongs to it.
-    """
-
-    session: "TrainingSession"
-    key: str
-    version: str = ""
-    facts: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def _start(
-    config: PipelineConfig, rows: SplitRows, encoded: EncodedData, tracked: "TrackedRun"
-) -> _Start:
-    """Open the splits, and choose the first weights."""
-    import torch
-
-    from pipeline_lib.fitting import TrainingSession
-    from pipeline_lib.tracking.registry import read_champion_to_start_from
-
-    champion, wants_champion = None, config.training.start_from == "champion"
-    if wants_champion:
-        champion = read_champion_to_start_from(
-            tracked.client, config.name, run_key=tracked.run_key, split_rule=rows.rule
-        )
-    encoder = encoded.read_encoder()
-    session = TrainingSession.start(
-        config,
-        encoder,
-        encoded.read_target(),
-        encoded.path("train"),
-        encoded.path("val"),
-        champion=champion and champion.model,
-    )
-    key = f"{tracked.run_key} {encoder.fingerprint()} {torch.__version__}"
-    if not wants_champion:
-        return _Start(session, key)
-    version, level = "", logging.INFO
-    if champion is None:
-        told = "fresh, for there is no champion yet"
-    elif session.carried is not None:
-        version, key = champion.version, f"{key} {champion.sha256}"
-        share = config.training.warm_share
-        mixed = f"{share:.0%} of " if share < 1 else ""
-        told = f"{mixed}champion v{version}, {session.carried}"
-    else:
-        why_not = champion.problem or session.obstacle
-        told = f"fresh, without champion v{champion.version}: {why_not}"
-        level = logging.WARNING
-    get_run_logger().log(level, "train     first weights: %s", told)
-    tracked.set_tags({"first_weights": told})
-    return _Start(session, key, version, {"first weights": told})
-
-
-def _tell_the_start(session: "TrainingSession", keeper: "Keeper", tracked: "TrackedRun") -> None:
-    from pipeline_lib.encoding.codebook import codebook
-
-    logger = get_run_logger()
-    tracked.log_json(codebook(session.encoder), "encoding/categories.json")
-    tracked.set_tags({"device": session.device_name})
-    for note in keeper.notes:
-        logger.warning("train     %s", note)
-    logger.info("train     on %s, %s", session.device_name, session.plan)
-    for note in session.notes_before():
-        logger.warning("train     %s", note)
-    if keeper.resumed_at:
-        tracked.set_tags({"resumed_at": keeper.resumed_at})
-        logger.info("train     resumes at %s", keeper.resumed_at)
-
-
-def _tell_the_end(session: "TrainingSession", tracked: "TrackedRun") -> None:
-    from pipeline_lib.evaluation.plots import plot_losses
-
-    figure = plot_losses(session.members.history, primary=session.config.primary)
-    tracked.log_figure(figure, "losses.png")
-    tracked.log_metrics(session.best_metrics())
-    for best in session.members.best:
-        get_run_logger().info("train     best %s", session.progress(best))
-    if not session.undefined:  # else it was said before
-        for note in session.notes_after():
-            get_run_logger().warning("train     %s", note)
+    log.finish()
+    for level, line in session.closing_lines():
+        logger.log(level, "train     %s", line)
+    return Trained(folder / "model", start.facts(), start.version, session.notes_after())

@@ -59,19 +59,15 @@ import os
 import pickle
 from pathlib import Path
 from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, evaluate_model, score_champion
-from pipeline_lib.models import build_model
+from pipeline_lib.models import Dimensions, Networks, model_kind
 from pipeline_lib.serving import FittedModel
 
 home = Path(os.environ["EVERGREEN_HOME"])
 config, rows, encoded = pickle.loads((home / "night.pickle").read_bytes())
 encoder, target = encoded.read_encoder(), encoded.read_target()
-network = build_model(
-    config.model,
-    cardinalities=encoder.cardinalities,
-    n_numeric=encoder.n_numeric,
-    d_out=target.d_out,
-)
-model = FittedModel("big", "binary", config.model, encoder, target, (network,))
+kind, dimensions = model_kind(config.model), Dimensions.of(encoder, target)
+networks = Networks((kind.build(dimensions),), dimensions.n_classes)
+model = FittedModel("big", "binary", kind, encoder, target, networks)
 result = evaluate_model(
     config,
     model,

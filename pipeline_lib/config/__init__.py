@@ -20,6 +20,7 @@ from pipeline_lib.config.data import DataSettings, Task
 from pipeline_lib.config.form import form_config, may_set, refuse_assignments
 from pipeline_lib.config.load import config_yaml, flat_settings, load_config, load_plain
 from pipeline_lib.config.metrics import METRIC_FACTS, METRICS, Metric, MetricFacts
+from pipeline_lib.config.models import EmbeddingMLPSettings, LinearSettings, ModelSettings
 from pipeline_lib.config.ownership import own_config, source_text, why_experiment
 from pipeline_lib.config.pipeline import (
     EvaluationSettings,
@@ -56,10 +57,8 @@ from pipeline_lib.config.training import (
     AdamW,
     CrossEntropy,
     EarlyStopping,
-    EmbeddingMLPSettings,
     Huber,
     LossSettings,
-    ModelSettings,
     OptimizerSettings,
     SquaredError,
     TrainingSettings,
@@ -106,6 +105,7 @@ __all__ = [
     "HashSplit",
     "Huber",
     "LambdaSchedule",
+    "LinearSettings",
     "LossSettings",
     "Metric",
     "MetricFacts",

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from pipeline_lib.config.assignments import Assignment
+from pipeline_lib.config.models import DEFAULT_MODEL_KIND
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
@@ -24,6 +25,8 @@ from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean, door
 from pipeline_lib.storage import project_root
 
 MAX_PROBLEMS = 20
+# Sections that may leave their kind out, and which one they are of then.
+_KIND_WITHOUT_ONE: dict[tuple[str, ...], str] = {("model",): DEFAULT_MODEL_KIND, ("split",): "hash"}
 
 
 def load_config(
@@ -138,8 +141,8 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: object) -> None:
         if not isinstance(inner, dict):
             inner = node[name] = {}
         node = cast("dict[str, Any]", inner)
-    if path[-1] == "kind" and node.get("kind") != value:
-        node.clear()  # the settings of another kind mean nothing to this one
+    if path[-1] == "kind" and node.get("kind", _KIND_WITHOUT_ONE.get(tuple(path[:-1]))) != value:
+        node.clear()  # these settings are of another kind
     node[path[-1]] = value
 
 

@@ -16,13 +16,12 @@ from pipeline_lib.config.columns import (
 )
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.metrics import ERROR_METRICS, METRICS, Metric, primary_metric
+from pipeline_lib.config.models import EmbeddingMLPSettings, ModelSettings
 from pipeline_lib.config.schedules import SchedulerSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.splits import GroupSplit, HashSplit, PredefinedSplit, Split, TimeSplit
 from pipeline_lib.config.training import (
     CrossEntropy,
-    EmbeddingMLPSettings,
-    ModelSettings,
     OptimizerSettings,
     TrainingSettings,
 )
@@ -110,7 +109,7 @@ class PipelineConfig(Settings):
     encoding: EncodingSettings = Field(
         default=EncodingSettings(), description="how words become codes"
     )
-    model: ModelSettings = Field(default=EmbeddingMLPSettings(), description="the network")
+    model: ModelSettings = Field(default=EmbeddingMLPSettings(), description="kind of model")
     training: TrainingSettings = Field(default=TrainingSettings(), description="how it learns")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="what counts")
     promotion: PromotionSettings = Field(
@@ -258,7 +257,7 @@ class Overrides(Settings):
     epochs: int | None = Field(
         default=None, ge=1, le=100_000, description="passes over the training rows"
     )
-    model: ModelSettings | None = Field(default=None, description="the network")
+    model: ModelSettings | None = Field(default=None, description="kind of model")
     optimizer: OptimizerSettings | None = Field(default=None, description="who moves the weights")
     scheduler: SchedulerSettings | None = Field(
         default=None, description="how the learning rate changes"

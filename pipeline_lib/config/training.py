@@ -1,4 +1,4 @@
-"""The network and how it learns: model, optimizer, loss, early stopping.
+"""How a model learns: optimizer, loss, early stopping.
 
 Adding one is a class here, a place in its union, and one `case` where it is built.
 """
@@ -16,26 +16,6 @@ from pipeline_lib.config.schedules import (
     SchedulerSettings,
 )
 from pipeline_lib.config.settings import Settings
-
-
-class EmbeddingMLPSettings(Settings):
-    """One embedding per column, then blocks of Linear, ReLU, BatchNorm and Dropout."""
-
-    kind: Literal["embedding_mlp"] = "embedding_mlp"
-    d_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(200, 100, 50), min_length=1, max_length=16, description="width of each block"
-    )
-    d_embedding_max: int = Field(
-        default=50, ge=1, le=1024, description="widest embedding a column may get"
-    )
-    dropout: float = Field(default=0.4, ge=0, lt=1, description="p after each block")
-    dropout_embedding: float = Field(
-        default=0.4, ge=0, lt=1, description="p on the concatenated embeddings"
-    )
-
-
-# A union of one so far: the next model joins here with its own `kind`.
-ModelSettings = EmbeddingMLPSettings
 
 
 class _Optimizer(Settings):

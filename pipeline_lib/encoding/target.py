@@ -76,7 +76,7 @@ class NumberTarget:
         with np.errstate(over="ignore"):
             return ((numbers - self.mean) / self.deviation).astype(np.float32)
 
-    def decode(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def decode(self, outputs: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return values in the column's own unit, shape ``(n_rows,)``."""
         return outputs.astype(np.float64) * self.deviation + self.mean
 

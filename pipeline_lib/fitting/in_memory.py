@@ -17,13 +17,18 @@ from pipeline_lib.data.values.casts import read_columns
 from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
 from pipeline_lib.errors import UsageError
 from pipeline_lib.fitting.session import TrainingSession
+from pipeline_lib.models import ModelKind
 from pipeline_lib.serving import FittedModel
 
 _logger = logging.getLogger(__name__)
 
 
 def fit(
-    config: PipelineConfig, rows: TableLike, *, champion: FittedModel | None = None
+    config: PipelineConfig,
+    rows: TableLike,
+    *,
+    champion: FittedModel | None = None,
+    kind: ModelKind | None = None,
 ) -> FittedModel:
     """Train a model on a table: check, split, encode, learn; the test rows stay untouched.
 
@@ -33,6 +38,7 @@ def fit(
             or a dict of columns.
         champion: gives the first weights where they fit, as `training.start_from: champion` has
             it; without one they are fresh, whatever `start_from` says.
+        kind: a kind of model of your own, in place of the one that `config.model` asks for.
 
     Raises:
         UsageError: `config` or `rows` have another form.
@@ -51,7 +57,9 @@ def fit(
         _logger.warning(note)
     kept = report.kept(table, 0)
     typed = typed_to_split(kept, config)
-    session = start_on_rows(config, typed, champion=champion, zones=report.zones, raw=kept)
+    session = start_on_rows(
+        config, typed, champion=champion, zones=report.zones, raw=kept, kind=kind
+    )
     for _ in session.epochs():
         pass
     for note in session.notes_after():
@@ -66,6 +74,7 @@ def start_on_rows(
     champion: FittedModel | None = None,
     zones: Mapping[str, str] | None = None,
     raw: pa.Table | None = None,
+    kind: ModelKind | None = None,
 ) -> TrainingSession:
     """Split, encode and start a training; arguments as in `fit`, rows typed by the contract.
 
@@ -74,13 +83,14 @@ def start_on_rows(
         rows: features and target.
         champion: gives the first weights where they fit, and its categories keep their codes.
         zones: the time zones of columns of times that have one.
-        raw: the same rows as they came, which tell typed values from text; without them all
-            words count as text.
+        raw: the same rows as they came, where values have types; without them all words count
+            as text.
+        kind: as in `fit`.
     """
     column, known = config.data.target, champion.encoder.known if champion else {}
     spelled = rows
     if raw is not None and known:
-        # Whoever splits rows does not know the champion's spelling: they stay where they are.
+        # Rows are split without the champion's spelling: they stay where they are.
         features = read_columns(raw, config.columns, known=known)
         for name in features.column_names:
             spelled = spelled.set_column(rows.column_names.index(name), name, features[name])
@@ -98,7 +108,7 @@ def start_on_rows(
     field = None if raw is None else raw.schema.field(column)
     target = fit_target(config.data, train[column], rows[column], raw=field)
     splits = [EncodedSplit.of(part, encoder, target) for part in (train, val)]
-    return TrainingSession.start(config, encoder, target, *splits, champion=champion)
+    return TrainingSession.start(config, encoder, target, *splits, champion=champion, kind=kind)
 
 
 def split_rows(

@@ -1,84 +1,39 @@
-"""One training: seeded or carried-over weights, the loop, and the model of the best epochs.
+"""One training of any kind of model, from encoded splits to a `FittedModel`.
 
 `TrainingSession` is what the nightly flow and `fit` share.
 """
 
+import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import assert_never
 
-import torch
-
-from pipeline_lib.config import CrossEntropy, PipelineConfig, TrainingSettings
-from pipeline_lib.encoding import ClassTarget, EncodedSplit, Encoder, NumberTarget, Target
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.encoding import EncodedSplit, Encoder, Target
+from pipeline_lib.fitting.by_epochs import NetworkTraining
+from pipeline_lib.fitting.in_one_call import EstimatorTraining
+from pipeline_lib.fitting.training import Training, TrainingInput
 from pipeline_lib.fitting.warm_start import obstacle
-from pipeline_lib.models import EmbeddingMLP, build_model
-from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over
+from pipeline_lib.models import EstimatorKind, ModelKind, NetworkKind, model_kind
 from pipeline_lib.serving import FittedModel
-from pipeline_lib.training.devices import choose_device, describe_device, suitable_threads
-from pipeline_lib.training.loop import TrainingLoop
-from pipeline_lib.training.losses import class_weights
-from pipeline_lib.training.members import Members
+from pipeline_lib.training.devices import choose_device, describe_device
 from pipeline_lib.training.metrics import why_undefined
 from pipeline_lib.training.records import EpochRecord, Progress
-from pipeline_lib.training.rows import (
-    Rows,
-    TensorSplit,
-    count_classes,
-    count_codes,
-    memory_budget,
-    open_split,
-)
-
-
-@dataclass(frozen=True)
-class _Networks:
-    """Makes each member's network with its first weights."""
-
-    config: PipelineConfig
-    encoder: Encoder
-    target: Target
-    champion: FittedModel | None
-
-    def make(self, member: int) -> tuple[EmbeddingMLP, CarriedOver | None]:
-        """Return the network of a member, by its number from 1."""
-        source = self._source(member)
-        settings, encoder = self.config.model, self.encoder
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.training.seed + member - 1)
-            network = build_model(
-                settings,
-                cardinalities=encoder.cardinalities,
-                n_numeric=encoder.n_numeric,
-                d_out=self.target.d_out,
-                d_embeddings=source and carried_widths(source, encoder, settings.d_embedding_max),
-            )
-        if source is None:
-            return network, None
-        share = self.config.training.warm_share
-        return network, carry_over(source, network, encoder, self.target, share=share)
-
-    def _source(self, member: int) -> Learned | None:
-        if self.champion is None:
-            return None
-        networks = self.champion.networks
-        network = networks[(member - 1) % len(networks)]
-        return Learned(network, self.champion.encoder, self.champion.target)
+from pipeline_lib.training.rows import Rows, TensorSplit, memory_budget, open_split
 
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """One training: iterate `epochs()`, then take `fitted()`."""
+    """One training: iterate `epochs()` to its end, then take `fitted()`.
 
-    config: PipelineConfig
-    encoder: Encoder
-    target: Target
-    train: Rows
-    training: TrainingSettings
-    members: Members
-    device: torch.device
-    carried: CarriedOver | None = None
+    `obstacle` says why a champion's weights are not what it starts from; `undefined` why the
+    primary metric has no value on the validation rows.
+    """
+
+    given: TrainingInput
+    kind: ModelKind
+    training: Training
     obstacle: str = ""
     undefined: str = ""
 
@@ -92,8 +47,9 @@ class TrainingSession:
         val: EncodedSplit | Path,
         *,
         champion: FittedModel | None = None,
+        kind: ModelKind | None = None,
     ) -> "TrainingSession":
-        """Put splits and a network with its first weights on the device.
+        """Put splits, and a network with its first weights, on the device.
 
         Args:
             config: of the dataset.
@@ -101,18 +57,16 @@ class TrainingSession:
             target: how it is encoded.
             train: the split, or its parquet file; a file larger than the budget is streamed.
             val: likewise.
-            champion: gives the first weights where they fit; `obstacle` tells why not.
+            champion: gives the first weights where they fit; else `obstacle` says why not.
+            kind: of the model; without it the one that `config.model` asks for.
 
         Raises:
             DeviceError: the device asked for is not there.
             TrainingError: a split is too small, or a weight is of a class that does not exist.
         """
-        device, training = choose_device(config.training.device), config.training
-        why_not = obstacle(champion, config, encoder) if champion is not None else ""
-        champion = None if why_not else champion
-        if champion is not None:
-            training = training.model_copy(update={"epochs": training.n_warm_epochs})
-        budget = (training.memory_budget_mb or 0) * 2**20 or memory_budget(device)
+        device, kind = choose_device(config.training.device), kind or model_kind(config.model)
+        why_not = obstacle(champion, config, encoder, kind) if champion is not None else ""
+        budget = (config.training.memory_budget_mb or 0) * 2**20 or memory_budget(device)
 
         def rows_of(split: EncodedSplit | Path, budget_bytes: int) -> Rows:
             if isinstance(split, Path):
@@ -121,104 +75,74 @@ class TrainingSession:
 
         train_rows = rows_of(train, budget)
         val_rows = rows_of(val, budget - train_rows.size_bytes)
-        classes = target.classes if isinstance(target, ClassTarget) else ()
-        weights = None
-        if isinstance(training.loss, CrossEntropy) and training.loss.class_weights is not None:
-            counts = count_classes(train_rows, len(classes))
-            weights = class_weights(training.loss, classes, counts)
-        networks = _Networks(config, encoder, target, champion)
-        carried: list[CarriedOver | None] = []
-
-        def make(member: int) -> TrainingLoop:
-            nonlocal networks
-            network, known = networks.make(member)
-            if member == training.n_members:  # nobody needs the champion any more
-                networks = replace(networks, champion=None)
-            carried.append(known)
-            return TrainingLoop(
-                network.to(device),
-                train_rows,
-                val_rows,
-                # Of two classes one logit is enough, though the task allows for more.
-                task="binary" if len(classes) == 2 else config.data.task,
-                primary=config.primary,
-                training=training.model_copy(update={"seed": training.seed + member - 1}),
-                n_classes=len(classes),
-                target_scale=target.deviation if isinstance(target, NumberTarget) else 1.0,
-                class_weights=weights,
-                numeric_names=encoder.numeric_names,
-            )
-
-        members = Members(make, training.n_members)
-        return cls(
-            config,
-            encoder,
-            target,
-            train_rows,
-            training,
-            members,
-            device,
-            carried[0],
-            why_not,
-            why_undefined(config.primary, val_rows, n_classes=len(classes)),
-        )
+        given = TrainingInput(config, encoder, target, train_rows, val_rows)
+        training = _training(given, kind, None if why_not else champion)
+        undefined = why_undefined(config.primary, val_rows, n_classes=len(given.classes))
+        return cls(given, kind, training, why_not, undefined)
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
-        """Train; yields one record per epoch. See `Members.epochs`."""
-        with suitable_threads(self.members.batch_rows * self.n_weights, self.device):
-            yield from self.members.epochs(on_pulse)
+        """Train; yields a record after each epoch, if the kind has epochs. See `Training`."""
+        yield from self.training.epochs(on_pulse)
 
     @property
-    def networks(self) -> tuple[EmbeddingMLP, ...]:
-        """The members' networks so far."""
-        return tuple(cast("EmbeddingMLP", model) for model in self.members.models)
+    def config(self) -> PipelineConfig:
+        """The config of the dataset."""
+        return self.given.config
 
     @property
-    def network(self) -> EmbeddingMLP:
-        """The network that is being trained."""
-        return self.networks[-1]
+    def encoder(self) -> Encoder:
+        """The encoder that made the splits."""
+        return self.given.encoder
 
     @property
-    def n_weights(self) -> int:
-        """The number of weights that a row is multiplied with: tables of embeddings left out."""
-        every = sum(weight.numel() for weight in self.network.parameters())
-        tables = sum(weight.numel() for weight in self.network.embeddings.parameters())
-        return every - tables
+    def target(self) -> Target:
+        """The target that made the splits."""
+        return self.given.target
 
     @property
     def device_name(self) -> str:
-        """What a person calls the device."""
-        return describe_device(self.device)
+        """The device's name, as `cuda (NVIDIA H200)`."""
+        return describe_device(self.given.device)
 
     @property
     def is_streamed(self) -> bool:
         """Whether the training rows stay on the disk."""
-        return not isinstance(self.train, TensorSplit)
-
-    @property
-    def plan(self) -> str:
-        """What is about to be trained, in words."""
-        training, n_steps, rows = self.training, self.members.n_steps, self.members.batch_rows
-        members = f"{training.n_members} members of " if training.n_members > 1 else ""
-        steps = (
-            f"{n_steps:,} steps of {rows:,} rows" if n_steps > 1 else f"1 step of all {rows:,} rows"
-        )
-        asked = training.batch_size
-        fewer = f" (batch_size is {asked:,})" if asked != "full" and asked > rows else ""
-        return f"{members}{training.epochs} epochs of {steps}{fewer}"
+        return not isinstance(self.given.train, TensorSplit)
 
     def sample(self) -> TensorSplit:
         """Return the first two training rows."""
-        return next(iter(self.train.in_order(2)))
+        return next(iter(self.given.train.in_order(2)))
 
     def progress(self, record: EpochRecord) -> str:
         """Return one line about an epoch."""
-        n_members = self.training.n_members
+        training = self.config.training
+        n_members = training.n_members
+        n_epochs = training.n_warm_epochs if self.training.carried else training.epochs
         member = f"member {record.member}/{n_members}  " if n_members > 1 else ""
+        losses = self._losses(record.train_loss, record.val_loss, record.primary)
+        return f"{member}epoch {record.epoch}/{n_epochs}  {losses}"
+
+    def last_line(self) -> str:
+        """Return a line about the last epoch; empty as long as none has ended."""
+        return self.progress(last) if (last := self.training.last) else ""
+
+    def closing_lines(self) -> list[tuple[int, str]]:
+        """Return how it went, for the log, each line with its level: members' best epochs first.
+
+        What `notes_before` has is not repeated.
+        """
+        lines = [(logging.INFO, f"best {self.progress(record)}") for record in self.training.best]
+        if not lines:
+            fit = self.training.figures
+            losses = self._losses(fit.train_loss, fit.val_loss, fit.primary)
+            lines = [(logging.INFO, f"fitted  {losses}")]
+        notes = () if self.undefined else self.notes_after()
+        return lines + [(logging.WARNING, note) for note in notes]
+
+    def _losses(self, train_loss: float, val_loss: float, primary: float | None) -> str:
         return (
-            f"{member}epoch {record.epoch}/{self.training.epochs}  "
-            f"train loss {record.train_loss:.4f}  val loss {record.val_loss:.4f}  "
-            f"val {self.config.primary} {_figure(record.primary)}"
+            f"train loss {train_loss:.4f}  val loss {val_loss:.4f}  "
+            f"val {self.config.primary} {_figure(primary)}"
         )
 
     def notes_before(self) -> tuple[str, ...]:
@@ -228,72 +152,67 @@ class TrainingSession:
 
     def notes_after(self) -> tuple[str, ...]:
         """Return what was foreseen, or has come out: epochs whose primary metric has no value."""
-        history = self.members.history
+        history = self.training.history
         missing = sum(record.primary is None for record in history)
-        if self.undefined or not missing:
+        if self.undefined:
             return self.notes_before()
-        return (self._undefined(f"had no finite value in {missing} of {len(history)} epochs"),)
+        if missing:
+            return (self._undefined(f"had no finite value in {missing} of {len(history)} epochs"),)
+        is_lost = not history and self.training.figures.primary is None
+        return (self._undefined("has no finite value"),) if is_lost else ()
 
     def _undefined(self, how: str) -> str:
         best = "the best epoch is the one with the lowest loss"
-        if any(record.primary is not None for record in self.members.best):
+        if any(record.primary is not None for record in self.training.best):
             best = "none of these is the best epoch"
-        of_interest = f"; {best}" if self.training.monitor == "primary" else ""
-        return f"{self.config.primary} {how}{of_interest}"
+        chooses = isinstance(self.kind, NetworkKind) and self.config.training.monitor == "primary"
+        return f"{self.config.primary} {how}" + (f"; {best}" if chooses else "")
 
     def best_metrics(self) -> dict[str, float]:
-        """Return the best epochs' figures and the throughput, named as MLflow shows them.
+        """Return the figures of the best epochs, or of the fit, and the throughput, for MLflow.
 
         Of several members a figure is their mean.
         """
-        best, history = self.members.best, self.members.history
-        seconds = sum(record.epoch_s for record in history)
-        figures = {
-            "best/epoch": _mean([record.epoch for record in best]),
-            "best/train_loss": _mean([record.train_loss for record in best]),
-            "best/val_loss": _mean([record.val_loss for record in best]),
-            "rows_per_s": self.train.n_rows * len(history) / max(seconds, 1e-9),
-        }
-        values = [record.primary for record in best if record.primary is not None]
-        if self.config.primary != "log_loss" and len(values) == len(best):
-            figures[f"best/{self.config.primary}"] = _mean(values)
+        found = self.training.figures
+        figures = {"best/train_loss": found.train_loss, "best/val_loss": found.val_loss}
+        if found.epoch is not None:
+            figures["best/epoch"] = found.epoch
+        seconds = max(found.seconds, 1e-9)
+        figures["rows_per_s"] = self.given.train.n_rows * found.n_passes / seconds
+        if self.config.primary != "log_loss" and found.primary is not None:
+            figures[f"best/{self.config.primary}"] = found.primary
         return figures
 
     def facts(self) -> dict[str, str]:
         """Return what a report says of the training."""
-        best, history, figures = self.members.best, self.members.history, self.best_metrics()
-        seconds = sum(record.epoch_s for record in history)
-        n_weights = sum(weight.numel() for weight in self.network.parameters())
-        n_members, primary = len(best), self.config.primary
-        metric = figures.get("best/val_loss" if primary == "log_loss" else f"best/{primary}")
-        of_each = f" each of {n_members} members" if n_members > 1 else ""
+        figures, n_members = self.training.figures, len(self.training.best)
+        primary = self.config.primary
+        metric = figures.val_loss if primary == "log_loss" else figures.primary
         mean = f" (mean of {n_members} members)" if n_members > 1 else ""
-        epochs = ", ".join(str(record.epoch) for record in best)
+        title, course = self.training.course
         return {
-            "model": f"{self.config.model.kind}, {n_weights:,} weights{of_each}",
+            "model": f"{self.kind.name}, {self.training.size}",
             "device": self.device_name + (", rows streamed" if self.is_streamed else ""),
-            "epochs": f"{len(history)} in {seconds:.1f} s, the best was {epochs}",
-            "validation": f"loss {figures['best/val_loss']:.4f}, {primary} {_figure(metric)}{mean}",
+            title: course,
+            "validation": f"loss {figures.val_loss:.4f}, {primary} {_figure(metric)}{mean}",
         }
 
     def fitted(self) -> FittedModel:
-        """Return the model with the best epochs' weights."""
-        counts = count_codes(self.train, self.encoder.cardinalities)
-        for network in self.networks:
-            network.fill_untrained(counts)
-        return FittedModel(
-            self.config.name,
-            self.config.data.task,
-            self.config.model,
-            self.encoder,
-            self.target,
-            self.networks,
-        )
+        """Return the trained model."""
+        given, model = self.given, self.training.model()
+        name, task = self.config.name, self.config.data.task
+        return FittedModel(name, task, self.kind, given.encoder, given.target, model)
+
+
+def _training(given: TrainingInput, kind: ModelKind, champion: FittedModel | None) -> Training:
+    match kind:
+        case NetworkKind():
+            return NetworkTraining(given, kind, champion)
+        case EstimatorKind():
+            return EstimatorTraining(given, kind)
+        case _:
+            assert_never(kind)
 
 
 def _figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
-
-
-def _mean(values: list[float] | list[int]) -> float:
-    return sum(values) / len(values)

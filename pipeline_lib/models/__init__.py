@@ -1,6 +1,26 @@
-"""The networks. Each takes `x_cat` and `x_num` and gives logits."""
+"""The kinds of models. Each gives scores of `x_cat` and `x_num`; see `models.model`."""
 
-from pipeline_lib.models.build import build_model
-from pipeline_lib.models.embedding_mlp import EmbeddingMLP, embedding_width
+from pipeline_lib.models.build import ModelKind, model_kind
+from pipeline_lib.models.embedding_mlp import EmbeddingMLP
+from pipeline_lib.models.estimator import EstimatorKind, FitInput
+from pipeline_lib.models.linear import LinearModel
+from pipeline_lib.models.model import Dimensions, Kind, Model
+from pipeline_lib.models.network import Network, NetworkKind, Networks, probabilities
+from pipeline_lib.models.widths import embedding_width
 
-__all__ = ["EmbeddingMLP", "build_model", "embedding_width"]
+__all__ = [
+    "Dimensions",
+    "EmbeddingMLP",
+    "EstimatorKind",
+    "FitInput",
+    "Kind",
+    "LinearModel",
+    "Model",
+    "ModelKind",
+    "Network",
+    "NetworkKind",
+    "Networks",
+    "embedding_width",
+    "model_kind",
+    "probabilities",
+]

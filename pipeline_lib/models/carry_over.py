@@ -1,4 +1,4 @@
-"""What a trained network knows, as the first weights of one for tonight's rows.
+"""The weights of a trained network as the first weights of one for new rows.
 
 Embeddings are matched by column and category, the first block's inputs by column, the head by
 class. Everything is carried over as the trained network's own encoder would have it: a category
@@ -6,8 +6,9 @@ that it does not know starts as the unseen one. Scaled numbers count as what the
 scaling, whatever the scales were.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,14 +19,44 @@ from pipeline_lib.encoding import ClassTarget, Encoder, Target, Vocabulary
 from pipeline_lib.encoding.target import classes_as
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN
 from pipeline_lib.errors import examples
-from pipeline_lib.models.embedding_mlp import EmbeddingMLP, embedding_width
+from pipeline_lib.models.widths import embedding_width
+
+N_co = TypeVar("N_co", covariant=True)
+
+
+class Parts(Protocol):
+    """The parts of a network whose weights have a meaning by column and by class."""
+
+    @property
+    def tables(self) -> Sequence[nn.Embedding]:
+        """The embedding of each category column."""
+        ...
+
+    @property
+    def d_embeddings(self) -> Sequence[int]:
+        """The width of each embedding."""
+        ...
+
+    @property
+    def blocks(self) -> nn.Module:
+        """Whose `0.weight` takes the embeddings, then the numbers; shape ``(d_out, d_in)``."""
+        ...
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer, a row per class."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield all weights."""
+        ...
 
 
 @dataclass(frozen=True)
-class Learned:
+class Learned(Generic[N_co]):
     """A trained network, and what its inputs and outputs mean."""
 
-    network: EmbeddingMLP
+    network: N_co
     encoder: Encoder
     target: Target
 
@@ -57,7 +88,7 @@ class CarriedOver:
         return ", ".join(parts)
 
 
-def carried_widths(source: Learned, encoder: Encoder, d_max: int) -> tuple[int, ...]:
+def carried_widths(source: Learned[Parts], encoder: Encoder, d_max: int) -> tuple[int, ...]:
     """Return the width of each embedding: the source's own where it has the column.
 
     A column's width follows from its categories when it is new; later it stays.
@@ -81,8 +112,8 @@ def shared_columns(before: Encoder, after: Encoder) -> tuple[str, ...]:
 
 @torch.no_grad()
 def carry_over(
-    source: Learned,
-    network: EmbeddingMLP,
+    source: Learned[Parts],
+    network: Parts,
     encoder: Encoder,
     target: Target,
     *,
@@ -145,7 +176,7 @@ def _rows(
 
 
 def _carry_blocks(
-    source: Learned, network: EmbeddingMLP, encoder: Encoder, shared: Sequence[str]
+    source: Learned[Parts], network: Parts, encoder: Encoder, shared: Sequence[str]
 ) -> None:
     theirs, ours = source.network.blocks.state_dict(), network.blocks.state_dict()
     first = "0.weight"
@@ -157,7 +188,7 @@ def _carry_blocks(
     network.blocks.load_state_dict({**theirs, first: weight})
 
 
-def _places(encoder: Encoder, network: EmbeddingMLP) -> dict[str, slice]:
+def _places(encoder: Encoder, network: Parts) -> dict[str, slice]:
     """Return where each column stands in the first block's input."""
     widths = dict(zip(encoder.code_inputs, network.d_embeddings, strict=True))
     widths |= {name: inputs.width for name, inputs in encoder.float_inputs.items()}

@@ -1,27 +1,24 @@
 """The textbook's network: embeddings of the categories, then a multilayer perceptron."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.encoding import N_RESERVED
+from pipeline_lib.config import EmbeddingMLPSettings
+from pipeline_lib.config.settings import Settings
+from pipeline_lib.encoding import Encoder, Target
+from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over
 from pipeline_lib.models.dropout import Dropout
+from pipeline_lib.models.model import Dimensions
+from pipeline_lib.models.network import Network, NetworkKind
+from pipeline_lib.models.widths import embedding_width
+from pipeline_lib.storage import Json
 
 
-def embedding_width(cardinality: int, d_max: int = 50) -> int:
-    """Return the textbook's width, min(d_max, (n_categories + 1) // 2), at least 1.
-
-    The two reserved codes are no categories and do not widen the embedding.
-
-    >>> [embedding_width(cardinality) for cardinality in (2, 5, 6, 2000)]
-    [1, 2, 2, 50]
-    """
-    n_categories = max(cardinality - N_RESERVED, 1)
-    return min(d_max, (n_categories + 1) // 2)
-
-
-class EmbeddingMLP(nn.Module):
+class EmbeddingMLP(Network):
     """Embeddings, concatenation, dropout, blocks of Linear–ReLU–BatchNorm–Dropout, linear head.
 
     Shape:
@@ -83,6 +80,16 @@ class EmbeddingMLP(nn.Module):
         """The width of each embedding."""
         return tuple(table.embedding_dim for table in self.tables)
 
+    @property
+    def n_dense_weights(self) -> int:
+        """All weights but those of the embeddings."""
+        every = sum(weight.numel() for weight in self.parameters())
+        return every - sum(weight.numel() for weight in self.embeddings.parameters())
+
+    def layout(self) -> Mapping[str, Json]:
+        """Return the widths: a column keeps the one that it had when it was new."""
+        return {"d_embeddings": list(self.d_embeddings)}
+
     def forward(self, x_cat: Tensor, x_num: Tensor) -> Tensor:
         """Return logits."""
         codes = x_cat.t().contiguous()  # once, or each lookup copies its column
@@ -106,3 +113,59 @@ class EmbeddingMLP(nn.Module):
             weight = table.weight
             n_rows = held.to(weight)
             weight[n_rows == 0] = (n_rows @ weight) / n_rows.sum()
+
+
+@dataclass(frozen=True)
+class EmbeddingMLPKind(NetworkKind):
+    """`embedding_mlp`: starts from the champion where the blocks are as wide."""
+
+    settings: EmbeddingMLPSettings
+
+    @property
+    def name(self) -> str:
+        """See `Kind.name`."""
+        return self.settings.kind
+
+    def build(self, dimensions: Dimensions) -> EmbeddingMLP:
+        """See `NetworkKind.build`."""
+        return self._built(dimensions, None)
+
+    def rebuild(self, dimensions: Dimensions, layout: Mapping[str, Any]) -> EmbeddingMLP:
+        """See `NetworkKind.rebuild`; version 1 of model.json had no widths."""
+        return self._built(dimensions, layout.get("d_embeddings"))
+
+    def obstacle(self, champion: Settings) -> str:
+        """See `Kind.obstacle`."""
+        ours = self.settings
+        if not isinstance(champion, EmbeddingMLPSettings):
+            return f"it is of another kind than {ours.kind}"
+        for name, before, now in (
+            ("d_hidden", list(champion.d_hidden), list(ours.d_hidden)),
+            ("d_embedding_max", champion.d_embedding_max, ours.d_embedding_max),
+        ):
+            if before != now:
+                return f"its network has {name} {before}, the config {now}"
+        return ""
+
+    def build_from(
+        self, source: Learned[Network], encoder: Encoder, target: Target, *, share: float
+    ) -> tuple[Network, CarriedOver]:
+        """See `NetworkKind.build_from`."""
+        assert isinstance(source.network, EmbeddingMLP), "`obstacle` was not asked"
+        learned = Learned(source.network, source.encoder, source.target)
+        widths = carried_widths(learned, encoder, self.settings.d_embedding_max)
+        network = self._built(Dimensions.of(encoder, target), widths)
+        return network, carry_over(learned, network, encoder, target, share=share)
+
+    def _built(self, dimensions: Dimensions, widths: Sequence[int] | None) -> EmbeddingMLP:
+        settings = self.settings
+        return EmbeddingMLP(
+            dimensions.cardinalities,
+            n_numeric=dimensions.n_numeric,
+            d_out=dimensions.d_out,
+            d_hidden=settings.d_hidden,
+            d_embedding_max=settings.d_embedding_max,
+            dropout=settings.dropout,
+            dropout_embedding=settings.dropout_embedding,
+            d_embeddings=widths,
+        )

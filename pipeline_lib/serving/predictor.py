@@ -1,12 +1,12 @@
 """A fitted model: takes raw rows, checks them, gives labels and probabilities.
 
-Saved as safetensors, JSON and parquet; nothing is ever pickled. A folder is believed only with
-its manifest, and only in a version this code reads.
+Saved as JSON, parquet and the files of its kind; nothing is ever pickled. A folder is believed
+only with its manifest, and only in a version that this code reads.
 """
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline_lib.config import Column, ModelSettings, Task
 from pipeline_lib.data.contract.checker import conform, require_columns
@@ -34,14 +32,14 @@ from pipeline_lib.encoding import (
     target_to_json,
 )
 from pipeline_lib.errors import ContractError, ModelError, Violation, door, examples
-from pipeline_lib.models import EmbeddingMLP, build_model
+from pipeline_lib.models import Dimensions, Kind, Model, Network, Networks, model_kind
 from pipeline_lib.storage import Json, believed, publish, write_json
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
-from pipeline_lib.training.losses import probabilities
 
 MODEL_VERSION = 2
 _READABLE = (1, MODEL_VERSION)
-_FILES = ("encoder.json", "categories.parquet", "model.json", "model.safetensors")
+_FILES = ("encoder.json", "categories.parquet", "model.json")
+_SETTINGS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
 
 
 class ExtraColumnsWarning(UserWarning):
@@ -50,7 +48,7 @@ class ExtraColumnsWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the network says of rows, before it is put into words.
+    """What a model says of rows, as arrays.
 
     Shape:
         values: class probabilities ``(n_rows, n_classes)``, or numbers ``(n_rows,)`` in the
@@ -78,17 +76,19 @@ class Predictions:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """Networks with their encoder and target: everything that prediction needs.
-
-    Several networks answer with the mean of their probabilities, or of their numbers.
-    """
+    """A model of any kind with its encoder and target: everything that prediction needs."""
 
     name: str
     task: Task
-    settings: ModelSettings
+    kind: Kind
     encoder: Encoder
     target: Target
-    networks: tuple[EmbeddingMLP, ...]
+    model: Model
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The members of a model that is made of networks; others have none."""
+        return self.model.members if isinstance(self.model, Networks) else ()
 
     def predict(self, rows: TableLike) -> pd.DataFrame:
         """Predict raw rows.
@@ -127,10 +127,10 @@ class FittedModel:
         if extra:
             text = f"{len(extra)} columns the model does not know are ignored: {examples(extra)}"
             warnings.warn(text, ExtraColumnsWarning, stacklevel=3)
-        outputs = self._forward(x_cat, x_num)
+        scores = self._scores(x_cat, x_num)
         if isinstance(self.target, NumberTarget):
-            return Predictions(self.target, self.target.decode(outputs[:, 0]), unseen)
-        return Predictions(self.target, outputs.astype(np.float64), unseen)
+            return Predictions(self.target, self.target.decode(scores[:, 0]), unseen)
+        return Predictions(self.target, scores, unseen)
 
     def _conformed(self, rows: pd.DataFrame | pa.Table) -> pa.Table:
         known = self.encoder.known
@@ -150,53 +150,39 @@ class FittedModel:
         """
         with publish(Path(folder), {"kind": "evergreen model"}) as scratch:
             self.encoder.save(scratch)
-            weights = nn.ModuleList(self.networks).state_dict()
-            plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-            save_file(plain, scratch / "model.safetensors")
-            write_json(scratch / "model.json", self._spec())
+            write_json(scratch / "model.json", self._spec(self.model.save(scratch)))
 
     def _extra(self, rows: pd.DataFrame | pa.Table) -> list[str]:
         names = rows.columns.astype(str) if isinstance(rows, pd.DataFrame) else rows.column_names
         known = {*self.encoder.columns, self.target.column}
         return [name for name in names if name not in known]
 
-    @torch.no_grad()
-    def _forward(
+    def _scores(
         self, x_cat: npt.NDArray[np.int32], x_num: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """Return probabilities, or outputs of a regression, for all rows."""
-        device = next(self.networks[0].parameters()).device
-        parts: list[npt.NDArray[np.float32]] = []
-        for start in range(0, max(len(x_cat), 1), EVAL_BATCH_ROWS):
-            rows = slice(start, start + EVAL_BATCH_ROWS)
-            inputs = (
-                torch.from_numpy(x_cat[rows]).to(device),
-                torch.from_numpy(x_num[rows]).to(device),
-            )
-            outputs = [self._outputs(network, *inputs) for network in self.networks]
-            mean = outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(dim=0)
-            parts.append(mean.cpu().numpy())
-        return np.concatenate(parts)
+    ) -> npt.NDArray[np.float64]:
+        """Return the model's scores of all rows, computed some at a time."""
+        starts = range(0, max(len(x_cat), 1), EVAL_BATCH_ROWS)
+        slices = [slice(start, start + EVAL_BATCH_ROWS) for start in starts]
+        return np.concatenate([self.model.scores(x_cat[rows], x_num[rows]) for rows in slices])
 
-    def _outputs(self, network: nn.Module, x_cat: Tensor, x_num: Tensor) -> Tensor:
-        logits = network.eval()(x_cat, x_num)
-        return logits if self.task == "regression" else probabilities(logits.cpu().double())
-
-    def _spec(self) -> dict[str, Json]:
+    def _spec(self, of_kind: Mapping[str, Json]) -> dict[str, Json]:
         return {
             "version": MODEL_VERSION,
             "name": self.name,
             "task": self.task,
             "target": target_to_json(self.target),
-            "model": self.settings.model_dump(mode="json"),
-            "d_embeddings": list(self.networks[0].d_embeddings),
-            "n_members": len(self.networks),
+            "model": self.kind.settings.model_dump(mode="json"),
+            **of_kind,
             "encoder": self.encoder.fingerprint(),
         }
 
 
-def load_model(folder: str | Path) -> FittedModel:
+def load_model(folder: str | Path, *, kind: Kind | None = None) -> FittedModel:
     """Load what `FittedModel.save` wrote, onto the CPU.
+
+    Args:
+        folder: the model's.
+        kind: reads the model's own files; without it the kind that model.json names.
 
     Raises:
         ModelError: files are missing, changed since they were written, or of another version.
@@ -207,11 +193,12 @@ def load_model(folder: str | Path) -> FittedModel:
         return ModelError(f"{folder}: this code cannot read the model: {why}")
 
     with door(refused, ModelError):
-        return _loaded(folder)
+        return _loaded(folder, kind)
 
 
-def _loaded(folder: Path) -> FittedModel:
-    if believed(folder, holding=_FILES) is None:
+def _loaded(folder: Path, kind: Kind | None) -> FittedModel:
+    manifest = believed(folder, holding=_FILES)
+    if manifest is None:
         raise ModelError(f"{folder} holds no model, or its files are not those of its manifest")
     spec = cast("dict[str, Any]", json.loads((folder / "model.json").read_text("utf-8")))
     if spec.get("version") not in _READABLE:
@@ -219,57 +206,27 @@ def _loaded(folder: Path) -> FittedModel:
             f"{folder}/model.json has version {examples([spec.get('version')])}, "
             f"this code reads {_READABLE[0]} to {_READABLE[-1]}"
         )
+    kind = kind or model_kind(_settings_of(spec["model"]))
+    listed = manifest["files"]
+    if missing := [n for n in kind.files if not isinstance(listed, dict) or n not in listed]:
+        raise ModelError(
+            f"{folder} holds no model of kind {kind.name}: {examples(missing)} is gone"
+        )
     encoder = Encoder.load(folder)
     if spec["encoder"] != encoder.fingerprint():
         raise ModelError(f"{folder}: the weights belong to another encoder")
-    return _built(folder, spec, encoder)
-
-
-def _built(folder: Path, spec: Mapping[str, Any], encoder: Encoder) -> FittedModel:
     target = target_from_json(cast("dict[str, Any]", spec["target"]))
-    settings = ModelSettings.model_validate(spec["model"])
-    weights = load_file(folder / "model.safetensors")
-    n_members = int(spec.get("n_members", 1))
-    _check_size(weights, n_members, spec.get("d_embeddings"), encoder.cardinalities)
-    networks = nn.ModuleList(
-        build_model(
-            settings,
-            cardinalities=encoder.cardinalities,
-            n_numeric=encoder.n_numeric,
-            d_out=target.d_out,
-            d_embeddings=cast("list[int] | None", spec.get("d_embeddings")),
-        )
-        for _ in range(n_members)
-    )
-    if spec["version"] == 1:  # of one network, whose names had no number before them
-        weights = {f"0.{name}": value for name, value in weights.items()}
-    networks.load_state_dict(weights)
-    networks.eval()
-    return FittedModel(
-        str(spec["name"]),
-        cast("Task", spec["task"]),
-        settings,
-        encoder,
-        target,
-        tuple(cast("EmbeddingMLP", network) for network in networks),
-    )
+    model = kind.load(folder, spec, Dimensions.of(encoder, target))
+    return FittedModel(str(spec["name"]), cast("Task", spec["task"]), kind, encoder, target, model)
 
 
-def _check_size(
-    weights: Mapping[str, Tensor],
-    n_members: int,
-    d_embeddings: "list[int] | None",
-    cardinalities: Sequence[int],
-) -> None:
-    """Refuse networks that the weights cannot fill, before any memory is taken for them."""
-    n_weights = sum(weight.numel() for weight in weights.values())
-    rows = zip(d_embeddings or [], cardinalities, strict=False)
-    n_embedded = sum(int(width) * cardinality for width, cardinality in rows)
-    if not 1 <= n_members <= len(weights) or n_members * n_embedded > n_weights:
-        raise ModelError(
-            f"model.json tells of {n_members} networks with {n_embedded:,} weights of embeddings "
-            f"each, model.safetensors holds {n_weights:,} weights in all"
-        )
+def _settings_of(saved: object) -> ModelSettings:
+    try:
+        return _SETTINGS.validate_python(saved)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = " ".join(str(part) for part in first["loc"])
+        raise ValueError(f"model settings {place} {first['msg']}") from None
 
 
 def _as_table(

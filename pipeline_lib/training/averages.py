@@ -5,7 +5,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_f
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Return a copy of a model that follows it when told; BatchNorm's averages follow too.
+    """Return a copy of a model that follows it, BatchNorm's averages included.
 
     With n updates behind it the average keeps min(decay, (1 + n) / (10 + n)) of itself, so that
     fresh weights are soon forgotten.

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pipeline_lib.errors import TrainingError
+
 # Rows of a forward pass without gradients.
 EVAL_BATCH_ROWS = 16_384
 
@@ -19,3 +21,15 @@ def batch_bounds(n_rows: int, batch_size: int | Literal["full"]) -> list[tuple[i
     if len(starts) > 1 and n_rows - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+def refuse_too_few_rows(n_train: int, n_val: int) -> None:
+    """Refuse splits that nothing can be learned from.
+
+    Raises:
+        TrainingError: a split is too small.
+    """
+    if n_train < 2 or n_val < 1:
+        raise TrainingError(
+            f"{n_train} rows to train and {n_val} to validate on are too few; 2 and 1 are the least"
+        )

@@ -26,7 +26,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """What an interrupted training left: its state, if one can be used, and what to tell.
+    """What an interrupted training left: its state, if one can be used, and what to report.
 
     `file` is where the state was found.
     """
@@ -79,7 +79,7 @@ def load_checkpoint(folder: Path, key: str) -> LoadedCheckpoint:
 
 
 def set_aside(folder: Path, name: str, why: str) -> str:
-    """Put a checkpoint that cannot be used where nobody looks for one; return what to tell."""
+    """Rename a checkpoint that cannot be used; return a line about it."""
     with contextlib.suppress(OSError):  # the next save replaces it anyway
         (folder / name).replace(folder / _ASIDE)
     return f"{name} is damaged ({why}); it is set aside as {_ASIDE}"
@@ -93,7 +93,7 @@ def discard_checkpoints(folder: Path) -> None:
 
 
 def discard_scratch(folder: Path) -> None:
-    """Remove what kills in the middle of a save have left; nobody else may be saving there."""
+    """Remove what kills in the middle of a save have left; no other process may be saving there."""
     for scratch in scratch_files(folder / _FILE):
         scratch.unlink(missing_ok=True)
 

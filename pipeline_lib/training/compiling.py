@@ -1,7 +1,7 @@
 """Where compiled networks are kept between runs: in a folder of the home that is this user's alone.
 
 torch loads what it finds in its caches, pickles and shared objects, as code. Left alone it keeps
-them in `torchinductor_<user>` of the temporary folder, which whoever comes first may make.
+them in `torchinductor_<user>` of the temporary folder, which any user may make first.
 """
 
 import importlib
@@ -25,7 +25,7 @@ def keep_compiled_code_private() -> Path:
     To be called before each compilation: torch reads the places late, and sets them itself.
 
     Raises:
-        StorageError: the folder belongs to somebody else, or cannot be written.
+        StorageError: the folder belongs to another user, or cannot be written.
     """
     folder = _own_folder(writable_folder(evergreen_home()) / "compiled")
     os.environ[_INDUCTOR] = str(folder / "inductor")
@@ -47,7 +47,7 @@ def load_compiler_unused() -> None:
     """Import what a training that compiles nothing imports too, without a place for its caches.
 
     While it is imported torch makes the folder for them: in the temporary folder a file of that
-    name, which anybody may put there, would end every training.
+    name, which any user may put there, would end every training.
     """
     if "torch._dynamo" in sys.modules or _INDUCTOR in os.environ:
         return
@@ -59,13 +59,13 @@ def load_compiler_unused() -> None:
 
 
 def _own_folder(folder: Path) -> Path:
-    """Make a folder that nobody else may enter; what others could have written there is removed."""
+    """Make a folder that no other user may enter, without what others could have written there."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
             raise StorageError(
-                f"{folder} is a link or belongs to somebody else, and what is compiled there is "
+                f"{folder} is a link or belongs to another user, and what is compiled there is "
                 "run: remove it, or set `training.compile: false`"
             )
         if facts.st_mode & 0o077:

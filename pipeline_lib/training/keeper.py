@@ -50,7 +50,7 @@ class Keeper:
     """Keeps a training's checkpoints; as a context it saves what an interruption would lose.
 
     Args:
-        loop: the training.
+        loop: the training; None for one that starts over after an interruption.
         folder: where `checkpoint.pt` lies.
         key: what a checkpoint must belong to.
         every_s: seconds between two saves, at least.
@@ -58,15 +58,21 @@ class Keeper:
     """
 
     def __init__(
-        self, loop: Resumable, folder: Path, *, key: str, every_s: float, resume: bool = True
+        self,
+        loop: Resumable | None,
+        folder: Path,
+        *,
+        key: str,
+        every_s: float,
+        resume: bool = True,
     ) -> None:
         self._loop, self._folder, self._key, self._every_s = loop, folder, key, every_s
         self._due_at, self._has_warned = 0.0, False
         self.notes: tuple[str, ...] = ()
         self.resumed_at = ""
-        if resume:
+        if loop is not None and resume:
             discard_scratch(folder)
-            self._resume()
+            self._resume(loop)
         else:
             discard_checkpoints(folder)
 
@@ -80,7 +86,8 @@ class Keeper:
         trace: TracebackType | None,
     ) -> None:
         """Save, unless the training itself went wrong or a step is half done."""
-        if not isinstance(error, TrainingError) and self._loop.is_whole:
+        is_whole = self._loop is not None and self._loop.is_whole
+        if is_whole and not isinstance(error, TrainingError):
             self.save()
 
     def save_if_due(self) -> None:
@@ -90,6 +97,8 @@ class Keeper:
 
     def save(self) -> None:
         """Save now; a disk that refuses does not stop the training."""
+        if self._loop is None:
+            return
         started = time.monotonic()
         try:
             save_checkpoint(self._folder, self._key, self._loop.state())
@@ -107,7 +116,7 @@ class Keeper:
         ended = time.monotonic()
         self._due_at = ended + max(self._every_s, _PAUSE_PER_COST * (ended - started))
 
-    def _resume(self) -> None:
+    def _resume(self, loop: Resumable) -> None:
         """Go on from the newest checkpoint that can be used; without one the training is fresh."""
         while True:
             found = load_checkpoint(self._folder, self._key)
@@ -115,11 +124,11 @@ class Keeper:
             if found.state is None:
                 return
             try:
-                self._loop.resume(found.state)
-                self.resumed_at = self._loop.place
+                loop.resume(found.state)
+                self.resumed_at = loop.place
             except (MemoryError, torch.OutOfMemoryError):
                 raise
-            except Exception as error:  # noqa: BLE001 - whole, but nobody knows who wrote it
+            except Exception as error:  # noqa: BLE001 - whole, but its writer is unknown
                 why = f"it holds no such training, {type(error).__name__}"
                 self.notes += (set_aside(self._folder, found.file, why),)
             else:

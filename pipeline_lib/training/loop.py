@@ -11,15 +11,15 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pipeline_lib.config import METRIC_FACTS, Metric, Task, TrainingSettings
-from pipeline_lib.errors import NonFiniteLossError, TrainingError
+from pipeline_lib.errors import NonFiniteLossError
 from pipeline_lib.training.averages import averaged
-from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds, refuse_too_few_rows
 from pipeline_lib.training.compiling import keep_compiled_code_private, load_compiler_unused
 from pipeline_lib.training.losses import TaskLoss, build_loss
 from pipeline_lib.training.metrics import EpochMetric
@@ -37,13 +37,16 @@ _PULSE_S = 0.25
 _EXTREME = 100.0
 
 
-class TrainingLoop:
+N = TypeVar("N", bound=nn.Module)
+
+
+class TrainingLoop(Generic[N]):
     """Trains a model; when `epochs()` is exhausted the model holds the best epoch's weights.
 
     Args:
         model: on the device that batches lie on.
         train: rows to learn from.
-        val: rows that tell the best epoch.
+        val: rows that decide which epoch is the best.
         task: decides the loss.
         primary: the metric to report for `val`.
         training: everything a user may set.
@@ -59,7 +62,7 @@ class TrainingLoop:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: N,
         train: Rows,
         val: Rows,
         *,
@@ -71,16 +74,13 @@ class TrainingLoop:
         class_weights: Tensor | None = None,
         numeric_names: Sequence[str] = (),
     ) -> None:
-        if train.n_rows < 2 or val.n_rows < 1:
-            raise TrainingError(
-                f"{train.n_rows} rows to train and {val.n_rows} to validate on are too few; "
-                "2 and 1 are the least"
-            )
+        refuse_too_few_rows(train.n_rows, val.n_rows)
         if training.compile:
             keep_compiled_code_private()
         else:
             load_compiler_unused()
-        self.model, self._train, self._val = model, train, val
+        self.model: N = model
+        self._train, self._val = train, val
         self._training, self._names = training, numeric_names
         self._val_loss = build_loss(task, training.loss)
         self._metric = EpochMetric(primary, n_classes=n_classes, scale=target_scale)
@@ -254,7 +254,7 @@ class TrainingLoop:
         started = time.perf_counter()
         before = self._seconds
         self.model.train()
-        # On a GPU nobody looks before weights move: it would wait.
+        # Not on a GPU: a look at the loss before weights move would wait for it.
         may_take = self._may_take if self._train.device.type == "cpu" else None
         batches = self._train.batches(
             self._bounds, seed=_seed(self._training.seed, epoch), first_step=first

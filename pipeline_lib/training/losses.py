@@ -44,15 +44,16 @@ class TaskLoss(nn.Module):
         """Return the sum over rows of the weighted loss."""
         match self._settings:
             case CrossEntropy(label_smoothing=smoothing):
+                weights = None if self.weights is None else self.weights.to(logits)
                 if self._task == "multiclass":
                     return functional.cross_entropy(
                         logits,
                         y,
-                        weight=self.weights,
+                        weight=weights,
                         label_smoothing=smoothing,
                         reduction="sum",
                     )
-                return self._of_one_logit(logits[:, 0], y.to(logits.dtype), smoothing)
+                return _of_one_logit(logits[:, 0], y.to(logits.dtype), smoothing, weights)
             case SquaredError():
                 return functional.mse_loss(logits[:, 0], y.to(logits.dtype), reduction="sum")
             case Huber(delta=delta):
@@ -61,21 +62,22 @@ class TaskLoss(nn.Module):
             case _:
                 assert_never(self._settings)
 
-    def _of_one_logit(self, logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
-        smooth = y * (1 - smoothing) + smoothing / 2 if smoothing else y
-        if self.weights is None:
-            return functional.binary_cross_entropy_with_logits(logits, smooth, reduction="sum")
-        negative, positive = self.weights
-        losses = functional.binary_cross_entropy_with_logits(
-            logits, smooth, reduction="sum", pos_weight=positive / negative
-        )
-        return negative * losses
+
+def _of_one_logit(logits: Tensor, y: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    smooth = y * (1 - smoothing) + smoothing / 2 if smoothing else y
+    if weights is None:
+        return functional.binary_cross_entropy_with_logits(logits, smooth, reduction="sum")
+    negative, positive = weights
+    losses = functional.binary_cross_entropy_with_logits(
+        logits, smooth, reduction="sum", pos_weight=positive / negative
+    )
+    return negative * losses
 
 
 def build_loss(task: Task, settings: LossSettings | None = None) -> TaskLoss:
     """Return the mean loss of a batch: BCE with logits, cross entropy, MSE or Huber.
 
-    Smoothing and weights are left out: this is the loss that validation is told in.
+    Smoothing and weights are left out: this is the loss of validation.
     """
     return TaskLoss(task, settings if isinstance(settings, Huber) else None)
 
@@ -102,11 +104,3 @@ def class_weights(
     except ValueError as error:
         raise TrainingError(str(error)) from None
     return torch.tensor([settings.class_weights.get(name, 1.0) for name in classes])
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Return class probabilities, shape ``(n_rows, n_classes)``; one logit means two classes."""
-    if logits.shape[1] == 1:
-        positive = torch.sigmoid(logits)
-        return torch.cat([1 - positive, positive], dim=1)
-    return torch.softmax(logits, dim=1)

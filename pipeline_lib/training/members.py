@@ -3,24 +3,22 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-from torch import nn
+from typing import Any, Generic
 
 from pipeline_lib.errors import NonFiniteLossError
-from pipeline_lib.training.loop import TrainingLoop
+from pipeline_lib.training.loop import N, TrainingLoop
 from pipeline_lib.training.records import EpochRecord, Progress
 
 
 @dataclass(frozen=True)
-class _Trained:
+class _Trained(Generic[N]):
     """A member with its best weights; its optimizer's memory is free again."""
 
-    model: nn.Module
+    model: N
     history: list[EpochRecord]
 
 
-class Members:
+class Members(Generic[N]):
     """Trains networks that differ in their seed alone, as one training.
 
     Args:
@@ -28,13 +26,13 @@ class Members:
         n_members: how many there are.
     """
 
-    def __init__(self, make: Callable[[int], TrainingLoop], n_members: int = 1) -> None:
+    def __init__(self, make: Callable[[int], TrainingLoop[N]], n_members: int = 1) -> None:
         self._make, self._n = make, n_members
-        self._trained: list[_Trained] = []
+        self._trained: list[_Trained[N]] = []
         self._loop = make(1)
 
     @property
-    def models(self) -> tuple[nn.Module, ...]:
+    def models(self) -> tuple[N, ...]:
         """The networks so far; the last one is being trained."""
         return (*(member.model for member in self._trained), self._loop.model)
 
@@ -92,7 +90,7 @@ class Members:
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state()` gave, before the first epoch is asked for.
 
-        Whatever is raised of another state, the training begins as it would have without.
+        If another state raises, the training begins as it would have without it.
         """
         first, fresh = self._loop, copy.deepcopy(self._loop.state())
         try:
@@ -135,8 +133,9 @@ class Members:
         self, member: int, on_pulse: Callable[[Progress], None]
     ) -> Callable[[Progress], None]:
         def pulse(now: Progress) -> None:
-            whole_s = now.left_s / max(1 - now.of_member, 1e-9)
-            left_s = now.left_s + (self._n - member) * whole_s
+            left_s = now.left_s
+            if left_s is not None:
+                left_s += (self._n - member) * left_s / max(1 - now.of_member, 1e-9)
             on_pulse(replace(now, left_s=left_s, member=member, n_members=self._n))
 
         return pulse

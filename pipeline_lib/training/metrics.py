@@ -21,8 +21,8 @@ from torchmetrics.classification import (
 )
 
 from pipeline_lib.config import METRIC_FACTS, Metric
+from pipeline_lib.models import probabilities
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
-from pipeline_lib.training.losses import probabilities
 from pipeline_lib.training.rows import Rows
 
 
@@ -102,15 +102,19 @@ class EpochMetric:
 
     def update(self, logits: Tensor, y: Tensor) -> None:
         """Take a batch of logits ``(n_rows, d_out)`` and targets ``(n_rows,)``."""
+        if self._state is not None:
+            self.add(probabilities(logits) if self._n_classes else logits, y)
+
+    def add(self, scores: Tensor, y: Tensor) -> None:
+        """Take a batch of scores, as `Model.scores` has them, and targets ``(n_rows,)``."""
         if self._state is None:
             return
-        y = y.cpu()
+        scores, y = scores.cpu(), y.cpu()
         self._labels.update(y)
         if self._n_classes == 0:
-            self._state.update(logits[:, 0].cpu(), y)
+            self._state.update(scores[:, 0].float(), y)
             return
-        probs = probabilities(logits).cpu()
-        self._state.update(probs[:, 1] if self._is_of_the_positive_class else probs, y.long())
+        self._state.update(scores[:, 1] if self._is_of_the_positive_class else scores, y.long())
 
     @property
     def _is_of_the_positive_class(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a training tells of itself: a record per epoch, and where it is between two steps."""
+"""What a training reports: a record per epoch, and where it is between two steps."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ def level_of(
 
 
 def improves(level: Level, before: Level, *, min_delta: float) -> bool:
-    """Tell whether an epoch is better than one before by more than `min_delta`.
+    """Return whether an epoch is better than one before by more than `min_delta`.
 
     >>> improves((False, -0.5), (True, 0.1), min_delta=0.2)  # the metric is defined at last
     True
@@ -69,16 +69,27 @@ def improves(level: Level, before: Level, *, min_delta: float) -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is: `done` of `n_steps` steps of `epoch`; all times in seconds."""
+    """Where a training is: `done` of `n_steps` steps of `epoch`; all times in seconds.
+
+    `left_s` is None where the number of passes over the rows, at most `n_epochs`, is open; `unit`
+    is what they are called.
+    """
 
     epoch: int
     n_epochs: int
     done: int
     n_steps: int
     rows_per_s: float
-    left_s: float
+    left_s: float | None
     member: int = 1
     n_members: int = 1
+    unit: str = "epoch"
+
+    @property
+    def place(self) -> str:
+        """The member, if there are several, and the epoch, in words."""
+        member = f"member {self.member}/{self.n_members}  " if self.n_members > 1 else ""
+        return f"{member}{self.unit} {self.epoch}/{self.n_epochs}"
 
     @property
     def share(self) -> float:

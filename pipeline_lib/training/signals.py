@@ -11,7 +11,7 @@ from pipeline_lib import interruption
 
 
 class StepGuard:
-    """Between `begin` and `end` signals wait, as `pipeline_lib.interruption` tells."""
+    """Between `begin` and `end` signals wait, as `pipeline_lib.interruption` describes."""
 
     def __init__(self) -> None:
         self.busy = False

@@ -20,6 +20,19 @@ _TRAIN = """
 from tests.unit.training.loops import small_loop
 print(len(list(small_loop(compile={}, epochs=1).epochs())))
 """
+_FIT = """
+from pipeline_lib import fit
+from pipeline_lib.config import PipelineConfig
+tree = {
+    "name": "toy",
+    "data": {"source": {"kind": "csv", "path": "-"}, "target": "y", "task": "binary"},
+    "columns": {"x": {"kind": "number"}},
+    "model": {"kind": "linear"},
+    "training": {"device": "cpu"},
+}
+rows = {"x": [float(i) for i in range(60)], "y": ["a", "b", "b"] * 20}
+print(len(fit(PipelineConfig.model_validate(tree), rows).predict({"x": 1.0})))
+"""
 
 
 def _mode(path: Path) -> int:
@@ -69,12 +82,13 @@ def test_a_compiled_training_keeps_away_from_a_folder_that_another_user_made_fir
     assert as_other_user("ls", home / "compiled").returncode != 0
 
 
+@pytest.mark.parametrize("script", [_TRAIN.format(False), _FIT], ids=["epochs", "one call"])
 def test_a_file_in_the_place_of_the_shared_folder_ends_no_training(
-    shared: Path, tmp_path: Path
+    shared: Path, tmp_path: Path, script: str
 ) -> None:
     (shared / f"torchinductor_{getpass.getuser()}").touch()
 
-    done = _train(_TRAIN.format(False), TMPDIR=shared, EVERGREEN_HOME=tmp_path / "home")
+    done = _train(script, TMPDIR=shared, EVERGREEN_HOME=tmp_path / "home")
 
     assert done.stdout == "1\n", done.stderr
     assert not (tmp_path / "home").exists()
@@ -133,5 +147,5 @@ def test_a_folder_that_is_not_this_users_is_refused(
     else:
         pytest.skip("only root gives a folder away")
 
-    with pytest.raises(StorageError, match="belongs to somebody else"):
+    with pytest.raises(StorageError, match="belongs to another user"):
         keep_compiled_code_private()

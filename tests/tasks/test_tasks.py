@@ -108,6 +108,33 @@ def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineCon
     assert resumed == [None, "the end, epoch 2", None]
 
 
+def test_a_model_without_epochs_is_recorded_with_its_figures_and_without_curves(
+    config: PipelineConfig,
+) -> None:
+    from pipeline_lib.serving import load_model
+    from pipeline_lib.tracking.runs import TrackedRun, start_run
+
+    changed = ["model.kind=linear", "training.start_from=champion"]
+    config = load_config("configs/car_evaluation.yaml", assignments=changed)
+    snapshot = ingest.fn(config, DAY)
+    rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
+    encoded = encode.fn(config, rows, DAY)
+
+    with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as run:
+        trained = train.fn(config, rows, encoded, run)
+
+    tracked = TrackedRun.of(run)
+    metrics = tracked.client.get_run(run.run_id).data.metrics
+    files = {file.path for file in tracked.client.list_artifacts(run.run_id)}
+    assert 0 < metrics["best/train_loss"] < metrics["best/val_loss"] < 0.5
+    assert 0.5 < metrics["best/macro_f1"] < 1
+    assert not {"best/epoch", "val/loss", "learning_rate"} & metrics.keys()
+    assert not {file for file in files if "losses" in file}
+    assert trained.facts["first weights"] == "fresh, for there is no champion yet"
+    assert "passes over the rows" in trained.facts["fit"]
+    assert load_model(trained.model_folder).kind.name == "linear"
+
+
 def _night(config: PipelineConfig, n_rows: int, source: str) -> Validated:
     # The first rows of the table in another order: each class and each word is there early.
     order = np.random.default_rng(0).permutation(1728)[:n_rows]

@@ -232,7 +232,7 @@ def test_a_session_says_beforehand_that_the_primary_metric_will_have_no_value(
     best = "; the best epoch is the one with the lowest loss" if monitor == "primary" else ""
     assert before == session.notes_after() == (note + best,)
     lowest = min(history, key=lambda record: record.val_loss)
-    assert session.members.best == (lowest,)
+    assert session.training.best == (lowest,)
     assert session.progress(history[0]).endswith("val roc_auc undefined")
     assert session.facts()["validation"].endswith("roc_auc undefined")
     assert "best/roc_auc" not in session.best_metrics()
@@ -266,7 +266,7 @@ def test_a_session_says_what_it_is_about_to_do(
 
     session = start_on_rows(config, toy_table(200))
 
-    assert session.plan == plan
+    assert session.training.plan == plan
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_rows_that_do_not_fit_stay_on_the_disk_with_the_same_result(
 
     assert [record.val_loss for record in session.epochs()] == expected
     assert session.is_streamed is not train_fits
-    assert isinstance(session.members._loop._val, TensorSplit) is val_fits
+    assert isinstance(session.given.val, TensorSplit) is val_fits
     assert ("rows streamed" in session.facts()["device"]) is not train_fits
 
 
@@ -332,8 +332,8 @@ def test_a_training_from_the_champion_starts_where_the_champion_ended(
     first, *_ = history = list(warm.epochs())
 
     assert len(history) == 10
-    assert first.val_loss < cold.members.history[9].val_loss
-    assert first.val_loss == pytest.approx(cold.members.best[0].val_loss, rel=0.5)
+    assert first.val_loss < cold.training.history[9].val_loss
+    assert first.val_loss == pytest.approx(cold.training.best[0].val_loss, rel=0.5)
 
 
 def test_a_champion_is_forgotten_once_every_member_has_begun(
@@ -366,7 +366,7 @@ def test_members_start_from_the_champions_members_in_turn(
 
     def note_the_start(now: Progress) -> None:
         if now.member > len(starts):
-            starts.append(session.network.head.weight.detach().clone())
+            starts.append(session.training.network.head.weight.detach().clone())
 
     monkeypatch.setattr("pipeline_lib.training.loop._PULSE_S", 0.0)
     list(session.epochs(note_the_start))
@@ -407,10 +407,10 @@ def test_a_champion_that_does_not_fit_is_told_and_the_weights_are_fresh(
 
     session = start_on_rows(table_config(**sections, **warm), table, champion=champion)
 
-    assert session.carried is None
+    assert session.training.carried is None
     assert re.search(told, session.obstacle)
     fresh = start_on_rows(table_config(**sections), table)
-    assert torch.equal(session.network.head.weight, fresh.network.head.weight)
+    assert torch.equal(session.training.network.head.weight, fresh.training.network.head.weight)
     assert len(list(session.epochs())) == 3
 
 
@@ -422,8 +422,8 @@ def test_a_fitted_model_treats_an_unseen_word_as_an_average_one(
 
     model = session.fitted()
 
-    assert isinstance(session.train, TensorSplit)
-    x_cat = session.train.x_cat[:, 0].long()
+    assert isinstance(session.given.train, TensorSplit)
+    x_cat = session.given.train.x_cat[:, 0].long()
     weight = model.networks[0].get_parameter("embeddings.0.weight")
     torch.testing.assert_close(weight[0], weight[x_cat].mean(dim=0))
     torch.testing.assert_close(weight[1], weight[0])

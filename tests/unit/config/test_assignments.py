@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.config import Overrides, load_config
+from pipeline_lib.config import SGD, AdamW, EmbeddingMLPSettings, Overrides, load_config
 from pipeline_lib.config.schedules import CosineSchedule
-from pipeline_lib.config.training import SGD, AdamW, EmbeddingMLPSettings
 from tests.unit.config.toy import TEXT, problems_of, write
 
 
@@ -142,6 +141,27 @@ def test_a_rule_of_several_keys_is_told_with_those_that_were_set(
 
     assert len(problems) == 1
     assert problems[0].startswith(problem)
+
+
+@pytest.mark.parametrize("kind", ["embedding_mlp", "linear"])
+def test_a_section_without_a_kind_keeps_its_settings_when_its_own_kind_is_named(
+    tmp_path: Path, kind: str
+) -> None:
+    path = write(tmp_path, TEXT + "model: {d_hidden: [7]}\nsplit: {val: 0.3}\n")
+
+    config = load_config(path, assignments=[f"model.kind={kind}", "split.kind=hash"])
+
+    assert config.model.kind == kind
+    assert config.model.model_dump().get("d_hidden") == ((7,) if kind == "embedding_mlp" else None)
+    assert config.split.val == 0.3
+
+
+def test_an_override_of_the_model_keeps_what_a_section_without_a_kind_says(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXT + "model: {d_hidden: [7]}\n")
+
+    config = load_config(path, Overrides.model_validate({"model": {"dropout": 0.25}}))
+
+    assert config.model == EmbeddingMLPSettings(d_hidden=(7,), dropout=0.25)
 
 
 def test_overrides_replace_values_and_come_after_assignments(tmp_path: Path) -> None:

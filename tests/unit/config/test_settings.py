@@ -115,6 +115,18 @@ def test_a_milestone_one_epoch_before_the_end_is_accepted(table_config: MakeConf
     assert config.training.scheduler.kind == "multistep"
 
 
+def test_a_model_without_a_kind_is_the_one_that_there_was_before_there_were_several(
+    table_config: MakeConfig,
+) -> None:
+    assert table_config(model={"d_hidden": [4]}).model.kind == "embedding_mlp"
+    assert config_module.Overrides.model_validate({"model": {"dropout": 0.1}}).model is not None
+
+
+def test_settings_of_another_kind_of_model_are_refused(table_config: MakeConfig) -> None:
+    with pytest.raises(ValidationError, match=r"linear\.d_hidden"):
+        table_config(model={"kind": "linear", "d_hidden": [4]})
+
+
 @pytest.mark.parametrize("task", list(METRICS))
 def test_the_primary_metric_is_the_first_of_its_task_unless_one_is_named(
     table_config: MakeConfig, task: str
@@ -130,7 +142,11 @@ def test_the_primary_metric_is_the_first_of_its_task_unless_one_is_named(
 def test_every_kind_of_a_union_is_exported_from_the_package() -> None:
     exported = set(config_module.__all__)
 
-    for union in (config_module.SchedulerSettings, config_module.OptimizerSettings):
+    for union in (
+        config_module.ModelSettings,
+        config_module.SchedulerSettings,
+        config_module.OptimizerSettings,
+    ):
         names = {cls.__name__ for cls in get_args(get_args(union)[0])}
         assert names <= exported
 

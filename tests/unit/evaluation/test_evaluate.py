@@ -19,6 +19,7 @@ from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import MissingColumnError
 from pipeline_lib.evaluation.comparison import Difference
 from pipeline_lib.evaluation.evaluate import evaluate_model, read_predictions, score_champion
+from pipeline_lib.models import Network, Networks
 from pipeline_lib.serving import FittedModel
 from tests.unit.encoding.in_memory import write_split
 from tests.unit.evaluation.conftest import Fitted, MakeFitted
@@ -31,7 +32,12 @@ def _broken(model: FittedModel) -> FittedModel:
     network = copy.deepcopy(model.networks[0])
     with torch.no_grad():
         network.get_parameter("head.weight").fill_(float("nan"))
-    return dataclasses.replace(model, networks=(network,))
+    return _of_network(model, network)
+
+
+def _of_network(model: FittedModel, network: Network) -> FittedModel:
+    assert isinstance(model.model, Networks)
+    return dataclasses.replace(model, model=dataclasses.replace(model.model, members=(network,)))
 
 
 def _renamed(make_fitted: MakeFitted, names: Mapping[str, str]) -> Fitted:
@@ -330,7 +336,7 @@ def test_a_baseline_that_is_ahead_of_the_model_is_said(
     network = copy.deepcopy(fitted.model.networks[0])
     with torch.no_grad():
         network.get_parameter("head.weight").zero_()
-    dull = dataclasses.replace(fitted.model, networks=(network,))
+    dull = _of_network(fitted.model, network)
 
     behind, ahead = fitted.evaluate(tmp_path, dull).result, fitted.evaluate(tmp_path).result
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from pipeline_lib.config import EmbeddingMLPSettings
 from pipeline_lib.encoding import N_RESERVED
-from pipeline_lib.models import EmbeddingMLP, build_model, embedding_width
+from pipeline_lib.models import Dimensions, EmbeddingMLP, embedding_width, model_kind
 from pipeline_lib.models.dropout import Dropout
 
 
@@ -43,7 +43,7 @@ def test_the_car_tables_columns_get_the_widths_of_the_textbook() -> None:
 def test_each_block_is_linear_relu_batchnorm_dropout_and_a_linear_head_follows() -> None:
     settings = EmbeddingMLPSettings(d_hidden=(200, 100, 50), dropout=0.3, dropout_embedding=0.2)
 
-    model = build_model(settings, cardinalities=[6, 6], n_numeric=3, d_out=4)
+    model = model_kind(settings).build(Dimensions((6, 6), n_numeric=3, d_out=4, n_classes=4))
 
     kinds = [type(layer) for layer in model.blocks]
     linears = [layer for layer in model.blocks if isinstance(layer, nn.Linear)]
@@ -138,7 +138,8 @@ def test_a_model_without_category_columns_has_nothing_to_fill() -> None:
 def test_the_same_seed_builds_the_same_weights() -> None:
     def build(seed: int) -> EmbeddingMLP:
         torch.manual_seed(seed)
-        return build_model(EmbeddingMLPSettings(), cardinalities=[6], n_numeric=1, d_out=2)
+        dimensions = Dimensions((6,), n_numeric=1, d_out=2, n_classes=2)
+        return model_kind(EmbeddingMLPSettings()).build(dimensions)
 
     one, same, other = build(3), build(3), build(4)
 

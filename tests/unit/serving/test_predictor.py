@@ -341,7 +341,9 @@ def test_several_networks_answer_with_the_mean_of_their_probabilities(
     names = [name for name in three.predict(rows).columns if name.startswith("probability_")]
 
     each = [
-        dataclasses.replace(three, networks=(network,)).predict(rows)[names].to_numpy()
+        dataclasses.replace(three, model=dataclasses.replace(three.model, members=(network,)))
+        .predict(rows)[names]
+        .to_numpy()
         for network in three.networks
     ]
     three.save(tmp_path / "model")

@@ -24,9 +24,9 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.fitting import fit
-from pipeline_lib.models import EmbeddingMLP
+from pipeline_lib.models import EmbeddingMLP, probabilities
 from pipeline_lib.training.loop import TrainingLoop
-from pipeline_lib.training.losses import TaskLoss, build_loss, class_weights, probabilities
+from pipeline_lib.training.losses import TaskLoss, build_loss, class_weights
 from pipeline_lib.training.rows import TensorSplit
 
 MakeConfig = Callable[..., PipelineConfig]

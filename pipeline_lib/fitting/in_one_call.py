@@ -1,0 +1,110 @@
+"""The training of a model that is fitted in one call: no epochs, and no checkpoints."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from pipeline_lib.fitting.training import Figures, TrainingInput
+from pipeline_lib.models import EstimatorKind, FitInput, Model
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS, refuse_too_few_rows
+from pipeline_lib.training.compiling import load_compiler_unused
+from pipeline_lib.training.devices import suitable_threads
+from pipeline_lib.training.judging import judge
+from pipeline_lib.training.records import EpochRecord, Progress
+
+_PULSE_S = 0.25
+
+
+class EstimatorTraining:
+    """Fits a model of a kind; see `Training`.
+
+    Args:
+        given: settings and rows.
+        kind: fits the model.
+
+    Raises:
+        TrainingError: a split is too small, or a weight is of a class that does not exist.
+    """
+
+    carried = None
+    last = None
+    network = None
+    resumable = None
+
+    def __init__(self, given: TrainingInput, kind: EstimatorKind) -> None:
+        refuse_too_few_rows(given.train.n_rows, given.val.n_rows)
+        load_compiler_unused()  # as torch's optimizers do
+        self._given, self._kind, self._loss = given, kind, given.loss()
+        self._n_passes, self._seconds = 0, 0.0
+        self._model: Model | None = None
+        self._figures: Figures | None = None
+
+    def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
+        """Fit the model; there are no records.
+
+        Raises:
+            TrainingError: the fit gives no model, or a loss that is not finite.
+        """
+        given, started = self._given, time.perf_counter()
+        pulsed, dimensions = started, given.dimensions
+        n_inputs = len(dimensions.cardinalities) + dimensions.n_numeric
+        n_macs = min(given.train.n_rows, EVAL_BATCH_ROWS) * n_inputs * dimensions.d_out
+
+        def report(done: int, at_most: int) -> None:
+            nonlocal pulsed
+            self._n_passes, now = done, time.perf_counter()
+            if on_pulse is not None and now - pulsed >= _PULSE_S:
+                pulsed = now
+                rows_per_s = given.train.n_rows * done / max(now - started, 1e-9)
+                on_pulse(Progress(done, at_most, 0, 1, rows_per_s, None, unit="pass"))
+
+        inputs = FitInput(given.train, given.val, dimensions, self._loss, given.training, report)
+        with suitable_threads(n_macs, given.device):
+            model = self._kind.fit(inputs)
+        self._seconds = time.perf_counter() - started
+        settings, n_classes = given.training.loss, dimensions.n_classes
+        train_loss, _ = judge(model, given.train, n_classes=n_classes, settings=settings)
+        val_loss, primary = judge(
+            model, given.val, n_classes=n_classes, settings=settings, metric=given.metric()
+        )
+        self._figures = Figures(
+            train_loss, val_loss, primary, self._seconds, max(self._n_passes, 1)
+        )
+        self._model = model
+        yield from ()
+
+    def model(self) -> Model:
+        """Return the fitted model."""
+        assert self._model is not None, "it is not fitted yet"
+        return self._model
+
+    @property
+    def history(self) -> tuple[EpochRecord, ...]:
+        """No records."""
+        return ()
+
+    @property
+    def best(self) -> tuple[EpochRecord, ...]:
+        """No records."""
+        return ()
+
+    @property
+    def figures(self) -> Figures:
+        """See `Training.figures`."""
+        assert self._figures is not None, "it is not fitted yet"
+        return self._figures
+
+    @property
+    def plan(self) -> str:
+        """See `Training.plan`."""
+        return f"one fit of all {self._given.train.n_rows:,} rows"
+
+    @property
+    def course(self) -> tuple[str, str]:
+        """See `Training.course`."""
+        passes = f", {self._n_passes} passes over the rows" if self._n_passes else ""
+        return "fit", f"{self._seconds:.1f} s{passes}"
+
+    @property
+    def size(self) -> str:
+        """See `Training.size`."""
+        return self.model().size
