@@ -1,7 +1,7 @@
 """One run of a dataset at a time; what earlier ones left open on the Prefect server is ended.
 
 A flow run stays Running for ever where its process is killed, or where the server is away when it
-ends. The next run knows: it holds the dataset, so nobody else runs in it.
+ends. The next run knows: it holds the dataset, so no other runs in it.
 """
 
 import logging
@@ -43,9 +43,9 @@ _FORGOTTEN_AFTER = timedelta(hours=1)
 
 @dataclass
 class Seen:
-    """What a run in this process came to; `outcome` is None until it has one.
+    """The outcome of a run in this process; `outcome` is None until there is one.
 
-    `server_lost` is for whoever makes the run, and finds that Prefect could not be told.
+    `server_lost` is set by the caller of the run if Prefect did not take the outcome.
     """
 
     outcome: Outcome | None = None
@@ -57,7 +57,7 @@ _seen: ContextVar[Seen | None] = ContextVar("seen", default=None)
 
 @contextmanager
 def seen() -> Generator[Seen]:
-    """Give what the run that is made meanwhile comes to, whatever a server says of it."""
+    """Give the outcome of the run that is made meanwhile, whatever a server says of it."""
     watcher = Seen()
     token = _seen.set(watcher)
     try:
@@ -67,8 +67,8 @@ def seen() -> Generator[Seen]:
 
 
 @dataclass(frozen=True)
-class Night:
-    """A run that holds its dataset."""
+class Held:
+    """A dataset that this run holds."""
 
     attempt: Attempt
 
@@ -82,12 +82,12 @@ class Night:
 
 
 @contextmanager
-def only_run_of(name: str) -> Generator[Night]:
+def only_run_of(name: str) -> Generator[Held]:
     """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
 
-    Until then a signal that asks for the end is heard. What the run makes is closed to other
-    users, on a worker as from the command. What a kill has left in the dataset's folders is
-    removed.
+    A signal that asks for the end is handled until the run has ended. Files that the run makes are
+    closed to other users, on a worker as from the command. Files that a killed run has left in the
+    dataset's folders are removed.
     """
     logger = get_run_logger()
     enter_home()
@@ -101,7 +101,7 @@ def only_run_of(name: str) -> Generator[Night]:
         ):
             sweep(name)
             end_abandoned(name)
-            yield Night(attempt)
+            yield Held(attempt)
     except Exception as error:
         attempt.end({"type": "FAILED", "name": "Failed", "message": first_line(error)})
         raise
@@ -109,7 +109,7 @@ def only_run_of(name: str) -> Generator[Night]:
 
 @contextmanager
 def _library_in_the_log() -> Generator[None]:
-    """Let the library's warnings stand in the run's log, as PREFECT_LOGGING_EXTRA_LOGGERS would."""
+    """Show the library's warnings in the run's log, as PREFECT_LOGGING_EXTRA_LOGGERS would."""
     library = logging.getLogger("pipeline_lib")
     new = [h for h in logging.getLogger("prefect.extra").handlers if h not in library.handlers]
     for handler in new:
@@ -122,31 +122,31 @@ def _library_in_the_log() -> Generator[None]:
 
 
 def end_abandoned(name: str) -> None:
-    """Let the server know how runs of a dataset ended whose process has gone.
+    """Report to the server how runs of a dataset ended whose process has gone.
 
-    Whoever calls holds the dataset. A server that cannot be asked ends nothing: the next run asks.
+    The caller holds the dataset. If the server does not answer, the next run asks again.
     """
     logger = get_run_logger()
     with SyncClientContext.get_or_create() as context:
         client = context.client
         try:
             for attempt in abandoned(name):
-                told = _tell(client, attempt)
-                if told is not None or attempt.is_old():
+                ended = _end(client, attempt)
+                if ended is not None or attempt.is_old():
                     attempt.forget()
-                if told:
-                    logger.info("an earlier run was left open on the Prefect server: %s", told)
+                if ended:
+                    logger.info("an earlier run was left open on the Prefect server: %s", ended)
             for flow_run in _forgotten(client, name):
-                told = _set(client, flow_run, Crashed(message=GONE), force=False)
-                logger.info("an earlier run was left open on the Prefect server: %s", told)
-        except Exception as error:  # noqa: BLE001 - the night has work of its own
+                ended = _set(client, flow_run, Crashed(message=GONE), force=False)
+                logger.info("an earlier run was left open on the Prefect server: %s", ended)
+        except Exception as error:  # noqa: BLE001 - the run has work of its own
             logger.warning(
                 "an earlier run is still open on the Prefect server: %s", first_line(error)
             )
 
 
 def left_open() -> list[str]:
-    """Return the flow runs of this home that the server takes for running, and no process runs."""
+    """Return this home's flow runs that the server shows as running, and that have no process."""
     found: list[str] = []
     with SyncClientContext.get_or_create() as context:
         folders = sorted(evergreen_home().glob("datasets/*/attempts"))
@@ -164,8 +164,8 @@ def left_open() -> list[str]:
 def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
     """Return old runs that this project's own database has open, and that never registered.
 
-    An earlier release registered none, and a kill may come before. On a server that others use
-    nobody can tell whose they are.
+    An earlier release registered none, and a kill may come before. On a server that others use it
+    is not known whose they are.
     """
     context = FlowRunContext.get()
     if get_current_settings().api.url or context is None or context.flow_run is None:
@@ -184,11 +184,11 @@ def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
     ]
 
 
-def _tell(client: SyncPrefectClient, attempt: Attempt) -> str | None:
-    """Bring a flow run to its end.
+def _end(client: SyncPrefectClient, attempt: Attempt) -> str | None:
+    """End a flow run on the server.
 
     Returns:
-        What was done; empty if the server knew the end, None if it does not know the run.
+        What was done; empty if the run had ended there, None if the server does not know it.
     """
     try:
         flow_run = client.read_flow_run(UUID(attempt.flow_run_id))

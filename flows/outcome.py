@@ -1,11 +1,10 @@
-"""What a retraining comes to: the decision record, and the few facts that leave the flow."""
+"""What a retraining ends with: the decision record, and the few facts that leave the flow."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.tracked import flow_url
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.evaluation import journal
@@ -13,17 +12,17 @@ from pipeline_lib.evaluation.journal import JournalEntry
 from pipeline_lib.evaluation.report import DecisionRecord
 from pipeline_lib.evaluation.results import EvaluationResult
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.monitoring.validate import Validated
 from pipeline_lib.tracking.reference import RunReference, Settled
 from tasks.train import Trained
-from tasks.validate import Validated
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a night ended. `decision` is promoted, kept, rejected or skipped.
+    """How a run ended. `decision` is promoted, kept, rejected or skipped.
 
-    `version` is the new model's, of a skipped night the one its rows had made. `champion` is the
-    version in use now, empty if there is none. `notes` are what a person should know.
+    `version` is the new model's, of a skipped run the one that its rows had made. `champion` is
+    the version in use now, empty if there is none. `notes` are warnings for a person.
     """
 
     decision: str
@@ -35,11 +34,45 @@ class Outcome:
     experiment: bool = False
     notes: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True)
+class Decided:
+    """A run that made a decision: what its page shows, and its line in the journal."""
+
+    record: DecisionRecord
+    entry: JournalEntry
+
     @classmethod
-    def of(cls, record: DecisionRecord, entry: JournalEntry, page: Path) -> "Outcome":
-        """Return the outcome of a night that trained."""
+    def of(
+        cls,
+        config: PipelineConfig,
+        validated: Validated,
+        rows: SplitRows,
+        encoded: EncodedData,
+        trained: Trained,
+        result: EvaluationResult,
+        settled: Settled,
+        standing: Standing,
+        run: RunReference,
+    ) -> "Decided":
+        """Gather what the stages found."""
+        record = _record(config, validated, rows, encoded, trained, result, settled, standing, run)
+        entry = journal.entry_of(
+            config,
+            settled.verdict,
+            standing,
+            version=settled.version.version if settled.version else "",
+            run_key=run.run_key,
+            run_id=run.run_id,
+            data_digest=validated.rows.snapshot.digest,
+        )
+        return cls(record, entry)
+
+    def outcome(self, page: Path) -> Outcome:
+        """Return the outcome; `page` is the file of the decision record."""
+        record, entry = self.record, self.entry
         links = {k: url for k, url in record.links.items() if k in ("flow run", "MLflow run")}
-        return cls(
+        return Outcome(
             entry.decision,
             entry.reason,
             entry.version,
@@ -52,7 +85,7 @@ class Outcome:
 
 
 def skipped(entry: JournalEntry, standing: Standing) -> Outcome:
-    """Return the outcome of a night with nothing new; `entry` is its line in the journal."""
+    """Return the outcome of a run with nothing new; `entry` is its line in the journal."""
     return Outcome(
         "skipped",
         entry.reason,
@@ -65,26 +98,7 @@ def skipped(entry: JournalEntry, standing: Standing) -> Outcome:
     )
 
 
-def entry_of(
-    config: PipelineConfig,
-    settled: Settled,
-    standing: Standing,
-    snapshot: Snapshot,
-    run: RunReference,
-) -> JournalEntry:
-    """Return the journal's line of a night that made a decision."""
-    return journal.entry_of(
-        config,
-        settled.verdict,
-        standing,
-        version=settled.version.version if settled.version else "",
-        run_key=run.run_key,
-        run_id=run.run_id,
-        data_digest=snapshot.digest,
-    )
-
-
-def record_of(
+def _record(
     config: PipelineConfig,
     validated: Validated,
     rows: SplitRows,
@@ -95,7 +109,7 @@ def record_of(
     standing: Standing,
     run: RunReference,
 ) -> DecisionRecord:
-    """Gather what the decision record shows."""
+    """Return what the page shows."""
     links = {"flow run": flow_url(), "MLflow run": run.url}
     verdict, version = settled.verdict, settled.version
     if version is not None:

@@ -1,4 +1,4 @@
-"""What the run form offers."""
+"""What the run form offers, and which of its values a run accepts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,14 @@ from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from pipeline_lib.config import form_config, refuse_assignments
+from pipeline_lib.config import (
+    Overrides,
+    PipelineConfig,
+    form_config,
+    load_config,
+    load_plain,
+    refuse_assignments,
+)
 from pipeline_lib.errors import UsageError
 from pipeline_lib.storage import project_root
 
@@ -33,11 +40,24 @@ class ConfigChoice:
 ConfigPath = Annotated[str, ConfigChoice()]
 
 
-def refuse_strange_paths(config: str, assignments: tuple[str, ...]) -> None:
-    """Refuse what a form may not ask for, when a server started the run.
+def settings_of(
+    config: str, overrides: Overrides, assignments: tuple[str, ...]
+) -> tuple[PipelineConfig, PipelineConfig | None]:
+    """Return the config with the run's own values, and without them if it is valid so.
 
-    Who can fill a form may not read any file of the worker's machine, nor write to another
-    dataset; who types a command may already.
+    Raises:
+        UsageError: as `refuse_strange_paths`.
+        ConfigError: there is no such config, or a value breaks a rule.
+    """
+    refuse_strange_paths(config, assignments)
+    return load_config(config, overrides, assignments=assignments), load_plain(config)
+
+
+def refuse_strange_paths(config: str, assignments: tuple[str, ...]) -> None:
+    """Refuse what a form may not set, if a server started the run.
+
+    A form may not read any file of the worker's machine, nor write to another dataset; a command
+    may: its user has these rights already.
 
     Raises:
         UsageError: the config is none of `configs/*.yaml`, or an assignment sets what a form may

@@ -1,7 +1,7 @@
-"""What a run came to is known to the process that ran it, and read from nowhere else.
+"""The outcome of a run is known to the process that ran it, and read from nowhere else.
 
-A state on a Prefect server may name a file, and how to load it: whoever can write states there
-would have any code run by whoever asks for the result.
+A state on a Prefect server may name a file, and how to load it: a user who can write states there
+could have any code run by the process that asks for the result.
 """
 
 from typing import NoReturn
@@ -10,7 +10,7 @@ from prefect.results import ResultStore
 
 from pipeline_lib.errors import ServerError
 
-# Whatever Prefect itself keeps, as the error of a flow run, is text and no pickle.
+# What Prefect itself keeps, as the error of a flow run, is text and no pickle.
 SERIALIZER = "json"
 
 
@@ -28,7 +28,7 @@ def never_read_results() -> None:
 def _refuse(store: ResultStore, key: str, holder: str) -> NoReturn:  # noqa: ARG001 - Prefect's form
     raise ServerError(
         f"the Prefect server names the file {key[:200]!r} as the result of this run: it is not "
-        "read. Did somebody change the run's state on the server?"
+        "read. Was the state of the run changed on the server?"
     )
 
 

@@ -1,21 +1,21 @@
-"""The nightly flow: take the rows, check them, learn, measure, decide, register, report."""
+"""The nightly flow: take the rows, check them, train, measure, decide, register, report."""
 
 from datetime import date
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.attempt import only_run_of
-from flows.outcome import Outcome, entry_of, record_of, skipped
-from flows.parameters import ConfigPath, refuse_strange_paths
+from flows.outcome import Decided, Outcome, skipped
+from flows.parameters import ConfigPath, settings_of
 from flows.results import SERIALIZER, never_read_results
-from flows.tracked import due_date, night_of, run_name
-from pipeline_lib.config import Overrides, load_config, load_plain
+from flows.run import run_of
+from flows.tracked import due_date, run_name
+from pipeline_lib.config import Overrides
 from pipeline_lib.shown import show_log_lines
-from pipeline_lib.storage import in_project, project_of
 from tasks.decide import decide
 from tasks.encode import encode
 from tasks.evaluate import evaluate
+from tasks.execution import Stages
 from tasks.identify import identify
 from tasks.ingest import ingest
 from tasks.look_back import look_back
@@ -41,9 +41,8 @@ def retrain(
 ) -> State[Outcome]:
     """Retrain a dataset's model, and promote it if it is better than the one in use.
 
-    The flow run ends as Promoted, Kept, Rejected or Skipped; all of these are Completed. A run
-    with values of its own, or with a config that is not the dataset's, is an experiment: it is
-    scored and compared, but not registered.
+    The flow run ends as Promoted, Kept, Rejected or Skipped, all of them Completed. A run with its
+    own values, or another config than the dataset's, is an experiment: nothing is registered.
 
     Args:
         config: the dataset's YAML file.
@@ -52,35 +51,30 @@ def retrain(
         force: train even if rows and config are those of the last decision.
         promote: register the model although the run would be an experiment, and promote it
             although there is no champion to compare with, or one of newer rows. Scores still count.
-        experiment: register nothing, whatever comes of it.
-        run_date: the night's date, for sources with a file per day or a query by date; the day
-            on which the run was due (UTC) without it.
+        experiment: register nothing, whatever the outcome.
+        run_date: the date for sources with a file per day or a query by date; without it the day
+            on which the run was due (UTC).
         resume: go on with an interrupted training of the same rows, config and code.
     """
     show_log_lines()
-    refuse_strange_paths(config, assignments)
-    settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
-    with (
-        in_project(project_of(config)),
-        only_run_of(settings.name) as attempt,
-        night_of(settings) as night,
-    ):
+    settings, plain = settings_of(config, overrides, assignments)
+    stage = Stages(settings.execution)
+    with run_of(config, settings) as current:
         today = run_date or due_date()
-        standing = identify(settings, plain, today, promote, experiment)
-        snapshot = ingest(settings, today)
-        if (nothing_new := look_back(settings, snapshot, standing, force)) is not None:
-            return attempt.ended(skipped(nothing_new, standing))
-        with night.tracked(snapshot, standing) as run:
-            validated = validate(settings, snapshot, today, standing)
-            rows = split(settings, validated.rows)
-            encoded = encode(settings, rows, today, standing)
-            trained = train(settings, rows, encoded, run, resume)
-            result = evaluate(settings, rows, encoded, trained, run)
-            verdict = decide(settings, rows, trained, result, standing, run)
-            settled = register(settings, rows, trained, result, verdict, standing, run)
-            record = record_of(
+        standing = stage(identify)(settings, plain, today, promote, experiment)
+        snapshot = stage(ingest)(settings, today)
+        if (nothing_new := stage(look_back)(settings, snapshot, standing, force)) is not None:
+            return current.ended(skipped(nothing_new, standing))
+        with current.tracked(snapshot, standing) as run:
+            validated = stage(validate)(settings, snapshot, today, standing)
+            rows = stage(split)(settings, validated.rows)
+            encoded = stage(encode)(settings, rows, today, standing)
+            trained = stage(train)(settings, rows, encoded, run, resume)
+            result = stage(evaluate)(settings, rows, encoded, trained, run)
+            verdict = stage(decide)(settings, rows, trained, result, standing, run)
+            settled = stage(register)(settings, rows, trained, result, verdict, standing, run)
+            decided = Decided.of(
                 settings, validated, rows, encoded, trained, result, settled, standing, run
             )
-            entry = entry_of(settings, settled, standing, snapshot, run)
-            page = report(settings, record, entry, run)
-        return attempt.ended(Outcome.of(record, entry, page))
+            page = stage(report)(settings, decided.record, decided.entry, run)
+        return current.ended(decided.outcome(page))

@@ -32,7 +32,7 @@ def run_name() -> str:
 
 
 def due_date() -> date:
-    """Return the day on which this run was due (UTC): a late run takes the rows of its night."""
+    """Return the day on which this run was due (UTC): a late run takes the rows of that day."""
     return _due().date()
 
 
@@ -41,29 +41,29 @@ def _due() -> datetime:
 
 
 @contextmanager
-def night_of(config: PipelineConfig) -> Generator["Night"]:
-    """Give the night's record; a night that fails leaves a page and a line in the journal."""
-    night = Night(config)
+def leaves_a_page(config: PipelineConfig) -> Generator["SoFar"]:
+    """Give what is known of the run; one that fails leaves a page and a line in the journal."""
+    so_far = SoFar(config)
     try:
-        yield night
+        yield so_far
     except Exception as error:
         if heard() is not None:
-            raise  # the night was interrupted: it goes on some day
+            raise  # an interruption: the same run may go on later
         report_failure(
             config,
             error,
-            snapshot=night.snapshot,
-            run=night.run,
+            snapshot=so_far.snapshot,
+            run=so_far.run,
             run_name=run_name(),
             tags=run_tags(),
-            links=night.links(),
+            links=so_far.links(),
         )
         raise
 
 
 @dataclass
-class Night:
-    """What is known of a night while it lasts: its config, rows and MLflow run, once there are."""
+class SoFar:
+    """What is known of a run while it lasts: its config, rows and MLflow run, once there are."""
 
     config: PipelineConfig
     snapshot: Snapshot | None = None
@@ -76,7 +76,7 @@ class Night:
 
     @contextmanager
     def tracked(self, snapshot: Snapshot, standing: Standing) -> Generator[RunReference]:
-        """Start the night's MLflow run; see `pipeline_lib.tracking.runs.start_run`."""
+        """Start the MLflow run; see `pipeline_lib.tracking.runs.start_run`."""
         from pipeline_lib.tracking.runs import start_run
 
         self.snapshot = snapshot

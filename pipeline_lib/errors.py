@@ -17,6 +17,7 @@ EvergreenError                 exit code of the command
 ├── TrainingError              1   training cannot go on
 │   ├── NonFiniteLossError     1   the loss is not a number any more
 │   └── DeviceMemoryError      1   a step does not fit into the device's memory
+├── StageTimeoutError          1   a stage took longer than its time-out
 ├── ModelError                 1   a saved model is damaged, foreign or of another version
 ├── StorageError               1   a place cannot be written or read
 └── ServerError                1   a server is absent or refuses
@@ -203,10 +204,12 @@ def unknown_dataset(name: str, known: Sequence[str]) -> str:
 class EvergreenError(Exception):
     """Any mistake that Evergreen explains instead of showing a traceback.
 
-    Its message is printable and holds no secret of an address, wherever it goes.
+    Its message is printable and holds no secret of an address, wherever it goes. `transient` says
+    whether the same call may succeed in a while; None: what the error wraps decides.
     """
 
     exit_code: ClassVar[int] = 1
+    transient: bool | None = None
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(shown(each) if isinstance(each, str) else each for each in args))
@@ -461,6 +464,18 @@ class DeviceMemoryError(TrainingError):
             f"the GPU's memory is too small for a step of {batch_rows} rows even in "
             f"{accumulation} parts. Lower `training.batch_size` or `model.d_embedding_max`, "
             "or set `training.precision: bf16`"
+        )
+
+
+class StageTimeoutError(EvergreenError):
+    """A stage took longer than `timeout_s` seconds, which `execution.timeout_s.<stage>` sets."""
+
+    def __init__(self, stage: str, timeout_s: float) -> None:
+        self.stage, self.timeout_s = stage, timeout_s
+        super().__init__(
+            f"{stage} took longer than {timeout_s:g} s and was ended. Raise "
+            f"`execution.timeout_s.{stage}`, or set it to null for no limit, and run the same "
+            "again: a training goes on from its last checkpoint"
         )
 
 

@@ -8,6 +8,9 @@ that must not happen any more.
 
 A request that comes while a step is held waits for the step's end. Signals within a second are one
 request: `timeout` sends two. A later one is the second.
+
+The alarm of a time-out is no request to end the process, and its handler is not ours. But what it
+raises is lost as easily and harms a step as much: it waits, and is repeated, in the same way.
 """
 
 import os
@@ -46,6 +49,8 @@ class Listener:
         self._on_second = on_second
         self._at = 0.0
         self._held = 0
+        self._alarm: Any = None  # the handler that waits for the end of a step
+        self._has_alarm_waited = self._has_alarm_fired = False
         self._handlers: dict[int, Any] = {}
         self._main = threading.main_thread().ident
         # One object: whoever follows knows a handler by its identity.
@@ -91,16 +96,27 @@ class Listener:
     def hold(self) -> None:
         """Let signals wait."""
         self._held += 1
+        if self._held == 1 and callable(handler := signal.getsignal(signal.SIGALRM)):
+            self._alarm, self._has_alarm_waited = handler, False
+            signal.signal(signal.SIGALRM, self._let_alarm_wait)
 
     def release(self) -> None:
         """End one hold, and raise what has waited for the last one."""
+        alarm, has_waited = self._alarm, self._has_alarm_waited
         self.forget_hold()
-        if self.number is not None and not self._held:
+        if self._held:
+            return
+        if self.number is not None:
             self.deliver()
+        elif alarm is not None and has_waited:
+            alarm(signal.SIGALRM, None)
 
     def forget_hold(self) -> None:
         """End one hold and raise nothing."""
         self._held -= 1
+        if not self._held and self._alarm is not None:
+            signal.signal(signal.SIGALRM, self._alarm)
+            self._alarm = None
 
     def deliver(self) -> None:
         """Let the handler of the first signal raise, unless something is on its way out already."""
@@ -120,12 +136,24 @@ class Listener:
             self.deliver()
 
     def _receive_again(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if not self._held:
+        if self._held:
+            return
+        if self.number is not None:
             self.deliver()
+        elif self._has_alarm_fired:
+            alarm = signal.getsignal(signal.SIGALRM)
+            has_expired = not signal.getitimer(signal.ITIMER_REAL)[0]
+            if callable(alarm) and has_expired:  # else that time-out is over
+                alarm(signal.SIGALRM, frame)
+            self._has_alarm_fired = False
+
+    def _let_alarm_wait(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._has_alarm_waited = True
 
     def _unraisable(self, lost: Any) -> None:
         """Say nothing of a request that was lost: it comes again."""
-        if self.number is None or not is_ending(lost.exc_value):
+        is_asked = self.number is not None or self._has_alarm_fired
+        if not is_asked or not is_ending(lost.exc_value):
             self._hook_before(lost)
 
     def _watch_on(self) -> None:
@@ -133,13 +161,15 @@ class Listener:
         first_at: float | None = None
         with suppress(OSError):
             while True:
-                patience = None if first_at is None else _AGAIN_EVERY_S
+                is_asked = first_at is not None or self._has_alarm_fired
+                patience = _AGAIN_EVERY_S if is_asked else None
                 if not select.select([self._reader], [], [], patience)[0]:
                     self._ask_again()
                     continue
                 read = os.read(self._reader, 64)
                 if not read:
                     break
+                self._has_alarm_fired |= signal.SIGALRM in read
                 asked = [number for number in read if number in self._handlers]
                 if not asked:
                     continue
@@ -153,7 +183,8 @@ class Listener:
         os.close(self._reader)
 
     def _ask_again(self) -> None:
-        waits = self.number is not None and not self.has_ended and not self._held
+        is_asked = self.number is not None or self._has_alarm_fired
+        waits = is_asked and not self.has_ended and not self._held
         if waits and not self._is_on_its_way():
             signal.pthread_kill(cast("int", self._main), _AGAIN)
 

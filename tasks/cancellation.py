@@ -1,4 +1,4 @@
-"""Prefect's part in an interruption: it hears signals as `pipeline_lib.interruption` does."""
+"""Prefect's part in an interruption: it handles signals as `pipeline_lib.interruption` does."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from pipeline_lib.interruption import current, followed, listening
 
 @contextmanager
 def heard_to_the_end() -> Generator[None]:
-    """Let a flow end that is told to, whatever loses the request on its way.
+    """Let a flow end when a signal asks for it, also where the signal's exception is lost.
 
-    A run that is cancelled ends as Cancelled though a listener stands before Prefect's handler. A
-    worker asks the process before it sends SIGTERM. The process agrees only while the handler is
+    A run that is cancelled ends as Cancelled although a listener stands before Prefect's handler.
+    A worker asks the process before it sends SIGTERM. The process agrees only while the handler is
     the very function that Prefect knows as its own; without its consent the run ends as Crashed
     (Prefect 3.8.8, `commit_control_intent_and_ack`).
     """
@@ -24,7 +24,7 @@ def heard_to_the_end() -> Generator[None]:
 
 @contextmanager
 def prefect_hears_as_we_do() -> Generator[None]:
-    """Let Prefect take the command's own handler of SIGTERM for the one that it installs."""
+    """Make Prefect use the command's own handler of SIGTERM as the one that it installs."""
     before, listener = _installed(), current()
     if listener is not None:
         _install(listener.receive)

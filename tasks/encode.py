@@ -1,4 +1,4 @@
-"""Turn words and numbers into parquet tensors."""
+"""Encode categories and numbers as Parquet."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What a person sees while a network learns: log lines, a progress artifact, a bar."""
+"""What a person sees during a training: log lines, a progress artifact, a bar."""
 
 import contextvars
 import logging
@@ -20,7 +20,7 @@ _LAST_S = 5.0
 
 
 class Feedback:
-    """Tells a training's progress: lines every 5 s, the artifact every 3 s, the bar always."""
+    """Shows a training's progress: lines every 5 s, the artifact every 3 s, the bar always."""
 
     def __init__(self, name: str) -> None:
         self._name, self._logger = name, get_run_logger()

@@ -1,4 +1,4 @@
-"""Tell whether a run may change the dataset's champion, or is an experiment."""
+"""Decide whether a run may change the dataset's champion, or is an experiment."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Take the rows of the night."""
+"""Take the rows of the run's date."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Tell whether these rows were decided about, and the decision still stands."""
+"""Find an earlier decision on the same rows and config that still stands."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,7 +21,7 @@ from pipeline_lib.evaluation.standing import Standing
 def look_back(
     config: PipelineConfig, snapshot: Snapshot, standing: Standing, force: bool
 ) -> JournalEntry | None:
-    """Return the line of a night with nothing new, or None if there is something to do."""
+    """Return the journal's line of a run with nothing new, or None if there is something to do."""
     entries = read_journal(config.name)
     past = last_decision(
         entries,

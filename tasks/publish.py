@@ -12,18 +12,18 @@ from pipeline_lib.errors import first_line
 
 
 def publish_page(name: str, page: Path, outcome: str) -> None:
-    """Publish a page as the dataset's decision; a server that does not take it ends no night.
+    """Publish a page as the dataset's decision; a server that does not take it ends no run.
 
     Args:
         name: of the dataset.
         page: its markdown file, which stays.
-        outcome: what the night came to.
+        outcome: of the run, as "promoted".
     """
     key, about = f"decision-{name.replace('_', '-')}", f"{name}: {outcome}"
     try:
         create_markdown_artifact(page.read_text("utf-8"), key=key, description=about)
-    except Exception as error:  # noqa: BLE001 - the night has ended as it has
-        get_current_settings().client.max_retries = 0  # what comes last is said once
+    except Exception as error:  # noqa: BLE001 - the outcome stands
+        get_current_settings().client.max_retries = 0  # the last calls are made once
         if flow_run.id is not None:
             attempt = attempt_of(name, str(flow_run.id))
             attempt.note({"page": str(page), "artifact": key, "about": about})

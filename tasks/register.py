@@ -1,4 +1,4 @@
-"""Package the model, prove that it loads, make it a version, and move the alias last."""
+"""Package the model, check that it loads, make it a version, and move the alias last."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -43,7 +43,7 @@ def register(
     settled = settle(tracked, candidate, verdict, tags)
     version, outcome = settled.version, settled.verdict.decision.outcome
     if version is not None:
-        again = "" if version.is_new else ", which this very run had before"
+        again = "" if version.is_new else ", which this run had registered before"
         is_champion = outcome == "promoted" or version.version == settled.verdict.instead_of
         alias = "champion" if is_champion else "challenger"
         logger.info("register  version %s%s: %s", version.version, again, alias)

@@ -1,4 +1,4 @@
-"""Write the page that says what happened and why, in Prefect and in MLflow."""
+"""Write the page that shows what happened and why, in Prefect and in MLflow."""
 
 from pathlib import Path
 
@@ -29,5 +29,5 @@ def report(
     if why_not := record_decision(config.name, run, path, tags, config.primary):
         get_run_logger().warning("report    %s; the next run writes the page there", why_not)
     append_entry(config.name, entry)
-    discard_checkpoints(path.parent)  # the night is over; forced, it trains again
+    discard_checkpoints(path.parent)  # the run is over; forced, it trains again
     return path

@@ -1,4 +1,4 @@
-"""Write the page of a night that was stopped or failed, in Prefect, in MLflow and on disk."""
+"""Write the page of a run that was stopped or failed, in Prefect, in MLflow and on disk."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,13 +26,13 @@ def report_failure(
     tags: Mapping[str, str],
     links: Mapping[str, str],
 ) -> None:
-    """Leave page, journal line and MLflow run; what cannot be written is said, and ends nothing.
+    """Leave page, journal line and MLflow run; what cannot be written is a warning.
 
     Args:
         config: of the dataset.
-        error: what ended the night.
-        snapshot: the night's rows, if it got so far.
-        run: the night's MLflow run, if it got so far; without it one is made.
+        error: what ended the run.
+        snapshot: the rows, if it got so far.
+        run: the MLflow run, if it got so far; without it one is made.
         run_name: of a run that is made.
         tags: of a run that is made.
         links: of the page.
@@ -73,10 +73,10 @@ def report_failure(
 
 
 def _attempt(step: Callable[[], object]) -> None:
-    """Take one step; what it cannot do hides neither the next step nor what ended the night."""
+    """Take one step; its failure hides neither the next step nor the error that ended the run."""
     try:
         step()
-    except Exception as problem:  # noqa: BLE001 - the night has an error of its own to end with
+    except Exception as problem:  # noqa: BLE001 - the run ends with an error of its own
         get_run_logger().warning(
             "report    the page of this run is incomplete: %s", first_line(problem)
         )

@@ -1,4 +1,4 @@
-"""Decide which rows teach, which choose the epoch, and which judge."""
+"""Assign the rows to train, val and test."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -11,7 +11,7 @@ from pipeline_lib.data.splits.split_rows import SplitRows, split_checked
 
 @task(cache_policy=NO_CACHE)
 def split(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
-    """Write the rows of train, val and test; a row keeps its split for ever."""
+    """Write the rows of train, val and test; a row keeps its split in all runs."""
     rows = split_checked(config, checked)
     counts = ", ".join(f"{name} {n:,}" for name, n in rows.n_rows.items())
     logger = get_run_logger()

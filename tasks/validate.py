@@ -1,6 +1,5 @@
-"""Hold the rows against the contract, and against the rows that taught the champion."""
+"""Check the rows against the contract, and compare them with the champion's training rows."""
 
-from dataclasses import dataclass
 from datetime import date
 
 from prefect import task
@@ -9,33 +8,9 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract.check_snapshot import CheckedRows, check_snapshot
 from pipeline_lib.data.snapshots.snapshot import Snapshot
-from pipeline_lib.errors import DriftError
 from pipeline_lib.evaluation.standing import Standing
-from pipeline_lib.monitoring.history import Night, remember_night
-from pipeline_lib.monitoring.monitor import Watch, Watched, known_classes, volume_of
-from pipeline_lib.monitoring.volume import source_settings
-
-
-@dataclass(frozen=True)
-class Validated:
-    """Rows that may be trained on, and what was seen of them; `ledger` is news of its codes."""
-
-    rows: CheckedRows
-    watched: Watched
-    ledger: tuple[str, ...] = ()
-    growth: str | None = None
-
-    def notes(self) -> list[str]:
-        """Return what a person should know of the rows, a line each."""
-        notes = [*self.rows.snapshot.news, *self.ledger, *self.rows.report.lines()]
-        if self.growth is not None:
-            notes.append(self.growth)
-        if self.rows.quarantine is not None:
-            n_rows = self.rows.report.n_quarantined
-            notes.append(f"{n_rows:,} rows are in quarantine: {self.rows.quarantine}")
-        return [*notes, *self.watched.new_words, *(leak.sentence for leak in self.watched.leaks)]
+from pipeline_lib.monitoring.validate import Validated, refuse_drift, remember, validate_rows
 
 
 @task(cache_policy=NO_CACHE)
@@ -45,7 +20,7 @@ def validate(
     run_date: date,
     standing: Standing = Standing(),  # noqa: B008 - frozen
 ) -> Validated:
-    """Stop the night if rows break a rule, put aside what may be; tell drift and leaks."""
+    """End the run if rows break a rule, quarantine what may be; report drift and leaks."""
     from pipeline_lib.encoding.encoded_splits import read_ledger
     from pipeline_lib.tracking.ledger_recovery import recover_ledger
     from pipeline_lib.tracking.store import connect
@@ -53,34 +28,27 @@ def validate(
 
     logger, client = get_run_logger(), connect()
     recovered = recover_ledger(client, config)
-    ledger = read_ledger(config.name)
-    known = {name: vocabulary.known for name, vocabulary in ledger.items()}
     champion = champion_version(client, config.name)
-    reference = champion.tags.get("data.digest") if champion else None
-    volume = volume_of(config, run_date=run_date, champion=reference)
-    watch = Watch(config, snapshot, {name: each.words for name, each in known.items()})
-    spelled = known | known_classes(config, champion=reference)
-    rows = check_snapshot(config, snapshot, on_batch=watch.see, known=spelled)
-    growth = volume.hold(rows.n_rows, source=snapshot.source)
-    watched = watch.finish(
-        reference=reference, run_date=run_date, is_volume_said=growth is not None
+    validated = validate_rows(
+        config,
+        snapshot,
+        known={name: vocabulary.known for name, vocabulary in read_ledger(config.name).items()},
+        champion=champion.tags.get("data.digest") if champion else None,
+        run_date=run_date,
+        ledger=recovered,
     )
-    validated = Validated(rows, watched, recovered, growth)
-    logger.info(
-        "validate  %s rows keep the contract of %d columns", f"{rows.n_rows:,}", len(config.columns)
-    )
-    for text in [*validated.notes()[len(snapshot.news) :], *watched.sentences()]:
+    n_rows = f"{validated.rows.n_rows:,}"
+    logger.info("validate  %s rows keep the contract of %d columns", n_rows, len(config.columns))
+    for text in validated.warnings():
         logger.warning("validate  %s", text)
-    if watched.matters:
+    if validated.watched.matters:
+        drift = list(validated.watched.sentences())
         emit_event(
             event="evergreen.drift.detected",
             resource={"prefect.resource.id": f"evergreen.dataset.{config.name}"},
-            payload={"dataset": config.name, "drift": list(watched.sentences())},
+            payload={"dataset": config.name, "drift": drift},
         )
-        if config.validation.drift.severity == "stop":
-            raise DriftError(config.name, watched.sentences())
+    refuse_drift(config, validated.watched)
     if not standing.experiment:
-        arrivals = watched.arrivals.record if watched.arrivals else None
-        settings = source_settings(config.data.source)
-        remember_night(config.name, snapshot, Night(watched.rows.record, arrivals, settings))
+        remember(config, validated)
     return validated

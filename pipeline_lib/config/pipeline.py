@@ -15,6 +15,7 @@ from pipeline_lib.config.columns import (
     HashColumn,
 )
 from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.execution import ExecutionSettings
 from pipeline_lib.config.metrics import ERROR_METRICS, METRICS, Metric, primary_metric
 from pipeline_lib.config.models import EmbeddingMLPSettings, ModelSettings
 from pipeline_lib.config.schedules import SchedulerSettings
@@ -118,6 +119,9 @@ class PipelineConfig(Settings):
     tracking: TrackingSettings = Field(
         default=TrackingSettings(), description="what MLflow is told"
     )
+    execution: ExecutionSettings = Field(
+        default=ExecutionSettings(), description="retries and time-outs of a run's stages"
+    )
 
     _root: Path = PrivateAttr(default=Path())
     _file: Path | None = PrivateAttr(default=None)
@@ -180,8 +184,11 @@ class PipelineConfig(Settings):
         return self.model_copy(update={"columns": columns})
 
     def digest(self) -> str:
-        """Return the sha256 of all values, defaults included; the order of columns counts."""
-        values = self.model_dump(mode="json")
+        """Return the sha256 of all values, defaults included; the order of columns counts.
+
+        `execution` is left out: how often a stage is tried changes no result.
+        """
+        values = self.model_dump(mode="json", exclude={"execution"})
         return digest_json({**values, "columns": [list(c) for c in values["columns"].items()]})
 
     @field_validator("split", mode="before")

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
 from pipeline_lib.errors import ServerError, UsageError, first_line
+from pipeline_lib.transient import hiding
 
 _CONNECT_TIMEOUT_S = 10
 _NAME, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
@@ -120,4 +121,5 @@ def _ask_database(uri: str, scheme: str) -> None:
         reason = first_line(getattr(error, "orig", None) or error)
         if "locked" in reason:  # somebody writes; MLflow waits for them
             return
-        raise ServerError(f"no database can be used at {shown}: {reason}. {_INSTEAD}") from None
+        failed = ServerError(f"no database can be used at {shown}: {reason}. {_INSTEAD}")
+        raise hiding(failed, error) from None

@@ -211,7 +211,7 @@ def _end_abandoned(client: MlflowClient, experiment: str, ours: Mapping[str, str
 
 def _params(config: PipelineConfig) -> Sequence[Param]:
     """Return the config as flat parameters; columns are numbered, names are only ever values."""
-    left_out = ("columns.", "tracking.", f"{_CLASS_WEIGHTS}.")
+    left_out = ("columns.", "tracking.", "execution.", f"{_CLASS_WEIGHTS}.")
     flat = {k: value for k, value in flat_settings(config).items() if not k.startswith(left_out)}
     loss = config.training.loss
     if isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, dict):

@@ -27,6 +27,7 @@ from pipeline_lib.tracking.address import (
 )
 from pipeline_lib.tracking.embedded import has_store, make_store
 from pipeline_lib.tracking.relocation import DATABASE, follow_home
+from pipeline_lib.transient import hiding
 
 # What `mlflow server` takes when nothing else is said.
 DEFAULT_UI_URL = "http://127.0.0.1:5000"
@@ -213,7 +214,13 @@ def _probe(uri: str) -> None:
         return  # it answers; whether it lets us in, the first call will tell
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = first_line(getattr(error, "reason", error))
-        raise ServerError(
-            f"no MLflow server answers at {link(uri).partition('://')[2]} ({reason}). Start it, "
-            "or unset MLFLOW_TRACKING_URI to use the embedded database."
-        ) from None
+        failed = hiding(
+            ServerError(
+                f"no MLflow server answers at {link(uri).partition('://')[2]} ({reason}). Start "
+                "it, or unset MLFLOW_TRACKING_URI to use the embedded database."
+            ),
+            error,
+        )
+        if isinstance(getattr(error, "reason", error), TimeoutError):
+            failed.transient = False  # it was waited for
+        raise failed from None

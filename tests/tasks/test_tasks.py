@@ -17,13 +17,14 @@ from pipeline_lib.encoding.encoded_splits import ledger_folder
 from pipeline_lib.errors import ContractError, VolumeError
 from pipeline_lib.evaluation.journal import read_journal
 from pipeline_lib.monitoring.history import read_last_night
+from pipeline_lib.monitoring.validate import Validated
 from pipeline_lib.storage import run_folder
 from tasks.encode import encode
 from tasks.ingest import ingest
 from tasks.report_failure import report_failure
 from tasks.split import split
 from tasks.train import train
-from tasks.validate import Validated, validate
+from tasks.validate import validate
 
 DAY = date(2026, 1, 1)
 

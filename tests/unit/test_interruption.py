@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -150,3 +150,74 @@ def test_what_comes_of_an_interruption_is_told_from_a_mistake() -> None:
     assert is_ending(caught(Stop(), RuntimeError("retry")))
     assert not is_ending(caught(KeyError("x"), RuntimeError("y")))
     assert not is_ending(None)
+
+
+class Late(BaseException):
+    """What the alarm of a time-out raises."""
+
+
+@contextmanager
+def alarm_after(seconds: float) -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)  # pytest's own goes on afterwards
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_an_alarm_that_is_lost_is_raised_again_by_itself() -> None:
+    def block() -> None:
+        with listening(), alarm_after(0.01):
+            with suppress(Late):
+                wait()
+            wait()
+            raise AssertionError("nothing was raised again")
+
+    with pytest.raises(Late):
+        block()
+
+
+def test_an_alarm_waits_for_the_end_of_a_step() -> None:
+    done: list[str] = []
+
+    def block() -> None:
+        with listening(), alarm_after(0.01):
+            listener = interruption.current()
+            assert listener is not None
+            listener.hold()
+            wait(0.3)
+            done.append("step")
+            listener.release()
+            done.append("next step")
+
+    with pytest.raises(Late):
+        block()
+
+    assert done == ["step"]
+
+
+def test_an_alarm_of_a_time_out_that_is_over_disturbs_no_later_one() -> None:
+    with listening():
+        with suppress(Late), alarm_after(0.01):
+            wait()
+        with alarm_after(60):
+            wait(0.5)
+            ended = True
+
+    assert ended
+
+
+def test_a_step_that_fails_leaves_the_handler_of_the_alarm_as_it_was() -> None:
+    with listening(), alarm_after(60):
+        before = signal.getsignal(signal.SIGALRM)
+        listener = interruption.current()
+        assert listener is not None
+        listener.hold()
+        listener.forget_hold()
+
+        assert signal.getsignal(signal.SIGALRM) == before

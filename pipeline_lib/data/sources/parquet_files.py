@@ -103,7 +103,7 @@ def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
         opened = _reader(handle)
         names = opened.schema_arrow.names
     except _DAMAGE as error:
-        raise SourceError(f"{file.name}: its footer cannot be read: {first_line(error)}") from None
+        raise SourceError(f"{file.name}: its footer cannot be read: {first_line(error)}") from error
     check_names(names, file.name)
     _check_size(file, opened.metadata)
     return opened
@@ -162,7 +162,7 @@ def _group(
                 for part in _bounded(batch.select(schema.names), amount):
                     yield fitted(part, schema)
             except _DAMAGE as error:
-                raise SourceError(f"{name}: row group {number}: {first_line(error)}") from None
+                raise SourceError(f"{name}: row group {number}: {first_line(error)}") from error
 
     yield from together(ready(), BATCH_ROWS)
     # Not before: pyarrow 25.0.1 ends the process where it is asked for a column of a damaged footer

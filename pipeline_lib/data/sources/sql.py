@@ -36,6 +36,7 @@ from pipeline_lib.errors import (
     did_you_mean,
     first_line,
 )
+from pipeline_lib.transient import hiding
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult, Engine, TextClause
@@ -212,7 +213,8 @@ class _Query:
                 yield asked
         except (SQLAlchemyError, sqlite3.Warning, UnicodeError) as error:
             after = f" after {n_rows():,} rows" if n_rows() else ""
-            raise SourceError(f"{self.name} failed{after}: {url.hidden_in(error)}") from None
+            failed = SourceError(f"{self.name} failed{after}: {url.hidden_in(error)}")
+            raise hiding(failed, error) from None
         finally:
             engine.dispose()
 

@@ -377,7 +377,7 @@ def _write(file: BinaryIO, block: bytes, name: str, folder: Path) -> None:
         raise StorageError(
             f"cannot fetch {name} into {folder}: {error.strerror}. "
             "Free some space, or set EVERGREEN_HOME to a folder that has it"
-        ) from None
+        ) from error
 
 
 @contextlib.contextmanager
@@ -390,7 +390,7 @@ def _named(name: str) -> Generator[None]:
     except OSError as error:
         raise SourceError(
             f"{name}: cannot be read: {error.strerror or first_line(error)}"
-        ) from None
+        ) from error
 
 
 @contextlib.contextmanager

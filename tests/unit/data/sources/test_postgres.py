@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy
 
 from pipeline_lib.errors import SourceError
+from pipeline_lib.transient import is_transient
 from tests.unit.data.sources.queries import SQLITE, open_query, refused
 
 _PASSWORD = "p@ss/w:rd%20?#"
@@ -304,3 +305,31 @@ def test_memory_does_not_grow_with_the_rows(
 
     # held at once the rows between them would be 130 MB, of Python's strings or of Arrow's
     assert large < small + 25
+
+
+def test_a_mistake_in_what_is_asked_of_a_server_is_not_tried_again(
+    postgres: _Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def error(query: str, url: str) -> SourceError:
+        with pytest.raises(SourceError) as raised:
+            open_query(tmp_path, query, url)
+        return raised.value
+
+    url = postgres.url()
+
+    assert not is_transient(error("SELECT * FROM nowhere", url))
+    assert not is_transient(error("SELECT 1 / 0 AS x", url))
+    assert not is_transient(error("SELECT 1 AS x", url.replace("/postgres", "/nowhere")))
+    monkeypatch.setenv("PG_PASSWORD", "wrong")
+    assert not is_transient(error("SELECT 1 AS x", url))
+
+
+def test_a_connection_that_the_server_ends_is_tried_again(
+    postgres: _Postgres, tmp_path: Path
+) -> None:
+    query = "SELECT pg_terminate_backend(pg_backend_pid())::text AS x"
+
+    with pytest.raises(SourceError) as raised:
+        open_query(tmp_path, query, postgres.url())
+
+    assert is_transient(raised.value)
