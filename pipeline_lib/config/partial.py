@@ -56,8 +56,7 @@ class _Walk:
             if value is not _ABSENT:
                 values[name] = value
         made = cls.model_construct()
-        made.__dict__.clear()
-        made.__dict__.update(values)
+        object.__setattr__(made, "__dict__", values)  # of frozen settings, without what is absent
         for each in rules_of(cls):
             try:
                 found += [(keys, mistake) for mistake in each(made)]

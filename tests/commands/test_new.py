@@ -11,6 +11,7 @@ import pytest
 
 from evergreen.commands.new import shortest
 from pipeline_lib.config import load_config
+from pipeline_lib.config.json_schema import SCHEMA_FILE
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = PROJECT.parent / "shared" / "data"
@@ -110,7 +111,8 @@ def test_a_name_and_a_place_can_be_given(project: Path) -> None:
 
     assert code == 0, err
     assert load_config(project / "elsewhere" / "mine.yaml").name == "homes"
-    assert list((project / "elsewhere").iterdir()) == [project / "elsewhere" / "mine.yaml"]
+    names = sorted(path.name for path in (project / "elsewhere").iterdir())
+    assert names == [SCHEMA_FILE, "mine.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_a_table_that_was_loaded_twice_gets_a_config_and_is_told(project: Path) 
 
     assert code == 0, err
     assert "these rows are 2 copies of the same 300" in out
-    assert "`validation.duplicates` stops the night" in out
+    assert "`validation.duplicates` stops the run" in out
     code, _, err = evergreen("check", "configs/twice.yaml", cwd=project)
     assert code == 3
     assert "these rows are 2 copies of the same 300" in err
