@@ -68,7 +68,8 @@ def format_problem(form: str) -> str | None:
         datetime.strptime("", form)  # noqa: DTZ007 - the format is looked at, not a time
     except ValueError as error:
         said = str(error)
-        return said if "bad directive" in said or "stray %" in said else None
+        if "bad directive" in said or "stray %" in said:
+            return said
     except re.error:
         return f"{form!r} names a directive twice"
-    return None if "%" in form else f"{form!r} has no directive, such as %Y"
+    return None if re.search("%[^%]", form) else f"{form!r} has no directive, such as %Y"

@@ -180,18 +180,6 @@ def read_bound(text: str, *, is_last: bool = False, zone: str | None = None) -> 
     return end or last
 
 
-def format_problem(form: str) -> str | None:
-    """Tell what is wrong with a format of strptime, if anything is."""
-    try:
-        datetime.strptime("", form)  # noqa: DTZ007
-    except ValueError as error:
-        told = str(error)
-        return told if "bad directive" in told or "stray %" in told else None
-    except re.error:
-        return f"{form!r} names a directive twice"
-    return None
-
-
 def cast_or_null(text: pa.ChunkedArray, pattern: str, to: pa.DataType) -> pa.ChunkedArray:
     """Cast text; what does not match the pattern or cannot be cast becomes null."""
     try:
