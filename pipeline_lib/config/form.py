@@ -78,7 +78,7 @@ def form_config(config: str, root: Path) -> Path:
         raise UsageError(f"{shown} cannot be read: its name or link is broken") from None
     if real == shared:
         raise UsageError(f"{shown} {refused_as_config(DEFAULTS)}")
-    if not shared.is_relative_to(folder):
+    if shared.is_file() and not shared.is_relative_to(folder):
         raise UsageError(
             f"{DEFAULTS} is a link that leads out of {folder}; a run from a server may not follow "
             "it"
