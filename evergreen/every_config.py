@@ -49,10 +49,8 @@ def turn(config: Path, do: Callable[[Path], Ended]) -> Ended:
             if wants_traceback():
                 traceback.print_exception(error)
             text, code = describe(error), 1
-        say(
-            f"error: {config}: {text}" if str(config) not in text else f"error: {text}",
-            to=sys.stderr,
-        )
+        place = "" if text.startswith(str(config)) else f"{config}: "
+        say(f"error: {place}{text}", to=sys.stderr)
         decision = "stopped" if isinstance(error, DataError) else "failed"
         reason = _in_a_line(text)
         return Ended(config, code, decision, reason, {"detail": text})

@@ -1,4 +1,4 @@
-"""`evergreen check`: configs, and their tables against them, without training."""
+"""`evergreen check`: configs, and whether their tables keep the contract; without training."""
 
 from datetime import UTC, date, datetime
 from functools import partial
@@ -25,7 +25,7 @@ def check(
     run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Check a config, and that its table keeps the contract in it.
+    """Check a config, and that its table keeps the contract.
 
     Args:
         config: the dataset's YAML file, or the name of one in configs/.

@@ -1,4 +1,4 @@
-"""`evergreen new`: a config for a table that has none, with the evidence for each line."""
+"""`evergreen new`: a proposed config for a table, with the evidence for each line."""
 
 import re
 import unicodedata
@@ -33,24 +33,22 @@ def new(
     force: Annotated[bool, Parameter(negative=())] = False,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Look at a table and write a config for it: kinds of columns, leaks, keys, and why.
+    """Profile a table and write a config for it: column kinds, leaks, keys, and the reasons.
 
     Args:
         table: a CSV or Parquet file, a glob, a path with {YYYY}, {MM} and {DD}, or a database's
             url.
         target: the column to predict.
-        name: of the dataset; without it the file's.
-        query: which rows of a database.
-        out: the config to write; without it configs/NAME.yaml at the project root.
-        force: replace a config that is there.
+        name: of the dataset; default: the name of the file.
+        query: SQL query for the rows of a database.
+        out: the config to write; default: configs/NAME.yaml at the project root.
+        force: replace an existing config.
         json_: print what was found as JSON.
     """
     name = _name(table, name)
     out = out or project_root() / "configs" / f"{name}.yaml"
     if out.exists() and not force:
-        raise UsageError(
-            f"{shortest(out)} is there already; replace it with --force, or give --out"
-        )
+        raise UsageError(f"{shortest(out)} exists already; replace it with --force, or give --out")
     from pipeline_lib.proposal.config_yaml import config_text
     from pipeline_lib.proposal.propose import propose
     from pipeline_lib.proposal.sniff import guess_source

@@ -135,11 +135,11 @@ def _only(config: Path, options: _Options, *, json_: bool) -> "Outcome":
     from flows.attempt import seen
 
     with (
-        seen() as night,
-        _end_without_goodbyes(night),
+        seen() as seen_run,
+        _end_without_goodbyes(seen_run),
         _failure_in_json() if json_ else nullcontext(),
     ):
-        return _retrained(config, options, night)
+        return _retrained(config, options, seen_run)
 
 
 def _every(
@@ -156,11 +156,11 @@ def _every(
             raise ServerError("not run: the Prefect server has gone; run the same command again")
         if not json_:
             say(f"\n{config}")
-        with seen() as night:
+        with seen() as seen_run:
             try:
-                outcome = _retrained(config, options, night)
+                outcome = _retrained(config, options, seen_run)
             finally:
-                lost = night.server_lost
+                lost = seen_run.server_lost
         if not json_:
             _show(outcome, config, options.assignments)
         facts = {k: v for k, v in asdict(outcome).items() if k not in ("decision", "reason")}
@@ -173,7 +173,7 @@ def _every(
     return code
 
 
-def _retrained(config: Path, options: _Options, night: "Seen") -> "Outcome":
+def _retrained(config: Path, options: _Options, seen_run: "Seen") -> "Outcome":
     """Run the flow in this process; return its outcome.
 
     Raises:
@@ -181,7 +181,7 @@ def _retrained(config: Path, options: _Options, night: "Seen") -> "Outcome":
     """
     from flows.retrain import retrain
 
-    with _said_if_the_server_went(night):
+    with _said_if_the_server_went(seen_run):
         retrain(
             str(config),
             assignments=options.assignments,
@@ -192,22 +192,22 @@ def _retrained(config: Path, options: _Options, night: "Seen") -> "Outcome":
             resume=options.resume,
         )
     raise_if_heard()  # Prefect's engine keeps what is raised after a flow's last line
-    if night.outcome is None:
+    if seen_run.outcome is None:
         raise ServerError("the Prefect server ended this run before it began: nothing was done")
-    return night.outcome
+    return seen_run.outcome
 
 
 @contextmanager
-def _end_without_goodbyes(night: "Seen") -> Generator[None]:
+def _end_without_goodbyes(seen_run: "Seen") -> Generator[None]:
     """End at once where Prefect has gone: its client would say goodbye to it for minutes."""
     try:
         yield
     except EvergreenError as error:
-        if night.server_lost:
+        if seen_run.server_lost:
             say(f"error: {error}", to=sys.stderr)
             end_at_once(error.exit_code)
         raise
-    if night.server_lost:
+    if seen_run.server_lost:
         end_at_once(0)
 
 
@@ -251,7 +251,7 @@ def _bar(share: float, text: str, n_columns: int) -> str:
 
 
 @contextmanager
-def _said_if_the_server_went(night: "Seen") -> Generator[None]:
+def _said_if_the_server_went(seen_run: "Seen") -> Generator[None]:
     """Explain it when the engine fails because its server has gone.
 
     This process knows how the run ended: a decision stands, and an error of the run itself is
@@ -265,8 +265,8 @@ def _said_if_the_server_went(night: "Seen") -> Generator[None]:
         if heard() is not None:  # what a signal has disturbed is no server's fault
             raise
         own = _own_behind(error)
-        night.server_lost = night.server_lost or own is not error
-        if night.outcome is not None:
+        seen_run.server_lost = seen_run.server_lost or own is not error
+        if seen_run.outcome is not None:
             text = "report    Prefect does not know how this run ended; the next run reports it"
             logging.getLogger(TOLD_BY).info(text)
             return

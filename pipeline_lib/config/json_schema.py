@@ -19,7 +19,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def config_schema() -> dict[str, Any]:
     """Return the schema; a value that `configs/defaults.yaml` can give is never required."""
-    schema = cast("dict[str, Any]", PipelineConfig.model_json_schema())
+    schema = PipelineConfig.model_json_schema()
     kinds = schema["$defs"]
     for node in _nodes(schema):
         if "discriminator" not in node:

@@ -99,7 +99,7 @@ def test_a_config_that_is_there_is_replaced_only_by_force(project: Path) -> None
     code, _, err = evergreen(*arguments, cwd=project)
 
     assert code == 2
-    assert "configs/house_prices.yaml is there already; replace it with --force" in err
+    assert "configs/house_prices.yaml exists already; replace it with --force" in err
     assert path.read_text() == "mine"
     assert evergreen(*arguments, "--force", cwd=project)[0] == 0
     assert path.read_text() != "mine"
