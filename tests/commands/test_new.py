@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from evergreen.commands.new import shortest
 from pipeline_lib.config import load_config
@@ -58,6 +60,10 @@ def test_a_config_is_written_that_loads_and_that_check_is_content_with(project: 
     assert config.data.key == ("id",)
     assert set(config.columns) == {"city", "rooms"}
     assert "evergreen run configs/house_prices.yaml" in out
+    text = (project / "configs" / "house_prices.yaml").read_text("utf-8")
+    schema = json.loads((project / "configs" / SCHEMA_FILE).read_text("utf-8"))
+    assert text.splitlines()[0] == f"# yaml-language-server: $schema={SCHEMA_FILE}"
+    assert list(Draft202012Validator(schema).iter_errors(YAML(typ="safe").load(text))) == []
     code, out, _ = evergreen("check", "configs/house_prices.yaml", cwd=project)
     assert code == 0
     assert "300 rows keep the contract" in out
