@@ -274,7 +274,7 @@ def test_a_rule_says_nothing_of_a_value_that_is_wrong_itself(tmp_path: Path) -> 
 
 
 def test_more_mistakes_than_a_screen_holds_are_counted(tmp_path: Path) -> None:
-    columns = "".join(f"  c{n}: {{kind: number, minimun: 1}}\n" for n in range(60))
+    columns = "".join(f"  c{n}: {{kind: number, minimums: 1}}\n" for n in range(60))
 
     problems = problems_of(tmp_path, TEXT.replace("columns:\n", f"columns:\n{columns}"))
 

@@ -24,7 +24,7 @@ split: {kind: group, columns: [shop]}
 validation:
   rules:
     - {kind: expression, name: positive, expression: size > 0}
-    - {kind: expression, name: tall, expression: sise > 2}
+    - {kind: expression, name: tall, expression: sizee > 2}
     - {kind: function, name: sane, function: checks:sane}
 """
 COLUMNS = {"id": ["1"], "color": ["red"], "size": ["1"], "shop": ["a"], "label": ["x"]}
@@ -58,7 +58,7 @@ def test_rules_that_are_wrong_are_reported_together_each_at_its_line() -> None:
 
 def test_a_rule_that_fails_on_rows_is_reported_at_its_line() -> None:
     Path("checks.py").write_text("def sane(table):\n    raise KeyError('weight')\n")
-    checker = checker_of(TEXT.replace("sise > 2", "size > 2"))
+    checker = checker_of(TEXT.replace("sizee > 2", "size > 2"))
 
     with pytest.raises(RuleError) as raised:
         checker.check(pa.table(COLUMNS))
