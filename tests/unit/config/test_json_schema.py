@@ -59,7 +59,7 @@ def test_what_loads_is_valid(tmp_path: Path, text: str) -> None:
         ("kind: adam", "kind: adm"),
         ("kind: csv", "kind: cvs"),
         ("path: toy.csv", "pth: toy.csv"),
-        ("{kind: number}", "{kind: numberr}"),
+        ("{kind: number}", "{kind: numeral}"),
         ("{kind: number}", "{}"),
         ("{kind: number}", "{kind: number, minimums: 1}"),
         ("epochs: 50", "epochs: 0"),
