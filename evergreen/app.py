@@ -21,7 +21,7 @@ app = App(
 )
 for _name, _help in {
     "run": "Retrain a dataset now, and promote the model if it is not worse.",
-    "new": "Look at a table and write a config for it.",
+    "new": "Profile a table and write a config for it.",
     "check": "Check a config, and that its table has the columns it names.",
     "codes": "Show which code is which category.",
     "compare": "Compare the latest runs of a dataset.",

@@ -1,14 +1,14 @@
-"""Which config a person means: a file, or the name of a dataset whose config lies in `configs/`."""
+"""Which configs a command is about: a file, the name of a dataset, or all of a project."""
 
 import os
 from pathlib import Path
 
 from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config import load_config
+from pipeline_lib.config.project_configs import ENDS, is_config, project_configs
 from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError, examples, nearest_name
-from pipeline_lib.storage import project_root
+from pipeline_lib.storage import current_project, project_root
 
-_ENDS = (".yaml", ".yml")
 _DEPLOYMENTS = "prefect.yaml"
 _MAX_SHOWN = 200
 
@@ -34,13 +34,34 @@ def find_config(given: Path) -> Path:
         if given.name == str(given):
             places.append(project_root() / "configs")
         for place in places if given.name else []:
-            for name in (given.name, *(f"{given.name}{end}" for end in _ENDS)):
+            for name in (given.name, *(f"{given.name}{end}" for end in ENDS)):
                 if name != _DEPLOYMENTS and (place / name).is_file():
                     return _shortest(place / name)
         rule = _not_there(given, places)
     except OSError as error:
         rule = f"cannot be read: {error.strerror}"
     raise ConfigError([ConfigProblem(without_secrets(str(given))[:_MAX_SHOWN], "", rule)])
+
+
+def chosen_configs(given: Path | None, *, every: bool) -> list[Path]:
+    """Return the config that is named, or all of the project, by name.
+
+    Raises:
+        UsageError: none is named, or one besides all; or the project has none.
+        ConfigError: there is no such config.
+    """
+    if given is not None and every:
+        raise UsageError(f"name a config ({str(given)[:_MAX_SHOWN]}), or give --all, not both")
+    if given is not None:
+        return [find_config(given)]
+    if not every:
+        raise UsageError("name a config, such as configs/NAME.yaml, or give --all")
+    folder = current_project() / "configs"
+    if found := project_configs(current_project()):
+        return [_shortest(path) for path in found]
+    raise UsageError(
+        f"{folder} holds no config; write one with `evergreen new TABLE --target COLUMN`"
+    )
 
 
 def dataset_name(given: str) -> str:
@@ -54,7 +75,7 @@ def dataset_name(given: str) -> str:
         raise UsageError(
             f"{given[:_MAX_SHOWN]!r} is no name of a dataset: lower case, digits, _ and -"
         )
-    return load_config(find_config(Path(given))).name if given.endswith(_ENDS) else given
+    return load_config(find_config(Path(given))).name if given.endswith(ENDS) else given
 
 
 def _not_there(given: Path, places: list[Path]) -> str:
@@ -74,10 +95,9 @@ def _not_there(given: Path, places: list[Path]) -> str:
 
 def _configs_in(folder: Path) -> list[Path]:
     try:
-        found = [path for path in folder.iterdir() if path.suffix in _ENDS and path.is_file()]
+        return sorted(path for path in folder.iterdir() if is_config(path))
     except OSError:
         return []
-    return sorted(path for path in found if path.name != _DEPLOYMENTS)
 
 
 def _shortest(path: Path) -> Path:

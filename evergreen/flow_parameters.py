@@ -7,6 +7,7 @@ from typing import Any, cast, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline_lib.config import Overrides, form_config, load_config, refuse_assignments
+from pipeline_lib.config.project_configs import project_configs
 from pipeline_lib.errors import ConfigError, UsageError, did_you_mean, examples
 
 
@@ -57,7 +58,7 @@ def _of_config(values: Mapping[str, Any], root: Path) -> Iterator[tuple[str, str
         yield "config", str(error)
         return
     except ConfigError:
-        known = [p.relative_to(root).as_posix() for p in sorted(root.glob("configs/*.y*ml"))]
+        known = [p.relative_to(root).as_posix() for p in project_configs(root)]
         near = did_you_mean(given, known)
         yield "config", f"there is no file {given}{near or f'; known: {examples(known)}'}"
         return

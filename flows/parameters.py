@@ -16,6 +16,7 @@ from pipeline_lib.config import (
     load_plain,
     refuse_assignments,
 )
+from pipeline_lib.config.project_configs import project_configs
 from pipeline_lib.errors import UsageError
 from pipeline_lib.storage import project_root
 
@@ -33,7 +34,8 @@ class ConfigChoice:
         root = project_root()
         if not (root / "prefect.yaml").is_file():
             root = project_root(Path(__file__).parent)
-        files = sorted(path.relative_to(root).as_posix() for path in root.glob("configs/*.yaml"))
+        known = [path for path in project_configs(root) if path.suffix == ".yaml"]
+        files = [path.relative_to(root).as_posix() for path in known]
         return {**handler(core_schema), "enum": files}
 
 

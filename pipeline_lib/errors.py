@@ -260,11 +260,19 @@ class ConfigError(EvergreenError):
 
 
 class RuleError(ConfigError):
-    """The rule called `rule` cannot be asked: its expression or its function is wrong."""
+    """The rule called `rule` cannot be checked: its expression or its function is wrong.
 
-    def __init__(self, rule: str, message: str) -> None:
-        self.rule = rule
-        super().__init__([ConfigProblem(f"rule {rule!r}", "validation.rules", message)])
+    `place` is where the config has it, as `configs/x.yaml:18`; empty if that is not known.
+    """
+
+    def __init__(self, rule: str, message: str, *, place: str = "") -> None:
+        self.rule, self.message, self.place = rule, message, place
+        where = f"{place}: rule {rule!r}" if place else f"rule {rule!r}"
+        super().__init__([ConfigProblem(where, "validation.rules", message)])
+
+    def at(self, place: str) -> "RuleError":
+        """Return the same error with the place of the rule."""
+        return RuleError(self.rule, self.message, place=place)
 
 
 class DeviceError(EvergreenError):
@@ -325,11 +333,24 @@ class ContractError(DataError):
 
 
 class MissingColumnError(ContractError):
-    """Columns that must be there are not; `columns` names them."""
+    """Columns that must be there are not; `columns` names them.
 
-    def __init__(self, columns: Sequence[str], *, present: Sequence[str], source: str) -> None:
+    `named` gives the setting that names a column, and its place.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        *,
+        present: Sequence[str],
+        source: str,
+        named: Callable[[str], str] | None = None,
+    ) -> None:
         self.columns = tuple(columns)
-        few = [did_you_mean(name, present) for name in columns[:_MAX_NEAR]]
+        few = [
+            f"{f', named by {named(name)}' if named else ''}{did_you_mean(name, present)}"
+            for name in columns[:_MAX_NEAR]
+        ]
         super().__init__(
             [
                 Violation(name, "missing", 0, f"is missing{near}")

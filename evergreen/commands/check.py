@@ -1,19 +1,23 @@
-"""`evergreen check`: a config, and its table against it, without training."""
+"""`evergreen check`: configs, and whether their tables keep the contract; without training."""
 
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from evergreen.config_argument import find_config
-from evergreen.tables import print_json, say
-from pipeline_lib.config import load_config
+from evergreen.config_argument import chosen_configs
+from evergreen.every_config import Ended, conclude, turn
+from evergreen.tables import print_json, print_table, say
+from pipeline_lib.config import PipelineConfig, flat_settings, load_config
+from pipeline_lib.config.layers import DEFAULTS
 
 
 def check(
-    config: Path,
+    config: Path | None = None,
     *,
+    all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
@@ -21,23 +25,35 @@ def check(
     run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Check a config, and that its table keeps the contract in it.
+    """Check a config, and that its table keeps the contract.
 
     Args:
         config: the dataset's YAML file, or the name of one in configs/.
+        all_: check every config in configs/ of the project.
         set_: a value to check with; may be given several times.
-        run_date: the night's date, as 2026-11-24; today (UTC) without it.
+        run_date: the date of the run, as 2026-11-24; today (UTC) without it.
         json_: print the facts as JSON.
     """
-    config = find_config(config)
-    settings = load_config(config, assignments=set_)
+    configs = chosen_configs(config, every=all_)
+    today = run_date or datetime.now(UTC).date()
+    look = partial(_checked, assignments=set_, today=today, quiet=json_)
+    if all_:
+        return conclude([turn(each, look) for each in configs], json_=json_)
+    ended = look(configs[0])
+    if json_:
+        print_json(ended.facts)
+    return 0
+
+
+def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bool) -> Ended:
+    """Check one config and its table; say what was found unless `quiet`."""
+    settings = load_config(path, assignments=assignments)
     from pipeline_lib.data.contract.check_snapshot import contract_checker, named_columns
     from pipeline_lib.data.snapshots.snapshot import missing_days
     from pipeline_lib.data.sources.open import open_source
     from pipeline_lib.monitoring.history import read_nights
     from pipeline_lib.monitoring.volume import Volume
 
-    today = run_date or datetime.now(UTC).date()
     source, needed = settings.data.source, named_columns(settings)
     stream = open_source(source, root=settings.root, run_date=today, needed=needed)
     checker = contract_checker(settings, source=stream.source)
@@ -46,8 +62,9 @@ def check(
     report = checker.finish(stream.batches)
     volume = Volume(settings, read_nights(settings.name), run_date=today)
     growth = volume.hold(report.n_used, source=stream.source)
+    inherited = _inherited(settings)
     facts = {
-        "config": str(config),
+        "config": str(path),
         "name": settings.name,
         **report.to_json(),
         "n_dropped": len(report.dropped_rows),
@@ -59,18 +76,27 @@ def check(
         "target": settings.data.target,
         "task": settings.data.task,
         "primary": settings.primary,
+        "defaults": inherited,
     }
-    if json_:
-        print_json(facts)
-        return 0
-    say(f"{config}: fine")
-    say(f"  {stream.source}: {report.n_used:,} rows keep the contract")
-    if report.n_quarantined:
-        say(f"  {report.n_quarantined:,} rows would go into quarantine")
-    for line in (*missing_days(stream), *report.lines(), *([growth] if growth else [])):
-        say(f"  {line}")
-    say(
-        f"  {facts['categories']} category and {facts['numbers']} number columns → "
-        f"{settings.data.target} ({settings.data.task}, judged by {settings.primary})"
-    )
-    return 0
+    kept = f"{stream.source}: {report.n_used:,} rows keep the contract"
+    if not quiet:
+        say(f"{path}: fine")
+        say(f"  {kept}")
+        if report.n_quarantined:
+            say(f"  {report.n_quarantined:,} rows would be quarantined")
+        for line in (*missing_days(stream), *report.lines(), *([growth] if growth else [])):
+            say(f"  {line}")
+        say(
+            f"  {facts['categories']} category and {facts['numbers']} number columns → "
+            f"{settings.data.target} ({settings.data.task}, judged by {settings.primary})"
+        )
+        if inherited:
+            say(f"  set by {DEFAULTS}")
+            print_table(("    key", "value"), [(f"    {k}", v) for k, v in inherited.items()])
+    return Ended(path, 0, "fine", kept, facts)
+
+
+def _inherited(config: PipelineConfig) -> dict[str, str]:
+    """Return the values that the project's shared settings give, by dotted key."""
+    values = flat_settings(config)
+    return {key: values[key] for keys in config.inherited if (key := ".".join(keys)) in values}

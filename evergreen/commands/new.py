@@ -1,4 +1,4 @@
-"""`evergreen new`: a config for a table that has none, with the evidence for each line."""
+"""`evergreen new`: a proposed config for a table, with the evidence for each line."""
 
 import re
 import unicodedata
@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, Source, load_config
+from pipeline_lib.config.json_schema import SCHEMA_FILE, schema_text
 from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.permissions import make_folders
 from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root, replacing
@@ -32,24 +33,22 @@ def new(
     force: Annotated[bool, Parameter(negative=())] = False,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Look at a table and write a config for it: kinds of columns, leaks, keys, and why.
+    """Profile a table and write a config for it: column kinds, leaks, keys, and the reasons.
 
     Args:
         table: a CSV or Parquet file, a glob, a path with {YYYY}, {MM} and {DD}, or a database's
             url.
         target: the column to predict.
-        name: of the dataset; without it the file's.
-        query: which rows of a database.
-        out: the config to write; without it configs/NAME.yaml at the project root.
-        force: replace a config that is there.
+        name: of the dataset; default: the name of the file.
+        query: SQL query for the rows of a database.
+        out: the config to write; default: configs/NAME.yaml at the project root.
+        force: replace an existing config.
         json_: print what was found as JSON.
     """
     name = _name(table, name)
     out = out or project_root() / "configs" / f"{name}.yaml"
     if out.exists() and not force:
-        raise UsageError(
-            f"{shortest(out)} is there already; replace it with --force, or give --out"
-        )
+        raise UsageError(f"{shortest(out)} exists already; replace it with --force, or give --out")
     from pipeline_lib.proposal.config_yaml import config_text
     from pipeline_lib.proposal.propose import propose
     from pipeline_lib.proposal.sniff import guess_source
@@ -59,10 +58,11 @@ def new(
     rows = _first_rows(guessed.source, root)
     proposal = propose(rows, guessed.source, target, name=name, notes=guessed.notes)
     config, said = _written(out, config_text(proposal))
+    _write_schema(out.parent)
     if json_:
         print_json(_facts(proposal, config, out, said))
     else:
-        _tell(proposal, out, said)
+        _show(proposal, out, said)
     return 0
 
 
@@ -97,7 +97,7 @@ def _first_rows(source: Source, root: Path) -> "pa.Table":
 
 
 def _written(out: Path, text: str) -> tuple[PipelineConfig, str | None]:
-    """Write a config once it is proven: it loads, and the table keeps the contract in it.
+    """Write a config once it is known to load, and the table to keep the contract in it.
 
     Returns:
         The config, and what `validation.duplicates` stops, if it does.
@@ -111,6 +111,17 @@ def _written(out: Path, text: str) -> tuple[PipelineConfig, str | None]:
         raise StorageError(f"cannot write {out}: {error.strerror}; give another --out") from error
 
 
+def _write_schema(folder: Path) -> None:
+    """Write the schema that the config's first line names, as this release has it."""
+    path, text = folder / SCHEMA_FILE, schema_text()
+    try:
+        if not path.is_file() or path.read_text("utf-8") != text:
+            with replacing(path, mode=0o664) as scratch:
+                scratch.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"cannot write {path}: {error}") from error
+
+
 def _proven(path: Path) -> tuple[PipelineConfig, str | None]:
     from pipeline_lib.data.contract.checker import ContractChecker
     from pipeline_lib.data.sources.open import source_name
@@ -119,7 +130,7 @@ def _proven(path: Path) -> tuple[PipelineConfig, str | None]:
     data = config.data
     rows = _first_rows(data.source, config.root)
     name = source_name(data.source, root=config.root)
-    # A table that was loaded twice has a config all the same: it is the table that is mended.
+    # A table that was loaded twice has a config all the same: the table needs the repair.
     validation = config.validation.model_copy(update={"duplicates": "warn"})
     checker = ContractChecker(config.columns, data, validation, source=name, root=config.root)
     checker.check(rows)
@@ -127,7 +138,7 @@ def _proven(path: Path) -> tuple[PipelineConfig, str | None]:
     return config, repeats.copies_sentence() if repeats and repeats.is_copied else None
 
 
-def _tell(proposal: "Proposal", out: Path, copied: str | None) -> None:
+def _show(proposal: "Proposal", out: Path, copied: str | None) -> None:
     data, features = proposal.data, proposal.features
     say(f"looked at {proposal.n_rows:,} rows of {len(proposal.columns) + 1} columns\n")
     print_table((f"predict {data.target}: {data.task}, {proposal.target.reason}",), ())
@@ -155,7 +166,7 @@ def _tell(proposal: "Proposal", out: Path, copied: str | None) -> None:
 def _notes(proposal: "Proposal", copied: str | None) -> list[str]:
     if copied is None:
         return [*proposal.notes]
-    return [f"{copied}: `validation.duplicates` stops the night", *proposal.notes]
+    return [f"{copied}: `validation.duplicates` stops the run", *proposal.notes]
 
 
 def _facts(

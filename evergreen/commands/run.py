@@ -1,4 +1,4 @@
-"""`evergreen run`: the retrain flow in this process, told in a few lines."""
+"""`evergreen run`: the retrain flow in this process, reported in a few lines."""
 
 import logging
 import os
@@ -6,8 +6,9 @@ import shlex
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 from cyclopts import Parameter
 
 from evergreen.commands.new import shortest
-from evergreen.config_argument import find_config
+from evergreen.config_argument import chosen_configs
 from evergreen.environment import prepare_prefect
+from evergreen.every_config import Ended, conclude, turn
 from evergreen.interruption import end_at_once, say_how_to_go_on
 from evergreen.tables import print_json, say
 from evergreen.waiting import TOLD_BY, waiting_told
@@ -38,9 +40,21 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 30
 
 
+@dataclass(frozen=True)
+class _Options:
+    """What a command gives to each run that it makes."""
+
+    assignments: tuple[str, ...]
+    force: bool
+    promote: bool | None
+    resume: bool
+    run_date: date | None
+
+
 def run(
-    config: Path,
+    config: Path | None = None,
     *,
+    all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
@@ -55,75 +69,151 @@ def run(
 
     Args:
         config: the dataset's YAML file, or the name of one in configs/.
+        all_: retrain with every config in configs/ of the project, by name; one that fails does
+            not stop the others, and the exit code is that of the worst.
         set_: a value that this run sets differently; may be given several times.
         force: train even if rows and config are those of the last decision.
         promote: promote the model although the run would be an experiment, or there is no champion
             to compare with, or one of newer rows; with --no-promote the run is an experiment.
         resume: go on with an interrupted training of the same rows, config and code.
-        run_date: the night's date, as 2026-11-24; today (UTC) without it.
+        run_date: the date of the run, as 2026-11-24; today (UTC) without it.
         json_: print the outcome as JSON, and nothing else.
     """
-    config = find_config(config)
-    load_config(config, assignments=set_)  # a typo is told before anything heavy starts
-    prepare_prefect(project_of(config))
+    configs = chosen_configs(config, every=all_)
+    options = _Options(set_, force, promote, resume, run_date)
+    # A typo is reported before anything heavy starts.
+    broken = _broken_configs(configs, set_, every=all_)
+    if len(broken) == len(configs):
+        return conclude(list(broken.values()), json_=json_)
+    prepare_prefect(project_of(configs[0]))
     if not json_:
-        say(f"retraining {config}")
+        say(f"retraining {'all configs of the project' if all_ else configs[0]}")
     from evergreen.prefect_server import require_server, server_url, start_own_server
-    from flows.attempt import seen
-    from flows.retrain import retrain
     from tasks.cancellation import prefect_hears_as_we_do
 
+    import_module("flows.retrain")  # now: Prefect sets up its loggers, ours are added after it
     logging.raiseExceptions = False  # Prefect's handler would print each line that it cannot send
     how = "run the same command again" if resume else "run it again without --no-resume"
     say_how_to_go_on(f"{how} to go on")
     with (
         prefect_hears_as_we_do(),
-        nullcontext() if json_ else _progress_told(),
+        nullcontext() if json_ else _progress_shown(),
         waiting_told(),
-        seen() as night,
-        _end_without_goodbyes(night),
     ):
         if server_url() is None:
             start_own_server()
         else:
             require_server()
-        with _failure_in_json() if json_ else nullcontext(), _told_if_the_server_went(night):
-            retrain(
-                str(config),
-                assignments=set_,
-                force=force,
-                promote=promote is True,
-                experiment=promote is False,
-                run_date=run_date,
-                resume=resume,
-            )
-        raise_if_heard()  # Prefect's engine keeps what is raised after a flow's last line
-        if night.outcome is None:
-            raise ServerError("the Prefect server ended this run before it began: nothing was done")
+        if all_:
+            return _every(configs, broken, options, json_=json_)
+        outcome = _only(configs[0], options, json_=json_)
         if json_:
-            print_json(asdict(night.outcome))
+            print_json(asdict(outcome))
         else:
-            _tell(night.outcome, config, set_)
+            _show(outcome, configs[0], set_)
     return 0
 
 
+def _broken_configs(
+    configs: list[Path], assignments: tuple[str, ...], *, every: bool
+) -> dict[Path, Ended]:
+    """Return how the turn of each config ended that is wrong; of a single one it is raised."""
+
+    def load(path: Path) -> Ended:
+        load_config(path, assignments=assignments)
+        return Ended(path, 0, "", "", {})
+
+    if not every:
+        load(configs[0])
+        return {}
+    ended = (turn(path, load) for path in configs)
+    return {each.config: each for each in ended if each.exit_code}
+
+
+def _only(config: Path, options: _Options, *, json_: bool) -> "Outcome":
+    """Make the one run of the command."""
+    from flows.attempt import seen
+
+    with (
+        seen() as seen_run,
+        _end_without_goodbyes(seen_run),
+        _failure_in_json() if json_ else nullcontext(),
+    ):
+        return _retrained(config, options, seen_run)
+
+
+def _every(
+    configs: list[Path], broken: dict[Path, Ended], options: _Options, *, json_: bool
+) -> int:
+    """Make a run with each config that can be read; without a server the others wait."""
+    from flows.attempt import seen
+
+    lost = False
+
+    def retrained(config: Path) -> Ended:
+        nonlocal lost
+        if lost:
+            raise ServerError("not run: the Prefect server has gone; run the same command again")
+        if not json_:
+            say(f"\n{config}")
+        with seen() as seen_run:
+            try:
+                outcome = _retrained(config, options, seen_run)
+            finally:
+                lost = seen_run.server_lost
+        if not json_:
+            _show(outcome, config, options.assignments)
+        facts = {k: v for k, v in asdict(outcome).items() if k not in ("decision", "reason")}
+        return Ended(config, 0, outcome.decision, outcome.reason, facts)
+
+    ended = [broken.get(config) or turn(config, retrained) for config in configs]
+    code = conclude(ended, json_=json_)
+    if lost:
+        end_at_once(code)
+    return code
+
+
+def _retrained(config: Path, options: _Options, seen_run: "Seen") -> "Outcome":
+    """Run the flow in this process; return its outcome.
+
+    Raises:
+        EvergreenError: the run failed, or the server ended it.
+    """
+    from flows.retrain import retrain
+
+    with _said_if_the_server_went(seen_run):
+        retrain(
+            str(config),
+            assignments=options.assignments,
+            force=options.force,
+            promote=options.promote is True,
+            experiment=options.promote is False,
+            run_date=options.run_date,
+            resume=options.resume,
+        )
+    raise_if_heard()  # Prefect's engine keeps what is raised after a flow's last line
+    if seen_run.outcome is None:
+        raise ServerError("the Prefect server ended this run before it began: nothing was done")
+    return seen_run.outcome
+
+
 @contextmanager
-def _end_without_goodbyes(night: "Seen") -> Generator[None]:
+def _end_without_goodbyes(seen_run: "Seen") -> Generator[None]:
     """End at once where Prefect has gone: its client would say goodbye to it for minutes."""
     try:
         yield
     except EvergreenError as error:
-        if night.server_lost:
+        if seen_run.server_lost:
             say(f"error: {error}", to=sys.stderr)
             end_at_once(error.exit_code)
         raise
-    if night.server_lost:
+    if seen_run.server_lost:
         end_at_once(0)
 
 
 @contextmanager
 def _failure_in_json() -> Generator[None]:
-    """Print how a night ended that made no decision; the error itself goes its own way."""
+    """Print how a run ended that made no decision; the error itself is raised."""
     try:
         yield
     except EvergreenError as error:
@@ -146,7 +236,7 @@ class _Terminal(logging.StreamHandler[TextIO]):
             self.flush()
 
     def clear(self) -> None:
-        """Leave the bar's line empty for whatever is printed next."""
+        """Leave the bar's line empty for what is printed next."""
         if self.stream.isatty():
             self.stream.write("\r\033[K")
             self.flush()
@@ -161,11 +251,11 @@ def _bar(share: float, text: str, n_columns: int) -> str:
 
 
 @contextmanager
-def _told_if_the_server_went(night: "Seen") -> Generator[None]:
-    """Say it in our words when the engine fails because its server has gone.
+def _said_if_the_server_went(seen_run: "Seen") -> Generator[None]:
+    """Explain it when the engine fails because its server has gone.
 
-    What the night came to is known to this process: a decision stands, and an error of the night's
-    own is told rather than that nobody could be told of it.
+    This process knows how the run ended: a decision stands, and an error of the run itself is
+    reported rather than the lost server.
     """
     from evergreen.prefect_server import require_own_server, require_server, server_url
 
@@ -175,9 +265,9 @@ def _told_if_the_server_went(night: "Seen") -> Generator[None]:
         if heard() is not None:  # what a signal has disturbed is no server's fault
             raise
         own = _own_behind(error)
-        night.server_lost = night.server_lost or own is not error
-        if night.outcome is not None:
-            text = "report    Prefect does not know how this run ended; the next run tells it"
+        seen_run.server_lost = seen_run.server_lost or own is not error
+        if seen_run.outcome is not None:
+            text = "report    Prefect does not know how this run ended; the next run reports it"
             logging.getLogger(TOLD_BY).info(text)
             return
         if own is error:
@@ -197,15 +287,15 @@ def _told_if_the_server_went(night: "Seen") -> Generator[None]:
 
 
 def _own_behind(error: BaseException | None) -> EvergreenError | None:
-    """Return what ended the night, behind an error of whoever could not report it."""
+    """Return what ended the run, behind an error of the engine that could not report it."""
     while error is not None and not isinstance(error, EvergreenError):
         error = error.__cause__ or error.__context__
     return error
 
 
 @contextmanager
-def _progress_told() -> Generator[None]:
-    """Print what tasks say and what the library warns of; nothing of Prefect's engine around it."""
+def _progress_shown() -> Generator[None]:
+    """Print what tasks log and what the library warns of, and nothing of Prefect's engine."""
     project = str(Path(__file__).resolve().parents[2])
     handler = _Terminal(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
@@ -227,7 +317,7 @@ def _is_ours(record: logging.LogRecord, project: str) -> bool:
     return path.is_relative_to(project) and path.relative_to(project).parts[0] in rooms
 
 
-def _tell(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> None:
+def _show(outcome: "Outcome", config: Path, assignments: tuple[str, ...]) -> None:
     version = f" (version {outcome.version})" if outcome.version else ""
     say(f"\n{outcome.decision}{version}: {outcome.reason}")
     if outcome.decision == "skipped":

@@ -72,7 +72,7 @@ class Assignment:
             ConfigError: it is no YAML, or too much of it.
         """
         try:
-            return read_yaml_text(self.text).tree
+            return read_yaml_text(self.text).plain()
         except YamlTextError as error:
             shown = repr(self.text[:_MAX_SHOWN]) + ("…" if len(self.text) > _MAX_SHOWN else "")
             problem = ConfigProblem("--set", self.key, f"{shown} is not valid YAML: {error}")

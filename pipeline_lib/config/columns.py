@@ -1,57 +1,55 @@
 """What a feature column has to look like, and how it becomes codes or floats."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.time_zones import zone_problem
+from pipeline_lib.config.times import WrittenTime, format_problem, is_later, time_problem
+from pipeline_lib.errors import examples, repeated
 
 Severity = Literal["stop", "quarantine", "warn"]
 DatetimePart = Literal[
     "elapsed", "year", "month", "day", "day_of_year", "weekday", "hour", "minute"
 ]
 
-MAX_COLUMNS = 10_000  # of a table; what is asked of each column is asked ten thousand times
+MAX_COLUMNS = 10_000  # of a table; every check of a column runs ten thousand times
 
 _SEVERITY = (
-    "what a row that breaks a rule of this column does: stop the night, go into quarantine, or "
-    "be told of and used (a value that cannot be read never is: then it quarantines)"
+    "what happens to a row that breaks a rule of this column: `stop` ends the run, `quarantine` "
+    "sets the row aside, `warn` reports it and uses it (a value that cannot be read is always "
+    "quarantined)"
 )
 
 _TIME_ZONE = (
-    "IANA name, as America/New_York: the clock that `parts` are read from, and that of times and "
-    "bounds written without a zone (of two equal ones the first is meant). Without it the zone "
-    "of the data, UTC where offsets differ"
+    "IANA name, such as America/New_York: the time zone in which `parts` are computed, and of "
+    "times and bounds written without a zone (an ambiguous time is the earlier one). Default: the "
+    "zone of the data, UTC where offsets differ"
 )
 
 
 _PRIVATE = (
-    "whether its values are personal: pages, messages, logs, MLflow's artifacts and profiles then "
-    "show counts and hashes in their place, as messages always do for `kind: hash`. Words stay "
-    "where they are worked with, in the home: the rows of snapshots, splits and the quarantine, "
-    "the encoded splits, the ledger (`evergreen codes` shows it), the model's folder and its "
-    "package. Of numbers and times ranges and means are shown; so is what a config says "
-    "elsewhere, as in a rule. A hash confirms a value that somebody guesses"
+    "whether the values are personal data: reports, messages, logs, MLflow artifacts and profiles "
+    "then show counts and hashes instead, as messages always do for `kind: hash`. Values stay in "
+    "the home: in snapshots, splits, quarantine, encoded splits, the ledger (shown by `evergreen "
+    "codes`), the model folder and its package. Ranges and means of numbers and times are shown, "
+    "and so is what the config itself says, as in a rule. A hash can confirm a guessed value"
 )
 
 
 class _Column(Settings):
-    """What every column has: whether it may be empty, how strict its rules are, who may see it."""
+    """What every column has: nullability, severity and privacy."""
 
-    nullable: bool = Field(default=False, description="whether rows without a value are fine")
+    nullable: bool = Field(default=False, description="whether missing values are allowed")
     severity: Severity = Field(default="stop", description=_SEVERITY)
     private: bool = Field(default=False, description=_PRIVATE)
 
     @property
     def hides_values(self) -> bool:
-        """Whether no message may quote a value."""
+        """Whether messages must not quote values."""
         return self.private
 
     @model_serializer(mode="wrap")
@@ -64,61 +62,67 @@ class _Column(Settings):
 
 
 class CategoryColumn(_Column):
-    """A column of words. Whole numbers and booleans count as their text."""
+    """A categorical column. Integers and booleans are read as text."""
 
     kind: Literal["category"] = "category"
     allowed: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="the only words there may be"
+        default=None, min_length=1, description="the allowed categories; null: any"
     )
     on_unknown: Literal["bucket", "error"] = Field(
         default="bucket",
-        description="what a category unseen in training does at prediction: share code 0, or stop",
+        description="a category unseen in training, at prediction: `bucket` maps it to code 0, "
+        "`error` raises",
     )
     min_count: int | None = Field(
-        default=None, ge=1, description="as `encoding.min_count`, for this column"
+        default=None, ge=1, description="overrides `encoding.min_count` for this column"
     )
     max_size: int | None = Field(
-        default=None, ge=1, description="as `encoding.max_size`, for this column"
+        default=None, ge=1, description="overrides `encoding.max_size` for this column"
     )
 
 
 class HashColumn(_Column):
-    """A column of so many words that no vocabulary should hold them: a code is a word's hash."""
+    """A categorical column of very high cardinality, by feature hashing: no vocabulary is kept."""
 
     kind: Literal["hash"] = "hash"
 
     @property
     def hides_values(self) -> bool:
-        """Whether no message may quote a value: what many words share means nothing to a reader."""
+        """Whether messages must not quote values: always, as a code stands for many values."""
         return True
 
     n_buckets: int = Field(
-        default=4096, ge=2, le=2**24, description="codes that the words share, less reserved ones"
+        default=4096, ge=2, le=2**24, description="number of hash buckets, reserved codes included"
     )
 
 
 class StandardScaling(Settings):
-    """Training mean 0 and deviation 1."""
+    """Mean 0 and standard deviation 1 on the training rows."""
 
     kind: Literal["standard"] = "standard"
 
 
 class RobustScaling(Settings):
-    """Median 0, by quartiles, and a smooth clip: outliers keep their order, not their distance."""
+    """Median 0, scaled by the interquartile range, then clipped smoothly: order is kept."""
 
     kind: Literal["robust"] = "robust"
     clip: float = Field(
-        default=3.0, gt=0, le=1e6, description="what no value ever reaches, in scaled units"
+        default=3.0,
+        gt=0,
+        le=1e6,
+        description="limit of the scaled values; approached, never reached",
     )
 
 
 class QuantileScaling(Settings):
-    """By rank among the training rows: any distribution becomes normal, or uniform."""
+    """Map the empirical quantiles of the training rows to a normal or uniform distribution."""
 
     kind: Literal["quantile"] = "quantile"
-    n_quantiles: int = Field(default=1000, ge=10, le=100_000, description="points of the curve")
+    n_quantiles: int = Field(
+        default=1000, ge=10, le=100_000, description="number of quantiles that are estimated"
+    )
     output: Literal["normal", "uniform"] = Field(
-        default="normal", description="what the ranks are spread to"
+        default="normal", description="distribution of the scaled values"
     )
 
 
@@ -126,70 +130,97 @@ Scaling = Annotated[StandardScaling | RobustScaling | QuantileScaling, Field(dis
 
 
 class NumberColumn(_Column):
-    """A column of numbers, scaled with what the training rows say."""
+    """A numeric column, scaled with statistics of the training rows."""
 
     kind: Literal["number"] = "number"
-    minimum: float | None = Field(default=None, description="the least value there may be")
-    maximum: float | None = Field(default=None, description="the greatest value there may be")
-    scaling: Scaling = Field(default=StandardScaling(), description="how it becomes small floats")
+    minimum: float | None = Field(default=None, description="smallest allowed value; null: any")
+    maximum: float | None = Field(default=None, description="largest allowed value; null: any")
+    scaling: Scaling = Field(default=StandardScaling(), description="how values are scaled")
 
-    @model_validator(mode="after")
-    def _range_is_not_empty(self) -> "NumberColumn":
+    @rule
+    def _range_is_not_empty(self) -> Iterator[Mistake]:
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
-        return self
+            said = f"minimum {self.minimum:g} is above maximum {self.maximum:g}"
+            yield wrong(said, "minimum", "maximum")
 
 
 class BooleanColumn(_Column):
-    """A column of yes and no: booleans, 0 and 1, or the words of `true` and `false`."""
+    """A boolean column: booleans, 0 and 1, or the words of `true` and `false`."""
 
     kind: Literal["boolean"] = "boolean"
     true: tuple[str, ...] = Field(
-        default=("true", "t", "yes", "y", "1"), min_length=1, description="words, in any case"
+        default=("true", "t", "yes", "y", "1"),
+        min_length=1,
+        description="words read as true, in any case",
     )
     false: tuple[str, ...] = Field(
-        default=("false", "f", "no", "n", "0"), min_length=1, description="words, in any case"
+        default=("false", "f", "no", "n", "0"),
+        min_length=1,
+        description="words read as false, in any case",
     )
 
-    @model_validator(mode="after")
-    def _a_word_says_one_thing(self) -> "BooleanColumn":
+    @rule
+    def _a_word_has_one_meaning(self) -> Iterator[Mistake]:
         both = {w.casefold() for w in self.true} & {w.casefold() for w in self.false}
         if both:
-            raise ValueError(f"{min(both)!r} stands in `true` and in `false`")
-        return self
+            yield wrong(f"{min(both)!r} is in `true` and in `false`", "false", "true")
 
 
 class DatetimeColumn(_Column):
-    """A column of dates or times, which becomes its parts; cyclical ones as sine and cosine."""
+    """A column of dates or times, split into `parts`; cyclic ones as sine and cosine."""
 
     kind: Literal["datetime"] = "datetime"
     format: str | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="of text, as strptime has it; without it ISO 8601",
+        description="strptime format of the text, such as %d.%m.%Y; null: ISO 8601",
     )
     time_zone: str | None = Field(default=None, description=_TIME_ZONE)
     parts: tuple[DatetimePart, ...] = Field(
         default=("elapsed", "month", "weekday", "hour"),
         min_length=1,
-        description="what the network sees; `elapsed` and `year` are scaled, all others go round",
+        description="the features made of it: `elapsed` and `year` are scaled, the others are "
+        "cyclic (sine and cosine)",
     )
-    earliest: str | None = Field(default=None, description="the first time there may be (ISO 8601)")
-    latest: str | None = Field(default=None, description="the last time there may be (ISO 8601)")
+    earliest: WrittenTime | None = Field(
+        default=None, description="earliest allowed date or time, ISO 8601; null: any"
+    )
+    latest: WrittenTime | None = Field(
+        default=None,
+        description="latest allowed date or time, ISO 8601; a date includes its whole day; "
+        "null: any",
+    )
 
-    @field_validator("time_zone")
-    @classmethod
-    def _zone_exists(cls, name: str | None) -> str | None:
-        if name is not None and (problem := zone_problem(name)):
-            raise ValueError(problem)
-        return name
+    @rule
+    def _zone_exists(self) -> Iterator[Mistake]:
+        if self.time_zone is not None and (problem := zone_problem(self.time_zone)):
+            yield wrong(problem, "time_zone")
 
-    @model_validator(mode="after")
-    def _parts_are_different(self) -> "DatetimeColumn":
-        if len(set(self.parts)) < len(self.parts):
-            raise ValueError("`parts` names one part twice")
-        return self
+    @rule
+    def _format_can_be_read(self) -> Iterator[Mistake]:
+        if self.format is not None and (problem := format_problem(self.format)):
+            yield wrong(problem, "format")
+
+    @rule
+    def _bounds_are_times(self) -> Iterator[Mistake]:
+        for key, text in (("earliest", self.earliest), ("latest", self.latest)):
+            if text is not None and (problem := time_problem(text)):
+                yield wrong(problem, key)
+
+    @rule
+    def _range_is_not_empty(self) -> Iterator[Mistake]:
+        first, last = self.earliest, self.latest
+        if first is None or last is None or time_problem(first) or time_problem(last):
+            return
+        zone = self.time_zone if self.time_zone and not zone_problem(self.time_zone) else None
+        if is_later(first, last, zone):
+            yield wrong(f"{first} is after `latest`, {last}", "earliest", "latest")
+
+    @rule
+    def _parts_are_different(self) -> Iterator[Mistake]:
+        if twice := repeated(self.parts):
+            yield wrong(f"lists {examples(twice)} twice", "parts")
 
 
 Column = Annotated[
@@ -199,11 +230,15 @@ Column = Annotated[
 
 
 class EncodingSettings(Settings):
-    """How words become codes: 0 unseen, 1 missing, 2 and up categories."""
+    """How categories become codes: 0 unseen, 1 missing, categories from 2."""
 
     min_count: int = Field(
-        default=1, ge=1, description="training rows a category needs; rarer ones count as unseen"
+        default=1,
+        ge=1,
+        description="fewest training rows of a category; rarer ones are encoded as unseen",
     )
     max_size: int | None = Field(
-        default=None, ge=1, description="most categories a column may ever have, the frequent first"
+        default=None,
+        ge=1,
+        description="largest number of categories of a column, most frequent first; null: any",
     )

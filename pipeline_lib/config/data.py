@@ -1,46 +1,51 @@
-"""The table and what is to be predicted."""
+"""The table and the target."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.sources import Source
+from pipeline_lib.config.times import format_problem
+from pipeline_lib.errors import examples, repeated
 
 Task = Literal["binary", "multiclass", "regression"]
 
 
 class DataSettings(Settings):
-    """The table and what is to be predicted."""
+    """The table and the target."""
 
-    source: Source = Field(description="where the rows are read from")
-    target: str = Field(min_length=1, description="name of the column to predict")
-    task: Task = Field(description="what kind of prediction it is")
+    source: Source = Field(description="where rows are read from")
+    target: str = Field(min_length=1, description="the column to predict")
+    task: Task = Field(description="the kind of prediction")
     classes: tuple[str, ...] | None = Field(
         default=None,
         min_length=2,
         max_length=10_000,
-        description="the target's classes in the order of reports; of two, the last is the "
-        "positive one. Without it: those of the rows, sorted",
+        description="the classes of the target, in the order of reports; of two, the last is "
+        "the positive class. Default: those of the rows, sorted",
     )
     severity: Literal["stop", "quarantine"] = Field(
         default="stop",
-        description="what a row does whose target is missing, or none of `classes`: stop the "
-        "night, or go into quarantine",
+        description="what happens to a row whose target is missing, or not one of `classes`: "
+        "`stop` ends the run, `quarantine` sets the row aside",
     )
     key: tuple[str, ...] = Field(
-        default=(), description="columns that name a row, each value once; the split goes by them"
+        default=(), description="columns that uniquely identify a row; the split hashes them"
     )
-    time: str | None = Field(default=None, description="column that says when a row came to be")
+    time: str | None = Field(default=None, description="column with the time of each row")
     time_format: str | None = Field(
         default=None,
         max_length=200,
-        description="of `time`, as strptime has it; without it ISO 8601",
+        min_length=1,
+        description="strptime format of `time`, such as %d.%m.%Y; null: ISO 8601",
     )
 
     private: tuple[str, ...] = Field(
         default=(),
-        description="columns beside the features, as those of `key`, whose values are personal: "
+        description="columns that are not features, such as those of `key`, with personal data; "
         "as `columns.<name>.private`",
     )
 
@@ -52,29 +57,31 @@ class DataSettings(Settings):
             values.pop("private", None)
         return values
 
-    @model_validator(mode="after")
-    def _the_target_is_seen(self) -> "DataSettings":
+    @rule
+    def _the_target_is_shown(self) -> Iterator[Mistake]:
         if self.target in self.private:
-            raise ValueError(
-                "`private` names the target, whose classes every page shows; let the source give "
-                "them other names"
+            yield wrong(
+                f"{self.target!r} is the target, whose classes every report shows; let the source "
+                "give them other names",
+                "private",
             )
-        return self
 
-    @model_validator(mode="after")
-    def _classes_fit_the_task(self) -> "DataSettings":
+    @rule
+    def _classes_fit_the_task(self) -> Iterator[Mistake]:
         if self.classes is None:
-            return self
+            return
         if self.task == "regression":
-            raise ValueError("`classes` has no meaning for a regression")
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError("`classes` names one class twice")
-        if self.task == "binary" and len(self.classes) != 2:
-            raise ValueError(f"a binary task has 2 classes, not {len(self.classes)}")
-        return self
+            yield wrong("a regression has no classes", "classes")
+        if twice := repeated(self.classes):
+            yield wrong(f"lists {examples(twice)} twice", "classes")
+        elif self.task == "binary" and len(self.classes) != 2:
+            yield wrong(f"a binary task has 2 classes, not {len(self.classes)}", "classes")
 
-    @model_validator(mode="after")
-    def _a_format_needs_a_column(self) -> "DataSettings":
-        if self.time_format is not None and self.time is None:
-            raise ValueError("`time_format` without `time` means nothing")
-        return self
+    @rule
+    def _the_format_can_be_read(self) -> Iterator[Mistake]:
+        if self.time_format is None:
+            return
+        if problem := format_problem(self.time_format):
+            yield wrong(problem, "time_format")
+        if self.time is None:
+            yield wrong("needs `data.time`, the column with the time of each row", "time_format")

@@ -43,7 +43,7 @@ def problem_of(url: str) -> str | None:
     try:
         parts = make_url(plain)
     except (ArgumentError, ValueError):
-        return _NO_URL if re.search(r"[:@=]", plain) else None  # the night will say so
+        return _NO_URL if re.search(r"[:@=]", plain) else None  # reading it will say so
     return _problem_of_place(parts, digits) or _problem_of_options(parts, digits, url)
 
 

@@ -1,7 +1,7 @@
 """What a run that a server started may set, and which config it may name.
 
-Who fills a form is trusted with how a model learns, and with nothing that names code, files, hosts
-or another dataset. What may be set is listed; whatever is new is not until it is listed here.
+A form may set how a model is trained, and nothing that names code, files, hosts or another dataset.
+What may be set is listed here; a new setting is refused until it is.
 """
 
 import re
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from pipeline_lib.config.assignments import Assignment
+from pipeline_lib.config.layers import DEFAULTS
+from pipeline_lib.config.project_configs import refused_as_config
 from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError
 
 _SECTIONS = ("model", "training")
@@ -66,12 +68,21 @@ def form_config(config: str, root: Path) -> Path:
             f"{shown} lies outside {_FOLDER}/: a run from a server may name {_FOLDER}/NAME{_END} "
             "of the project, and no other file"
         )
+    if why := refused_as_config(plain):
+        raise UsageError(f"{shown} {why}")
     path, folder = root / plain, root.resolve() / _FOLDER
     try:
-        real = path.resolve()
+        shared, real = (root / DEFAULTS).resolve(), path.resolve()
         is_there, is_file = real.exists(), real.is_file()
     except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links, no Unicode
         raise UsageError(f"{shown} cannot be read: its name or link is broken") from None
+    if real == shared:
+        raise UsageError(f"{shown} {refused_as_config(DEFAULTS)}")
+    if shared.is_file() and not shared.is_relative_to(folder):
+        raise UsageError(
+            f"{DEFAULTS} is a link that leads out of {folder}; a run from a server may not follow "
+            "it"
+        )
     if not real.is_relative_to(folder) or real.suffix != _END:
         raise UsageError(
             f"{shown} is a link that leads out of {folder}; a run from a server may not follow it"

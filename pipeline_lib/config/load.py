@@ -9,19 +9,13 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from pipeline_lib.config.assignments import Assignment
+from pipeline_lib.config.layers import read_layers
 from pipeline_lib.config.models import DEFAULT_MODEL_KIND
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.config.yaml_text import (
-    MAX_CHARACTERS,
-    Lines,
-    Scalar,
-    YamlTextError,
-    as_declared,
-    read_yaml_text,
-)
-from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean, door
+from pipeline_lib.config.yaml_text import as_declared
+from pipeline_lib.errors import ConfigError, ConfigProblem, door
 from pipeline_lib.storage import project_root
 
 MAX_PROBLEMS = 20
@@ -35,7 +29,7 @@ def load_config(
     *,
     assignments: Iterable[str] = (),
 ) -> PipelineConfig:
-    """Read and check a config.
+    """Read and check a config; what `configs/defaults.yaml` of its project sets is inherited.
 
     Args:
         path: the YAML file.
@@ -43,8 +37,8 @@ def load_config(
         assignments: `dotted.key=value` strings, values in YAML, applied before `overrides`.
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, or breaks a rule; one
-            `file:line: key: rule` line per problem.
+        ConfigError: a file is missing, is no YAML mapping, or breaks a rule; one
+            `file:line: key: rule` line per problem, all at once.
     """
     path = Path(path)
 
@@ -56,16 +50,29 @@ def load_config(
 
 
 def _loaded(path: Path, overrides: Overrides, assignments: Sequence[str]) -> PipelineConfig:
-    tree, lines = _read_yaml(path)
+    layers = read_layers(path)
+    tree = layers.tree
     # A `kind` comes first: setting it clears what belongs to another one.
     ordered = sorted(assignments, key=lambda text: not text.partition("=")[0].endswith(".kind"))
     changed = [_assign(tree, assignment) for assignment in ordered]
     changed += _override(tree, overrides)
+    declared = cast("dict[str, object]", as_declared(tree, PipelineConfig))
+    found, config = layers.problems, None
     try:
-        config = PipelineConfig.model_validate(as_declared(tree, PipelineConfig))
+        config = PipelineConfig.model_validate(declared)
     except ValidationError as error:
-        raise ConfigError(problems(error, path, lines, changed)[:MAX_PROBLEMS]) from None
-    return config.with_root(project_root(path.resolve().parent), file=path)
+        found = found + problems(error, layers, changed, declared)
+    if config is None or found:
+        raise ConfigError(_first([problem for _, problem in sorted(found, key=lambda f: f[0])]))
+    inherited = layers.inherited(changed)
+    return config.with_root(project_root(path.resolve().parent), file=path, inherited=inherited)
+
+
+def _first(found: list[ConfigProblem]) -> list[ConfigProblem]:
+    if len(found) <= MAX_PROBLEMS:
+        return found
+    more = ConfigProblem("…", "", f"and {len(found) - MAX_PROBLEMS} more")
+    return [*found[:MAX_PROBLEMS], more]
 
 
 def load_plain(path: str | Path) -> PipelineConfig | None:
@@ -106,28 +113,6 @@ def flat_settings(settings: Settings) -> dict[str, str]:
     return flat
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
-    """Return the file's mapping as it is written, and its lines."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_CHARACTERS + 1)
-    except FileNotFoundError:
-        near = did_you_mean(path.name, (p.name for p in path.parent.glob("*.y*ml")))
-        raise ConfigError([ConfigProblem(str(path), "", f"there is no such file{near}")]) from None
-    except (OSError, ValueError) as error:  # no UTF-8, or NUL in the name
-        raise ConfigError([ConfigProblem(str(path), "", f"cannot be read: {error}")]) from None
-    try:
-        document = read_yaml_text(text)
-    except YamlTextError as error:
-        place = f"{path}:{error.line}" if error.line else str(path)
-        raise ConfigError([ConfigProblem(place, "", f"is not valid YAML: {error}")]) from None
-    if not isinstance(document.tree, dict):
-        is_empty = isinstance(document.tree, Scalar) and document.tree.value is None
-        found = "is empty" if is_empty else "holds no mapping of keys to values"
-        raise ConfigError([ConfigProblem(f"{path}:1", "", found)])
-    return cast("dict[str, Any]", document.tree), document.lines
-
-
 def _assign(tree: dict[str, Any], assignment: str) -> str:
     parsed = Assignment.parse(assignment)
     _put(tree, parsed.path_in(tree), parsed.value())
@@ -142,7 +127,7 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: object) -> None:
             inner = node[name] = {}
         node = cast("dict[str, Any]", inner)
     if path[-1] == "kind" and node.get("kind", _KIND_WITHOUT_ONE.get(tuple(path[:-1]))) != value:
-        node.clear()  # these settings are of another kind
+        node.clear()  # another kind has other settings
     node[path[-1]] = value
 
 

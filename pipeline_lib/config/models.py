@@ -19,14 +19,19 @@ class EmbeddingMLPSettings(Settings):
 
     kind: Literal["embedding_mlp"] = "embedding_mlp"
     d_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(200, 100, 50), min_length=1, max_length=16, description="width of each block"
+        default=(200, 100, 50),
+        min_length=1,
+        max_length=16,
+        description="width of each hidden layer",
     )
     d_embedding_max: int = Field(
-        default=50, ge=1, le=1024, description="widest embedding a column may get"
+        default=50, ge=1, le=1024, description="largest embedding dimension of a column"
     )
-    dropout: float = Field(default=0.4, ge=0, lt=1, description="p after each block")
+    dropout: float = Field(
+        default=0.4, ge=0, lt=1, description="dropout probability after each block"
+    )
     dropout_embedding: float = Field(
-        default=0.4, ge=0, lt=1, description="p on the concatenated embeddings"
+        default=0.4, ge=0, lt=1, description="dropout probability on the concatenated embeddings"
     )
 
 

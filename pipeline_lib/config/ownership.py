@@ -11,6 +11,7 @@ from typing import cast
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline_lib.config.layers import is_defaults
 from pipeline_lib.config.pipeline import PipelineConfig
 from pipeline_lib.config.sources import BuiltinTable, Source, SqlQuery
 from pipeline_lib.config.yaml_text import YamlTextError, refuse_bombs
@@ -45,7 +46,8 @@ def own_config(
     if of_champion and champions_project:
         elsewhere = str(Path(champions_project) / of_champion)
     candidates = (of_champion, elsewhere, _nightly_config(name, root), f"configs/{name}.yaml")
-    return next((path for path in candidates if path and (root / path).is_file()), None)
+    there = (path for path in candidates if path and (root / path).is_file())
+    return next((path for path in there if not is_defaults(root / path)), None)
 
 
 def why_experiment(config: PipelineConfig, plain: PipelineConfig | None, own: str | None) -> str:
@@ -66,7 +68,7 @@ def why_experiment(config: PipelineConfig, plain: PipelineConfig | None, own: st
 
 
 def source_text(source: Source) -> str:
-    """Return what names a source's table, whatever the day: kind, and path or address and query.
+    """Return what identifies the table of a source: kind, and path or address and query.
 
     >>> source_text(BuiltinTable(table="car_evaluation"))
     'builtin car_evaluation'

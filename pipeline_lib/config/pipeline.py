@@ -1,22 +1,24 @@
 """The whole config of one dataset, and the few values a single run may override."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
 from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config.columns import (
     MAX_COLUMNS,
     CategoryColumn,
     Column,
+    DatetimeColumn,
     EncodingSettings,
     HashColumn,
 )
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.execution import ExecutionSettings
 from pipeline_lib.config.metrics import ERROR_METRICS, METRICS, Metric, primary_metric
+from pipeline_lib.config.mistakes import Keys, Mistake, rule, wrong
 from pipeline_lib.config.models import EmbeddingMLPSettings, ModelSettings
 from pipeline_lib.config.schedules import SchedulerSettings
 from pipeline_lib.config.settings import Settings
@@ -33,50 +35,49 @@ from pipeline_lib.storage import NAME_PATTERN, digest_json, project_of
 
 
 class EvaluationSettings(Settings):
-    """What counts on the test rows."""
+    """How the model is evaluated on the test rows."""
 
     primary: Metric | None = Field(
         default=None,
-        description="metric that decides about promotion; default: "
-        f"{primary_metric('binary')}, for a regression {primary_metric('regression')}",
+        description=f"the metric that decides; null: {primary_metric('binary')}, for a regression "
+        f"{primary_metric('regression')}",
     )
     baselines: tuple[Literal["constant", "gradient_boosting"], ...] = Field(
         default=("constant", "gradient_boosting"),
         max_length=10,
-        description="what the model is compared with; the constant one is needed to promote",
+        description="baselines to compare with; promotion needs the constant one",
     )
 
 
 class PromotionSettings(Settings):
-    """What a model must reach before it may become champion."""
+    """What a model must reach to become champion."""
 
     floor: float | None = Field(
-        default=None, description="worst primary test metric that a champion may have"
+        default=None, description="worst acceptable primary test metric; null: any"
     )
     min_test_rows: int = Field(
-        default=50, ge=1, description="rows; a champion is not replaced on fewer test rows"
+        default=50, ge=1, description="fewest test rows on which a champion is replaced"
     )
     max_standard_error: float = Field(
         default=0.05,
         gt=0,
         le=1,
-        description="largest standard error of the difference to the champion on which it is "
-        f"replaced; of {', '.join(ERROR_METRICS)} a share of the champion's value",
+        description="largest standard error of the difference to the champion with which it is "
+        f"replaced; for {', '.join(ERROR_METRICS)} relative to the champion's value",
     )
 
 
 class TrackingSettings(Settings):
-    """What MLflow is told."""
+    """What is logged to MLflow."""
 
-    tags: dict[str, str] = Field(default={}, max_length=100, description="own tags for each run")
+    tags: dict[str, str] = Field(default={}, max_length=100, description="tags of each MLflow run")
 
-    @field_validator("tags")
-    @classmethod
-    def _passwords_stay_outside(cls, tags: dict[str, str]) -> dict[str, str]:
-        for name, value in tags.items():
+    @rule
+    def _passwords_stay_outside(self) -> Iterator[Mistake]:
+        for name, value in self.tags.items():
             if without_secrets(value) != value:
-                raise ValueError(f"{name[:60]!r} holds a password; every run would show it")
-        return tags
+                said = f"{name[:60]!r} holds a password; every run would show it"
+                yield wrong(said, ("tags", name))
 
 
 def refuse_unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> None:
@@ -85,39 +86,50 @@ def refuse_unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -
     Raises:
         ValueError: names the first such class, and the nearest that exists.
     """
-    there = set(known)
+    for mistake in _unknown_classes(weights, known):
+        raise ValueError(f"{'.'.join(map(str, mistake.keys[0][:-1]))}: {mistake.rule}")
+
+
+def _unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> Iterator[Mistake]:
+    there, at = set(known), ("training", "loss", "class_weights")
     for name in weights:
         if name not in there:
             listed = did_you_mean(name, known) or f"; the classes are {examples(known)}"
-            raise ValueError(f"training.loss.class_weights: {name!r} is no class{listed}")
+            yield wrong(f"{name[:60]!r} is no class{listed}", (*at, name))
 
 
 class PipelineConfig(Settings):
-    """One dataset: its table, contract, split, encoding, network, training and promotion."""
+    """One dataset: its table, contract, split, encoding, model, training and promotion."""
 
     name: str = Field(
         pattern=f"^{NAME_PATTERN}$",
-        description="of the dataset, its MLflow experiment and its registered model",
+        description="name of the dataset, its MLflow experiment and its registered model",
     )
-    data: DataSettings = Field(description="the table and its target")
+    data: DataSettings = Field(description="the table and the target")
     columns: dict[str, Column] = Field(
         min_length=1, max_length=MAX_COLUMNS, description="the features, by column name"
     )
     validation: ValidationSettings = Field(
-        default=ValidationSettings(), description="when rows are too poor to train on"
+        default=ValidationSettings(), description="checks of the data before training"
     )
-    split: Split = Field(default=HashSplit(), description="who learns, who chooses, who judges")
+    split: Split = Field(
+        default=HashSplit(), description="how rows are assigned to train, val and test"
+    )
     encoding: EncodingSettings = Field(
-        default=EncodingSettings(), description="how words become codes"
+        default=EncodingSettings(), description="how categories become codes"
     )
-    model: ModelSettings = Field(default=EmbeddingMLPSettings(), description="kind of model")
-    training: TrainingSettings = Field(default=TrainingSettings(), description="how it learns")
-    evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="what counts")
+    model: ModelSettings = Field(default=EmbeddingMLPSettings(), description="the model")
+    training: TrainingSettings = Field(
+        default=TrainingSettings(), description="how the model is trained"
+    )
+    evaluation: EvaluationSettings = Field(
+        default=EvaluationSettings(), description="how the model is evaluated"
+    )
     promotion: PromotionSettings = Field(
-        default=PromotionSettings(), description="what a champion must reach"
+        default=PromotionSettings(), description="what a model must reach to become champion"
     )
     tracking: TrackingSettings = Field(
-        default=TrackingSettings(), description="what MLflow is told"
+        default=TrackingSettings(), description="what is logged to MLflow"
     )
     execution: ExecutionSettings = Field(
         default=ExecutionSettings(), description="retries and time-outs of a run's stages"
@@ -125,6 +137,7 @@ class PipelineConfig(Settings):
 
     _root: Path = PrivateAttr(default=Path())
     _file: Path | None = PrivateAttr(default=None)
+    _inherited: tuple[tuple[str, ...], ...] = PrivateAttr(default=())
 
     @property
     def root(self) -> Path:
@@ -135,6 +148,11 @@ class PipelineConfig(Settings):
     def path(self) -> str:
         """The config's file, relative to `root` where it lies below; empty without a file."""
         return self._relative_to(self._root.resolve())
+
+    @property
+    def inherited(self) -> tuple[tuple[str, ...], ...]:
+        """The keys whose values are from `configs/defaults.yaml` of the project."""
+        return self._inherited
 
     @property
     def project(self) -> Path:
@@ -155,10 +173,19 @@ class PipelineConfig(Settings):
         file = self._file.resolve()
         return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
 
-    def with_root(self, root: Path, *, file: Path | None = None) -> "PipelineConfig":
-        """Return the same config, read from `file`, whose relative paths start from `root`."""
+    def with_root(
+        self,
+        root: Path,
+        *,
+        file: Path | None = None,
+        inherited: tuple[tuple[str, ...], ...] = (),
+    ) -> "PipelineConfig":
+        """Return the same config, read from `file`, whose relative paths start from `root`.
+
+        `inherited` are the keys whose values are from the project's shared settings.
+        """
         copy = self.model_copy()
-        copy._root, copy._file = root, file
+        copy._root, copy._file, copy._inherited = root, file, inherited
         return copy
 
     @property
@@ -196,56 +223,61 @@ class PipelineConfig(Settings):
     def _a_split_is_by_hash_unless_it_says_otherwise(cls, value: object) -> object:
         return {"kind": "hash", **value} if isinstance(value, dict) else value
 
-    @model_validator(mode="after")
-    def _target_is_no_feature(self) -> "PipelineConfig":
-        if self.data.target in self.columns:
-            raise ValueError(f"columns: {self.data.target!r} is the target; leave it out")
-        return self
+    @rule
+    def _target_is_no_feature(self) -> Iterator[Mistake]:
+        target = self.data.target
+        if target in self.columns:
+            said = f"{target!r} is the target and a feature; leave it out of `columns`"
+            yield wrong(said, ("columns", target), "data.target")
 
-    @model_validator(mode="after")
-    def _private_columns_are_there(self) -> "PipelineConfig":
+    @rule
+    def _private_columns_are_there(self) -> Iterator[Mistake]:
         split = self.split
         used = [*self.data.key, *([self.data.time] if self.data.time else [])]
         used += split.columns if isinstance(split, GroupSplit) else ()
         used += [split.column] if isinstance(split, PredefinedSplit) else []
-        for name in self.data.private:
+        for number, name in enumerate(self.data.private):
+            at: Keys = ("data", "private", number)
             if name in self.columns:
-                raise ValueError(f"data.private: {name!r} is a feature; set its own `private`")
-            if name not in used:
-                raise ValueError(
-                    f"data.private: {name!r} is no column of the key, the time or the split"
-                    f"{did_you_mean(name, used)}"
-                )
-        return self
+                yield wrong(f"{name!r} is a feature; set its own `private`", at)
+            elif name not in used:
+                near = did_you_mean(name, used)
+                yield wrong(f"{name!r} is no column of the key, the time or the split{near}", at)
 
-    @model_validator(mode="after")
-    def _time_is_there_to_split_by(self) -> "PipelineConfig":
+    @rule
+    def _time_is_there_to_split_by(self) -> Iterator[Mistake]:
         if isinstance(self.split, TimeSplit) and self.data.time is None:
-            raise ValueError("data.time: name the column that `split` of kind `time` goes by")
-        return self
+            said = "a split by time needs `data.time`, the column with the time of each row"
+            yield wrong(said, "split.kind")
 
-    @model_validator(mode="after")
-    def _loss_fits_the_task(self) -> "PipelineConfig":
+    @rule
+    def _time_is_a_datetime(self) -> Iterator[Mistake]:
+        time = self.data.time
+        feature = self.columns.get(time) if time is not None else None
+        if feature is not None and not isinstance(feature, DatetimeColumn):
+            said = f"is `data.time`, so its kind is datetime, not {feature.kind}"
+            yield wrong(said, ("columns", str(time), "kind"))
+
+    @rule
+    def _loss_fits_the_task(self) -> Iterator[Mistake]:
         loss, task = self.training.loss, self.data.task
-        if loss is None:
-            return self
-        if isinstance(loss, CrossEntropy) is (task == "regression"):
+        if loss is not None and isinstance(loss, CrossEntropy) is (task == "regression"):
             fitting = "mse or huber" if task == "regression" else "cross_entropy"
-            raise ValueError(f"training.loss: {loss.kind} is not for a {task} task; take {fitting}")
-        known = self.data.classes
-        if isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, dict) and known:
-            refuse_unknown_classes(loss.class_weights, known)
-        return self
+            said = f"{loss.kind} is not for a {task} task; take {fitting}"
+            yield wrong(said, "training.loss.kind")
 
-    @model_validator(mode="after")
-    def _primary_fits_the_task(self) -> "PipelineConfig":
+    @rule
+    def _weights_are_of_classes(self) -> Iterator[Mistake]:
+        loss, known = self.training.loss, self.data.classes
+        if isinstance(loss, CrossEntropy) and isinstance(loss.class_weights, dict) and known:
+            yield from _unknown_classes(loss.class_weights, known)
+
+    @rule
+    def _primary_fits_the_task(self) -> Iterator[Mistake]:
         known = METRICS[self.data.task]
         if self.primary not in known:
-            raise ValueError(
-                f"evaluation.primary: {self.primary} is not a metric of a {self.data.task} task; "
-                f"choose one of {', '.join(known)}"
-            )
-        return self
+            said = f"{self.primary} is not a metric of a {self.data.task} task; choose one of "
+            yield wrong(said + ", ".join(known), "evaluation.primary")
 
 
 def _flat_choices(schema: dict[str, Any]) -> None:
@@ -262,13 +294,16 @@ class Overrides(Settings):
     model_config = ConfigDict(json_schema_extra=_flat_choices)
 
     epochs: int | None = Field(
-        default=None, ge=1, le=100_000, description="passes over the training rows"
+        default=None, ge=1, le=100_000, description="number of passes over the training rows"
     )
-    model: ModelSettings | None = Field(default=None, description="kind of model")
-    optimizer: OptimizerSettings | None = Field(default=None, description="who moves the weights")
+    model: ModelSettings | None = Field(default=None, description="the model")
+    optimizer: OptimizerSettings | None = Field(default=None, description="the optimizer")
     scheduler: SchedulerSettings | None = Field(
-        default=None, description="how the learning rate changes"
+        default=None, description="the learning rate schedule"
     )
     seed: int | None = Field(
-        default=None, ge=0, le=2**31 - 1, description="of weights, order and dropout"
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        description="random seed of weights, row order and dropout",
     )

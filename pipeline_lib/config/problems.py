@@ -2,21 +2,23 @@
 
 import re
 import types
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, cast, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline_lib.addresses import without_secrets
+from pipeline_lib.config.layers import Layers, Spot
+from pipeline_lib.config.mistakes import Keys, MistakesError
+from pipeline_lib.config.partial import broken_rules
 from pipeline_lib.config.pipeline import PipelineConfig
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.config.yaml_text import Lines
 from pipeline_lib.errors import ConfigProblem, did_you_mean, examples
 
 _NAMED_KEY = re.compile(r"((?:\w+\.)*\w+): (.+)", re.DOTALL)
-_MAX_ERRORS = 200  # a slip in what 10,000 columns share is told by the first of them
+_MAX_ERRORS = 200  # of a mistake that 10,000 columns share the first are enough
 # Rules by pydantic's name for them; the others keep its words.
 _FORMS = {
     "missing": "Field required",
@@ -40,68 +42,103 @@ _FORMS = {
     "too_long": "has more than {max_length}",
     "string_too_long": "has more than {max_length} characters: {shown}",
     "too_short": "needs at least {min_length}, and has {actual_length}",
+    "date_type": "must be a date, such as 2026-12-01, not {shown}",
+    "date_parsing": "must be a date, such as 2026-12-01, not {shown}",
+    "date_from_datetime_parsing": "must be a date, such as 2026-12-01, not {shown}: {error}",
+    "date_from_datetime_inexact": "must be a date without a time, such as 2026-12-01, not {shown}",
 }
 
 
+@dataclass(frozen=True)
+class _Found:
+    """One thing that is wrong: where, and whether it is a rule between values."""
+
+    spot: Spot
+    keys: Keys
+    problem: ConfigProblem
+    is_rule: bool = False
+
+
 def problems(
-    error: ValidationError, path: Path, lines: Lines, changed: Sequence[str]
-) -> list[ConfigProblem]:
-    """Tell what is wrong, in the order of the file's lines.
+    error: ValidationError,
+    layers: Layers,
+    changed: Sequence[str],
+    declared: Mapping[str, object],
+) -> list[tuple[Spot, ConfigProblem]]:
+    """Return all that is wrong, in the order of the lines: values, and the rules between them.
 
     Args:
         error: pydantic's, of a `PipelineConfig`.
-        path: of the YAML file.
-        lines: of the file, by the path of keys.
-        changed: dotted keys that were set beside the file.
+        layers: the values, and where they are from.
+        changed: dotted keys that were set beside the files.
+        declared: the values as they were validated.
     """
-    few = error.errors(include_url=False)[:_MAX_ERRORS]
-    return _folded([_problem(details, path, lines, changed) for details in few])
+    found: list[_Found] = []
+    wrong: set[Keys] = set()
+    for details in error.errors(include_url=False)[:_MAX_ERRORS]:
+        keys = tuple(_walk(details["loc"])[0])
+        if isinstance(details.get("ctx", {}).get("error"), MistakesError):
+            continue  # they are all found again below
+        rule, section = _rule(details), keys
+        # A rule of a section may begin with the key below it that is meant.
+        if (named := _NAMED_KEY.match(rule)) is not None and details["type"] == "value_error":
+            keys, rule = (*keys, *named[1].split(".")), named[2]
+        wrong.add(section)
+        found.append(_found(keys, rule, section, layers, changed))
+    for section, mistake in broken_rules(PipelineConfig, declared, wrong)[:_MAX_ERRORS]:
+        places = [(*section, *keys) for keys in mistake.keys]
+        at = next((p for p in places if layers.has(p)), places[0])
+        at = next((p for p in places if _is_changed(p, changed)), at) if changed else at
+        found.append(_found(at, mistake.rule, section, layers, changed, is_rule=True))
+    return _folded(found)
 
 
-def _problem(
-    details: ErrorDetails, path: Path, lines: Lines, changed: Sequence[str]
-) -> tuple[int, ConfigProblem]:
-    keys, _ = _walk(details["loc"])
-    section, rule = ".".join(map(str, keys)), _rule(details)
-    # A rule of a section may begin with the key below it that is meant.
-    if (named := _NAMED_KEY.match(rule)) is not None and details["type"] == "value_error":
-        keys, rule = [*keys, *named[1].split(".")], named[2]
-    line, key = line_of(keys, lines), ".".join(map(str, keys))
-    place = f"{path}:{line}"
-    if any(key == c or key.startswith(f"{c}.") for c in changed):
+def _found(
+    keys: Keys,
+    rule: str,
+    section: Keys,
+    layers: Layers,
+    changed: Sequence[str],
+    *,
+    is_rule: bool = False,
+) -> _Found:
+    key, spot = ".".join(map(str, keys)), layers.spot(keys)
+    place = str(spot)
+    if _is_changed(keys, changed):
         place = "--set"
     elif together := [c for c in changed if _is_blamed(c, section, f"{key}: {rule}")]:
         place += f" with --set {', '.join(together)}"
-    return line, ConfigProblem(place, key, rule)
+    return _Found(spot, keys, ConfigProblem(place, key, rule), is_rule)
 
 
-def _is_blamed(changed: str, section: str, rule: str) -> bool:
+def _is_changed(keys: Keys, changed: Sequence[str]) -> bool:
+    return any(f"{'.'.join(map(str, keys))}.".startswith(f"{c}.") for c in changed)
+
+
+def _is_blamed(changed: str, section: Keys, rule: str) -> bool:
     """Tell whether a rule of several keys of a section names one that was changed."""
-    is_below = changed.startswith(f"{section}." if section else "")
+    is_below = changed.startswith(f"{'.'.join(map(str, section))}." if section else "")
     return is_below and changed.removesuffix(".kind").rpartition(".")[2] in rule
 
 
-def _folded(found: Sequence[tuple[int, ConfigProblem]]) -> list[ConfigProblem]:
+def _folded(found: Sequence[_Found]) -> list[tuple[Spot, ConfigProblem]]:
     """Return problems in the order of their lines, one per key.
 
     A plain union reports each of its members, and a list whose items are wrong is said to be too
     short as well.
     """
-    by_key: dict[str, ConfigProblem] = {}
-    for _, problem in sorted(found, key=lambda pair: pair[0]):
-        if any(other.key.startswith(f"{problem.key}.") for _, other in found if problem.key):
+    by_key: dict[Keys, tuple[Spot, ConfigProblem]] = {}
+    below = {f.keys[:length] for f in found if not f.is_rule for length in range(len(f.keys))}
+    for one in sorted(found, key=lambda each: each.spot):
+        if not one.is_rule and one.keys and one.keys in below:
             continue
-        first = by_key.setdefault(problem.key, problem)
-        if first is not problem:
-            rule = f"{first.rule}; or {problem.rule}"
-            by_key[problem.key] = ConfigProblem(first.place, first.key, rule)
+        _, first = by_key.setdefault(one.keys, (one.spot, one.problem))
+        if first is not one.problem:
+            rule = f"{first.rule}; or {one.problem.rule}"
+            if one.is_rule:
+                rule = f"{first.rule}; {one.problem.rule}"
+            by_key[one.keys] = one.spot, ConfigProblem(first.place, first.key, rule)
     return list(by_key.values())
-
-
-def line_of(keys: Sequence[int | str], lines: Lines) -> int:
-    """Return the line of the last of nested keys that the file has."""
-    paths = (tuple(keys[:length]) for length in range(len(keys), 0, -1))
-    return next((lines[path] for path in paths if path in lines), 1)
 
 
 def _walk(location: Sequence[int | str]) -> tuple[list[int | str], list[type[Settings]]]:

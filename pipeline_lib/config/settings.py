@@ -1,10 +1,14 @@
 """The class every settable value belongs to: frozen, no unknown keys, titles a person can read."""
 
 import re
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.fields import ComputedFieldInfo, FieldInfo
+
+from pipeline_lib.config.mistakes import Mistake, MistakesError, rule, rules_of, wrong
 
 MAX_WHOLE = 2**53  # what a float, JSON and every library still hold exactly
 
@@ -32,9 +36,19 @@ class Settings(BaseModel):
         field_title_generator=_field_title,
     )
 
-    @model_validator(mode="after")
-    def _whole_numbers_fit(self) -> "Settings":
+    @rule
+    def _whole_numbers_fit(self) -> Iterator[Mistake]:
         for name, value in self:
             if isinstance(value, int) and abs(value) > MAX_WHOLE:
-                raise ValueError(f"{name}: must be at most {MAX_WHOLE}, not {str(value)[:40]}…")
+                yield wrong(f"must be at most {MAX_WHOLE}, not {str(value)[:40]}…", name)
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> "Settings":
+        if found := tuple(m for each in _rules(type(self)) for m in each(self)):
+            raise MistakesError(found)
         return self
+
+
+@cache
+def _rules(cls: type[Settings]) -> tuple[Callable[[Any], Iterator[Mistake]], ...]:
+    return tuple(rules_of(cls))

@@ -55,25 +55,39 @@ class YamlTextError(Exception):
 
 @dataclass(frozen=True)
 class YamlText:
-    """Mappings as dict, sequences as list, all else as `Scalar`; `lines` by the path of keys."""
+    """Mappings as dict, sequences as list, all else as `Scalar`; `lines` by the path of keys.
+
+    `errors` are what a config may not hold though it is YAML, as a key that stands twice: the tree
+    is without it.
+    """
 
     tree: object
     lines: Lines
+    errors: tuple["YamlTextError", ...] = ()
+
+    def plain(self) -> object:
+        """Return the tree.
+
+        Raises:
+            YamlTextError: the first error, if there is one.
+        """
+        if self.errors:
+            raise self.errors[0]
+        return self.tree
 
 
 def read_yaml_text(text: str) -> YamlText:
     """Read one document; of an empty one the tree is an empty scalar.
 
     Raises:
-        YamlTextError: it is no YAML, a key stands twice, it is too large or too deep with its
-            aliases written out, or it holds what no config has.
+        YamlTextError: it is no YAML, or too large or too deep with its aliases written out.
     """
     yaml = YAML(typ="safe", pure=True)
     root = _composed(yaml, text)
     if root is None:
         return YamlText(Scalar("", None), {})
     builder = _Builder(yaml)
-    return YamlText(builder.build(root, ()), builder.lines)
+    return YamlText(builder.build(root, ()), builder.lines, tuple(builder.errors))
 
 
 def refuse_bombs(text: str) -> None:
@@ -208,12 +222,14 @@ class _Builder:
     lines: dict[tuple[str | int, ...], int] = field(
         default_factory=dict[tuple[str | int, ...], int]
     )
+    errors: list[YamlTextError] = field(default_factory=list[YamlTextError])
 
     def build(self, node: Node, path: tuple[str | int, ...]) -> object:
         line = _line(node)
         tag = str(node.tag).removeprefix(_TAG)
         if tag not in _KNOWN_TAGS:
-            raise YamlTextError(line, f"the tag {str(node.tag)[:60]} means nothing in a config")
+            self._refuse(line, f"the tag {str(node.tag)[:60]} has no meaning in a config")
+            return Scalar("", None)
         if isinstance(node, ScalarNode):
             return Scalar(str(node.value), self._value(node, tag))
         built = self._mapping(node, path) if isinstance(node, MappingNode) else []
@@ -238,21 +254,22 @@ class _Builder:
         for key, value in cast("list[tuple[Node, Node]]", node.value):
             line = _line(key)
             if not isinstance(key, ScalarNode):
-                raise YamlTextError(line, "a key is text, not a list or a mapping")
+                self._refuse(line, "a key is text, not a list or a mapping")
+                continue
             if str(key.tag) == f"{_TAG}merge":
                 merges.append((value, line))
                 continue
             text = str(key.value)
             if not text and key.style is None:
-                raise YamlTextError(line, 'a key is missing before the colon; an empty one is ""')
+                self._refuse(line, 'a key is missing before the colon; an empty one is ""')
+                continue
             if text in own:
-                raise YamlTextError(
-                    line, f"found duplicate key {text[:60]!r}, which stands in line {own[text]}"
-                )
+                self._refuse(line, f"found duplicate key {text[:60]!r}, also in line {own[text]}")
+                continue
             own[text] = line
             yield text, value, line
         if len(merges) > 1:
-            raise YamlTextError(merges[1][1], 'found duplicate key "<<"; merge a list of aliases')
+            self._refuse(merges[1][1], 'found duplicate key "<<"; merge a list of aliases')
         for merged, line in merges:
             yield from self._merged(merged, line, set(own))
 
@@ -260,11 +277,17 @@ class _Builder:
         sources = cast("list[Node]", node.value) if isinstance(node, SequenceNode) else [node]
         for source in sources:
             if not isinstance(source, MappingNode):
-                raise YamlTextError(line, "`<<` merges mappings only; put the key in quotes")
+                self._refuse(line, "`<<` merges mappings only; put the key in quotes")
+                continue
             for key, value, _ in self._entries(source):
                 if key not in taken:
                     taken.add(key)
                     yield key, value, line
+
+    def _refuse(self, line: int, message: str) -> None:
+        """Note an error; a mapping that is merged in several places has it once."""
+        if all((line, message) != (e.line, str(e)) for e in self.errors):
+            self.errors.append(YamlTextError(line, message))
 
     def _value(self, node: ScalarNode, tag: str) -> object:
         """Return what YAML sees in a scalar; its text where it is no such value after all."""

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipeline_lib.config import Column
+from pipeline_lib.config.json_schema import SCHEMA_COMMENT
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.proposal.columns import ProposedColumn
 from pipeline_lib.proposal.propose import Proposal
@@ -26,8 +27,9 @@ def config_text(proposal: Proposal) -> str:
     """Return a config as YAML, each line with the evidence for it."""
     looked = f"{proposal.n_rows:,} rows"
     lines = [
+        SCHEMA_COMMENT,
         f"# Proposed by `evergreen new` from {looked}. Everything here may be changed;",
-        "# docs/reference/config.md names every value there is.",
+        "# docs/reference/config.md lists all settings.",
         f"name: {scalar(proposal.name)}",
         "",
         *_data(proposal),

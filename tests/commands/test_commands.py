@@ -184,7 +184,8 @@ def test_a_target_with_a_blank_before_its_name_is_found(tmp_path: Path) -> None:
     code, _, err = evergreen("check", str(path))
 
     assert code == 3
-    assert "column 'output': is missing; did you mean ' output'?" in err
+    assert "column 'output': is missing, named by `data.target` (" in err
+    assert "did you mean ' output'?" in err
 
 
 def test_a_home_that_cannot_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:

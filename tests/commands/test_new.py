@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from evergreen.commands.new import shortest
 from pipeline_lib.config import load_config
+from pipeline_lib.config.json_schema import SCHEMA_FILE
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = PROJECT.parent / "shared" / "data"
@@ -57,6 +60,10 @@ def test_a_config_is_written_that_loads_and_that_check_is_content_with(project: 
     assert config.data.key == ("id",)
     assert set(config.columns) == {"city", "rooms"}
     assert "evergreen run configs/house_prices.yaml" in out
+    text = (project / "configs" / "house_prices.yaml").read_text("utf-8")
+    schema = json.loads((project / "configs" / SCHEMA_FILE).read_text("utf-8"))
+    assert text.splitlines()[0] == f"# yaml-language-server: $schema={SCHEMA_FILE}"
+    assert list(Draft202012Validator(schema).iter_errors(YAML(typ="safe").load(text))) == []
     code, out, _ = evergreen("check", "configs/house_prices.yaml", cwd=project)
     assert code == 0
     assert "300 rows keep the contract" in out
@@ -98,7 +105,7 @@ def test_a_config_that_is_there_is_replaced_only_by_force(project: Path) -> None
     code, _, err = evergreen(*arguments, cwd=project)
 
     assert code == 2
-    assert "configs/house_prices.yaml is there already; replace it with --force" in err
+    assert "configs/house_prices.yaml exists already; replace it with --force" in err
     assert path.read_text() == "mine"
     assert evergreen(*arguments, "--force", cwd=project)[0] == 0
     assert path.read_text() != "mine"
@@ -110,7 +117,8 @@ def test_a_name_and_a_place_can_be_given(project: Path) -> None:
 
     assert code == 0, err
     assert load_config(project / "elsewhere" / "mine.yaml").name == "homes"
-    assert list((project / "elsewhere").iterdir()) == [project / "elsewhere" / "mine.yaml"]
+    names = sorted(path.name for path in (project / "elsewhere").iterdir())
+    assert names == [SCHEMA_FILE, "mine.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_a_table_that_was_loaded_twice_gets_a_config_and_is_told(project: Path) 
 
     assert code == 0, err
     assert "these rows are 2 copies of the same 300" in out
-    assert "`validation.duplicates` stops the night" in out
+    assert "`validation.duplicates` stops the run" in out
     code, _, err = evergreen("check", "configs/twice.yaml", cwd=project)
     assert code == 3
     assert "these rows are 2 copies of the same 300" in err

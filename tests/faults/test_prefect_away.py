@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 EPOCHS = 600
-TOLD_LATER = "Prefect does not know how this run ended; the next run tells it"
+TOLD_LATER = "Prefect does not know how this run ended; the next run reports it"
 
 
 @pytest.mark.slow

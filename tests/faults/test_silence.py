@@ -92,7 +92,7 @@ def test_a_night_whose_prefect_falls_silent_ends_as_it_decided_and_the_next_run_
     assert "promoted (version 1)" in night.printed
     assert "Traceback" not in night.printed
     assert "the next run puts it there" in night.printed
-    assert "Prefect does not know how this run ended; the next run tells it" in night.printed
+    assert "Prefect does not know how this run ended; the next run reports it" in night.printed
     assert [run.state_name for run in left] == ["Running"]
     assert again_code == 0, again.printed
     assert "skipped (version 1)" in again.printed

@@ -222,6 +222,29 @@ def test_a_link_within_configs_is_followed_as_kubernetes_mounts_them(
     refuse_strange_paths(f"./{CONFIG}", ())
 
 
+@pytest.mark.parametrize("name", ["configs/defaults.yaml", "./configs/defaults.yaml"])
+def test_shared_settings_are_no_choice_of_a_form(
+    project: Path, from_a_server: None, name: str
+) -> None:
+    (project / "configs" / "defaults.yaml").write_text("training: {epochs: 3}\n")
+    (project / "configs" / "link.yaml").symlink_to("defaults.yaml")
+
+    for given in (name, "configs/link.yaml"):
+        with pytest.raises(UsageError, match="is no dataset's config"):
+            refuse_strange_paths(given, ())
+    refuse_strange_paths(CONFIG, ())
+
+
+def test_shared_settings_outside_of_configs_are_not_followed(
+    project: Path, from_a_server: None
+) -> None:
+    (project / "data" / "shared.yaml").write_text("training: {epochs: 3}\n")
+    (project / "configs" / "defaults.yaml").symlink_to("../data/shared.yaml")
+
+    with pytest.raises(UsageError, match=r"configs/defaults\.yaml is a link that leads out"):
+        refuse_strange_paths(CONFIG, ())
+
+
 def test_a_config_that_is_not_there_is_told_so(project: Path, from_a_server: None) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         refuse_strange_paths("configs/none.yaml", ())

@@ -55,8 +55,14 @@ _NO_KEY = "have no value and so no key: fill the key in the source, or set `vali
 _COLUMN_RULES = ("type", "exact", "finite", "nullable", "allowed", "range", "key", "unique")
 
 
-def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, source: str) -> None:
-    """Check that columns are there.
+def require_columns(
+    table: pa.Table | pa.RecordBatch,
+    names: Sequence[str],
+    *,
+    source: str,
+    named: Callable[[str], str] | None = None,
+) -> None:
+    """Check that columns are there; `named` gives the setting that names one.
 
     Raises:
         MissingColumnError: naming each that is not, and the nearest one that is.
@@ -71,7 +77,7 @@ def require_columns(table: pa.Table | pa.RecordBatch, names: Sequence[str], *, s
         )
     known = set(present)
     if missing := [name for name in wanted if name not in known]:
-        raise MissingColumnError(missing, present=present, source=source)
+        raise MissingColumnError(missing, present=present, source=source, named=named)
 
 
 def conform(
@@ -177,7 +183,7 @@ class ContractChecker:
         source: str,
         root: Path = Path(),
         required: Sequence[str] = (),
-        place: Callable[[Sequence[str]], str] | None = None,
+        place: Callable[[Sequence[str | int]], str] | None = None,
     ) -> None:
         """Make the rules ready; nothing is read.
 
@@ -201,7 +207,7 @@ class ContractChecker:
         self._column_rules = self._rules_of_columns(columns)
         hidden = hidden_columns(self._declared) | set(data.private)
         self._row_rules = compile_rules(
-            validation.rules, schema_of(self._declared), root=root, hidden=hidden
+            validation.rules, schema_of(self._declared), root=root, hidden=hidden, place=place
         )
         self._key = list(dict.fromkeys(data.key))
         self._key_name = ", ".join(self._key)
@@ -224,7 +230,12 @@ class ContractChecker:
             ContractError: a column stands twice, or has a type that its kind cannot have.
             RuleError: a rule fails or returns something else than a boolean per row.
         """
-        require_columns(batch, self._required, source=self._source)
+        require_columns(
+            batch,
+            self._required,
+            source=self._source,
+            named=self._named_by if self._place else None,
+        )
         present: list[str] = batch.schema.names
         self._extra_columns = tuple(name for name in present if name not in self._required)
         read = _read(batch, self._declared, source=self._source)
@@ -422,6 +433,17 @@ class ContractChecker:
         """Return a setting's name, with its place in the config's file if that is known."""
         place = self._place(keys) if self._place else ""
         return f"`{'.'.join(keys)}`" + (f" ({place})" if place else "")
+
+    def _named_by(self, column: str) -> str:
+        """Return the setting that names a column, with its place."""
+        data = self._data
+        if column in self._columns:
+            return self._key_at(["columns", column])
+        if column == data.target:
+            return self._key_at(["data", "target"])
+        if column in data.key:
+            return self._key_at(["data", "key"])
+        return self._key_at(["data", "time"] if column == data.time else ["split"])
 
     def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
         """Return what to do to which setting where values are right that a rule refuses."""

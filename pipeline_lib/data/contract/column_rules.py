@@ -16,8 +16,9 @@ from pipeline_lib.config import (
     HashColumn,
     NumberColumn,
 )
+from pipeline_lib.config.times import format_problem
 from pipeline_lib.data.values.casts import ReadColumn, arrow_type
-from pipeline_lib.data.values.datetimes import format_problem, read_bound, utc_as_local
+from pipeline_lib.data.values.datetimes import read_bound, utc_as_local
 from pipeline_lib.data.values.violations import BrokenRows, positions, rows_where
 from pipeline_lib.data.values.zones import is_known_zone
 from pipeline_lib.errors import ConfigError, ConfigProblem, examples

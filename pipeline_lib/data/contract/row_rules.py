@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipeline_lib.config import ExpressionRule, FunctionRule, Rule, Severity
 from pipeline_lib.data.contract.expressions import Database, Expression
 from pipeline_lib.data.values.violations import BrokenRows, ExampleRow, positions
-from pipeline_lib.errors import MAX_EXAMPLES, RuleError, did_you_mean, first_line
+from pipeline_lib.errors import MAX_EXAMPLES, ConfigError, RuleError, did_you_mean, first_line
 
 RowFunction = Callable[[pa.Table], object]
 _MAX_CHARACTERS = 100
@@ -28,13 +28,17 @@ _PACKAGE = "rules"
 
 @dataclass(frozen=True)
 class RowRule:
-    """A rule that looks at whole typed rows; `kept` returns whether each keeps the rule."""
+    """A rule that looks at whole typed rows; `kept` returns whether each keeps the rule.
+
+    `place` is where the config has the rule, if that is known.
+    """
 
     name: str
     severity: Severity
     quoted: str
     columns: tuple[str, ...]
     kept: Callable[[pa.Table], pa.ChunkedArray]
+    place: str = ""
 
     def broken_rows(self, typed: pa.Table, *, first_row: int) -> list[BrokenRows]:
         """Return the rows that break the rule; null counts as kept.
@@ -48,7 +52,10 @@ class RowRule:
         """
         if not typed.num_rows:
             return []
-        rows = positions(pc.invert(self.kept(typed)))
+        try:
+            rows = positions(pc.invert(self.kept(typed)))
+        except RuleError as error:
+            raise error.at(self.place) from error.__cause__
         if not len(rows):
             return []
         few = typed.select(self.columns).take(pa.array(rows[: MAX_EXAMPLES + 1]))
@@ -77,6 +84,7 @@ def compile_rules(
     *,
     root: Path,
     hidden: Collection[str] = frozenset(),
+    place: Callable[[Sequence[str | int]], str] | None = None,
 ) -> tuple[RowRule, ...]:
     """Make rules ready to be asked.
 
@@ -85,25 +93,47 @@ def compile_rules(
         schema: of the typed rows.
         root: the project's folder, where functions are looked for.
         hidden: columns whose values no message quotes, an error of a rule included.
+        place: where the config's file has nested keys.
 
     Raises:
         RuleError: an expression or a function is wrong.
+        ConfigError: several are; each is named.
     """
     database = Database() if any(isinstance(rule, ExpressionRule) for rule in rules) else None
     compiled: list[RowRule] = []
-    for rule in rules:
-        match rule:
-            case ExpressionRule():
-                assert database is not None
-                asked = Expression(rule, schema, database, hidden=hidden)
-                columns, quoted, kept = tuple(asked.columns), asked.quoted, asked.kept
-            case FunctionRule():
-                columns, quoted = (), f"`{rule.function}`"
-                kept = _asking(rule, root, is_shown=not hidden)
-            case _:
-                assert_never(rule)
-        compiled.append(RowRule(rule.name, rule.severity, quoted, columns, kept))
+    errors: list[RuleError] = []
+    for number, rule in enumerate(rules):
+        where = place(["validation", "rules", number]) if place else ""
+        try:
+            compiled.append(_compiled(rule, schema, database, root, hidden, where))
+        except RuleError as error:
+            errors.append(error.at(where))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigError([problem for error in errors for problem in error.problems])
     return tuple(compiled)
+
+
+def _compiled(
+    rule: Rule,
+    schema: pa.Schema,
+    database: Database | None,
+    root: Path,
+    hidden: Collection[str],
+    place: str,
+) -> RowRule:
+    match rule:
+        case ExpressionRule():
+            assert database is not None
+            asked = Expression(rule, schema, database, hidden=hidden)
+            columns, quoted, kept = tuple(asked.columns), asked.quoted, asked.kept
+        case FunctionRule():
+            columns, quoted = (), f"`{rule.function}`"
+            kept = _asking(rule, root, is_shown=not hidden)
+        case _:
+            assert_never(rule)
+    return RowRule(rule.name, rule.severity, quoted, columns, kept, place)
 
 
 def _asking(

@@ -177,18 +177,6 @@ def read_bound(text: str, *, is_last: bool = False, zone: str | None = None) -> 
     return end or last
 
 
-def format_problem(form: str) -> str | None:
-    """Return what is wrong with a format of strptime, if anything is."""
-    try:
-        datetime.strptime("", form)  # noqa: DTZ007
-    except ValueError as error:
-        text = str(error)
-        return text if "bad directive" in text or "stray %" in text else None
-    except re.error:
-        return f"{form!r} names a directive twice"
-    return None
-
-
 def cast_or_null(text: pa.ChunkedArray, pattern: str, to: pa.DataType) -> pa.ChunkedArray:
     """Cast text; what does not match the pattern or cannot be cast becomes null."""
     try:

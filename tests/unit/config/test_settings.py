@@ -59,12 +59,12 @@ def test_a_class_name_becomes_a_title_that_a_person_can_read() -> None:
         (
             "training",
             {"epochs": 50, "scheduler": {"kind": "multistep", "milestones": [20, 10]}},
-            "milestones must rise",
+            "milestones: must increase",
         ),
         (
             "training",
             {"epochs": 50, "scheduler": {"kind": "multistep", "milestones": [10, 10]}},
-            "milestones must rise",
+            "milestones: must increase",
         ),
         (
             "training",
@@ -86,17 +86,17 @@ def test_a_class_name_becomes_a_title_that_a_person_can_read() -> None:
             {"batch_size": 64, "accumulation": 33},
             "accumulation: 33 parts of a batch of 64 rows have fewer than 2 rows each",
         ),
-        ("training", {"batch_size": 1}, "batch_size must be at least 2"),
-        ("training", {"batch_size": 0}, "batch_size must be at least 2"),
+        ("training", {"batch_size": 1}, "batch_size: must be at least 2"),
+        ("training", {"batch_size": 0}, "batch_size: must be at least 2"),
         (
             "training",
             {"optimizer": {"kind": "sgd", "momentum": 0, "nesterov": True}},
             "`nesterov` needs a `momentum` above 0",
         ),
         ("split", {"val": 0.5, "test": 0.5}, "leave no rows to train on"),
-        ("data", {"classes": ["a", "a"]}, "names one class twice"),
+        ("data", {"classes": ["a", "a"]}, "lists 'a' twice"),
         ("data", {"task": "binary", "classes": ["a", "b", "c"]}, "a binary task has 2 classes"),
-        ("data", {"task": "regression", "classes": ["a", "b"]}, "no meaning for a regression"),
+        ("data", {"task": "regression", "classes": ["a", "b"]}, "a regression has no classes"),
         ("columns", {"x": {"kind": "number", "minimum": 2, "maximum": 1}}, "is above maximum"),
     ],
 )

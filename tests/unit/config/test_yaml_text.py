@@ -57,7 +57,7 @@ def test_quotes_change_no_key(tmp_path: Path) -> None:
     text = TEXT.replace("color: {kind: category}", "1: {kind: hash}\n  '1': {kind: hash}")
 
     assert problems_of(tmp_path, text) == [
-        "toy.yaml:8: is not valid YAML: found duplicate key '1', which stands in line 7"
+        "toy.yaml:8: is not valid YAML: found duplicate key '1', also in line 7"
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.quarantine import quarantine_table
-from pipeline_lib.errors import ConfigError, ContractError, MissingColumnError
+from pipeline_lib.errors import ContractError, MissingColumnError
 from tests.unit.data.contract.contracts import (
     SEVERITIES,
     checker_of,
@@ -104,26 +104,6 @@ def test_times_outside_their_bounds_are_told_and_a_last_day_counts_whole(
     assert "outside 2024-01-01 to 2024-01-31" in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("seen", "told"),
-    [
-        ({"earliest": "soon"}, "columns.seen.earliest: 'soon' is no ISO 8601 date or time"),
-        ({"earliest": "2024-02-01", "latest": "2024-01-01"}, "is after `latest`"),
-        ({"format": "%Q"}, "columns.seen.format: 'Q' is a bad directive"),
-        ({"format": "%Y %Y"}, "names a directive twice"),
-    ],
-)
-def test_settings_of_a_datetime_that_mean_nothing_are_told(
-    table_config: MakeConfig, seen: dict[str, str], told: str
-) -> None:
-    config = table_config(columns={"seen": {"kind": "datetime", **seen}})
-
-    with pytest.raises(ConfigError) as raised:
-        checker_of(config)
-
-    assert told in str(raised.value)
-
-
 def test_the_time_of_rows_is_typed_and_every_row_has_one(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
@@ -135,11 +115,6 @@ def test_the_time_of_rows_is_typed_and_every_row_has_one(
         report_of(config, toy_table(50).append_column("day", pa.array([*days, None])))
 
     assert set(typed["day"].to_pylist()) == {datetime(2024, 12, 24)}
-
-
-def test_a_time_that_is_a_feature_of_another_kind_is_told(table_config: MakeConfig) -> None:
-    with pytest.raises(ConfigError, match=r"columns.size: is `data.time`, so its kind is datetime"):
-        checker_of(table_config(data={"time": "size"}))
 
 
 def test_a_report_is_json(table_config: MakeConfig, toy_table: MakeTable) -> None:

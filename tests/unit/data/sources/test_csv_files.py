@@ -327,11 +327,6 @@ def test_text_without_the_mark_that_its_encoding_begins_with_is_told(tmp_path: P
     assert "rows.csv:1: is not utf-16 text" in _refused(tmp_path, content, encoding="utf-16")
 
 
-@pytest.mark.parametrize("encoding", ["hex", "undefined", "no such", "idna", "nul\0"])
-def test_what_is_no_text_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
-    assert f"no text encoding {encoding!r}" in _refused(tmp_path, b"a,b\n1,2\n", encoding=encoding)
-
-
 @pytest.mark.parametrize("delimiter", ['"', "\n", "é"])
 def test_what_cannot_separate_fields_is_refused(tmp_path: Path, delimiter: str) -> None:
     message = _refused(tmp_path, b"a,b\n1,2\n", delimiter=delimiter)

@@ -95,13 +95,6 @@ def test_a_wrong_encoding_is_told_with_the_setting_to_change(
     assert "`data.source.encoding`" in message
 
 
-def test_an_encoding_that_does_not_exist_is_told(tmp_path: Path) -> None:
-    message = _refused(tmp_path, "a,b\n1,2\n", encoding="utf-9")
-
-    assert "there is no text encoding 'utf-9'" in message
-    assert "`data.source.encoding`" in message
-
-
 def test_trim_drops_blanks_around_names_and_values_and_nowhere_else(tmp_path: Path) -> None:
     text = "age, income \n39 , <=50K\n 40,two words \n"
 
