@@ -9,6 +9,7 @@ from evergreen.failures import describe, wants_traceback
 from evergreen.interruption import end_at_once
 from evergreen.streams import lost_output
 from evergreen.tables import say
+from evergreen.versions import versions
 from pipeline_lib.errors import EvergreenError, ServerLostError
 from pipeline_lib.interruption import heard
 from pipeline_lib.shown import show_log_lines
@@ -16,6 +17,7 @@ from pipeline_lib.shown import show_log_lines
 app = App(
     name="evergreen",
     help="Keep models of tables fresh: retrain every night, promote only what is not worse.",
+    version=versions,
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # it would end without a word
 )

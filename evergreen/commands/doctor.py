@@ -18,12 +18,12 @@ from evergreen.open_servers import (
     is_of_this_machine,
 )
 from evergreen.tables import print_json, say
+from evergreen.versions import DISTRIBUTION
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.storage import evergreen_home
 
 _MAX_SHOWN = 5
-_DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
 
 
@@ -75,7 +75,7 @@ def _packages() -> Finding:
     from packaging.requirements import Requirement
 
     try:
-        bounds = [Requirement(text) for text in requires(_DISTRIBUTION) or []]
+        bounds = [Requirement(text) for text in requires(DISTRIBUTION) or []]
     except PackageNotFoundError:
         return Finding("FAIL", "packages", "evergreen is not installed; run `make run`")
     wrong: list[str] = []

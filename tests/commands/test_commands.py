@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.csv as pa_csv
@@ -61,8 +62,19 @@ def test_help_lists_every_command() -> None:
         assert f" {command} " in out
 
 
+def test_the_version_is_that_of_the_package_with_python_and_the_libraries_that_decide() -> None:
+    code, out, _ = evergreen("--version")
+
+    packages = {name: version(name) for name in ("torch", "prefect", "mlflow")}
+    libraries = ", ".join(f"{name} {found}" for name, found in packages.items())
+    python = sys.version.split()[0]
+    assert code == 0
+    assert out == f"evergreen {version('evergreen-tables')} (Python {python}, {libraries})\n"
+
+
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("check", str(CONFIG)), ("run", "--help"), ("codes", "--help")]
+    "arguments",
+    [("--help",), ("--version",), ("check", str(CONFIG)), ("run", "--help"), ("codes", "--help")],
 )
 def test_what_answers_at_once_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     done = subprocess.run(
