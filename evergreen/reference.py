@@ -1,6 +1,6 @@
 """Write `docs/reference/config.md` from the settings: `python -m evergreen.reference`.
 
-A row per value: key, what it is, bounds, default. A test holds the file against the settings.
+A row per value: key, what it is, bounds, default. A test compares the file with the settings.
 """
 
 import types
