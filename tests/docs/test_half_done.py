@@ -194,3 +194,19 @@ def test_pyright_refuses_a_kind_without_a_case_and_a_metric_that_nothing_compute
         if not re.search(rf'Argument of type "[^\n]*{name}[^\n]*\n?[^\n]*"Never"', done.stdout)
     ]
     assert missing == [], done.stdout[-3000:]
+
+
+def test_every_place_that_contributing_names_exists() -> None:
+    text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = "config|data|encoding|evaluation|models|monitoring|proposal|serving|tracking|training"
+    found = re.findall(rf"`((?:{rooms}|tests|evergreen|flows|tasks|pipeline_lib)/[\w/.]*)`", text)
+
+    named = [place for place in found if "NAME" not in place]
+    missing = {
+        place
+        for place in named
+        if not (PROJECT / place).exists() and not (PROJECT / "pipeline_lib" / place).exists()
+    }
+
+    assert len(named) > 30
+    assert missing == set()
