@@ -9,12 +9,13 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)
 	@$(BIN)/evergreen run $(CONFIG)
 
-# A file's tests stay in one process, for they share servers and homes.
+# A file's tests stay in one process, for they share servers and homes. Slow ones start servers and
+# trainings of their own: more than two at once would only wait for each other.
 test: $(STAMP)
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)
-	@$(BIN)/pytest -m slow
+	@$(BIN)/pytest -m slow --numprocesses auto --maxprocesses 2 --dist loadfile
 
 check: $(STAMP)
 	@$(BIN)/ruff check

@@ -9,15 +9,17 @@ from evergreen.failures import describe, wants_traceback
 from evergreen.interruption import end_at_once
 from evergreen.streams import lost_output
 from evergreen.tables import say
+from evergreen.versions import versions
 from pipeline_lib.errors import EvergreenError, ServerLostError
 from pipeline_lib.interruption import heard
 from pipeline_lib.shown import show_log_lines
 
 app = App(
     name="evergreen",
-    help="Keep models of tables fresh: retrain every night, promote only what is not worse.",
+    help="Keep models of tables fresh: retrain on a schedule, promote only what is better.",
+    version=versions,
     version_flags=["--version"],
-    suppress_keyboard_interrupt=False,  # it would end without a word
+    suppress_keyboard_interrupt=False,  # it would end without a message
 )
 for _name, _help in {
     "run": "Retrain a dataset now, and promote the model if it is not worse.",

@@ -1,4 +1,4 @@
-"""What is wrong with `prefect.yaml`, told with its lines before a server is asked.
+"""What is wrong with `prefect.yaml`, reported with line numbers before a server is asked.
 
 Prefect ignores keys that it does not know, takes any parameter, and answers the rest with a
 traceback. Text with `{{ … }}` is filled in later and is not looked at.
@@ -112,7 +112,7 @@ class _Findings:
                 self.meant |= {(id(node), meant)} if meant else set()
 
     def is_misspelt(self, node: object, *keys: str) -> bool:
-        """Tell whether one of the keys stands there with a typo, which was noted already."""
+        """Return whether one of the keys is there with a typo, which was noted already."""
         return any((id(node), key) in self.meant for key in keys)
 
     def text(self, node: CommentedMap, key: str, name: str, *, required: bool = False) -> str:
@@ -152,7 +152,7 @@ def _name(deployment: CommentedMap, number: int, taken: Container[str], found: _
     where = f"deployments[{number}]"
     name = found.text(deployment, "name", where, required=True)
     if name and name in taken:
-        rule = f"{name!r} stands twice; the second would replace the first"
+        rule = f"{name!r} is there twice; the second would replace the first"
         found.add(deployment, "name", f"{where}.name", rule)
     if strange := [sign for sign in "/%&<>" if sign in name]:
         found.add(deployment, "name", f"{where}.name", f"{strange[0]!r} may not be in a name")
@@ -193,7 +193,7 @@ def _check_schedules(deployment: CommentedMap, key: str, name: str, found: _Find
             found.add(deployment, key, place, 'must be a mapping, as {cron: "0 2 * * *"}')
     slugs = Counter(_slugs(deployment))
     if double := [slug for slug, n in slugs.items() if slug and n > 1]:
-        found.add(deployment, key, where, f"the slug {double[0]!r} stands twice")
+        found.add(deployment, key, where, f"the slug {double[0]!r} is used twice")
     if "" in slugs and len(slugs) > 1:
         found.add(deployment, key, where, "give each schedule a slug, or none of them")
 
@@ -244,7 +244,7 @@ def _check_limit(deployment: CommentedMap, name: str, found: _Findings) -> None:
 
 
 def _check_flow(deployment: CommentedMap, name: str, found: _Findings) -> None:
-    """Look up the flow in its file, and hold the parameters against its signature."""
+    """Look up the flow in its file, and check the parameters against its signature."""
     entrypoint = found.text(deployment, "entrypoint", name, required=True)
     parameters = deployment.get("parameters")
     if parameters is not None and not isinstance(parameters, CommentedMap):

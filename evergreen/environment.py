@@ -27,12 +27,12 @@ _PARTS = (
 
 
 def prepare_user() -> None:
-    """Let nothing that a command makes be writable by everybody, and give each user a home.
+    """Let no other user write what a command makes, and give each user a home.
 
     Libraries ask for `~` when imported, and the system does not know every user.
 
     Raises:
-        UsageError: EVERGREEN_HOME begins with a `~` that means nothing here.
+        UsageError: EVERGREEN_HOME begins with `~` and an unknown user.
     """
     os.umask(os.umask(0o077) | 0o002)
     chosen = os.environ.get("EVERGREEN_HOME", "")
@@ -42,7 +42,7 @@ def prepare_user() -> None:
         raise UsageError(
             f"EVERGREEN_HOME={chosen!r}: no home of such a user is known; write the whole path"
         ) from None
-    # It finds another folder for its cache, and says so at length.
+    # It finds another folder for its cache, and logs several lines about it.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if os.environ.get("HOME"):
         return
@@ -145,7 +145,7 @@ def prepare_prefect(project: Path | None = None, *, looks_only: bool = False) ->
         "PREFECT_API_REQUEST_TIMEOUT": "20",
         "PREFECT_CLIENT_MAX_RETRIES": "1",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # a server that has gone is told once, by us
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # a lost server is reported once, by us
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command prints its own lines
     }
     for name, value in defaults.items():
@@ -161,7 +161,7 @@ def _folder_of_the_moment() -> str:
 
 @functools.cache
 def _own_credentials() -> dict[str, str]:
-    """Return what the temporary server of this process, and nobody else, lets in.
+    """Return the only credentials that the temporary server of this process accepts.
 
     Loopback is open to every user of the machine; the environment is not.
     """

@@ -1,6 +1,6 @@
 """The last resort: what to say of an exception that no one has put into words.
 
-One line for the person, the whole traceback in a file for whoever mends it. With
+One line for the person, the whole traceback in a file for debugging. With
 `EVERGREEN_DEBUG=1` the traceback comes on the terminal instead.
 """
 
@@ -28,7 +28,7 @@ _WAYS_OUT = {
 
 
 def wants_traceback() -> bool:
-    """Tell whether the person asked for tracebacks on the terminal."""
+    """Return whether the user asked for tracebacks on the terminal."""
     return os.environ.get("EVERGREEN_DEBUG", "") not in ("", "0")
 
 

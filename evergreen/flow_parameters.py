@@ -1,4 +1,4 @@
-"""Whether a deployment's parameters would let the retrain flow run, asked before the night."""
+"""Check before a deployment is made that its parameters would let the retrain flow run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a command ends when it is told to: put away what is open, one line, the usual exit code.
+"""How a command ends at a signal: close what is open, one line, the usual exit code.
 
 `pipeline_lib.interruption` hears the signals; here is what they come to in a command. Nothing
 heavy is imported: Ctrl-C is heard from the first moment.
@@ -27,7 +27,7 @@ _servers: "list[Popen[Any]]" = []
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP; whoever puts things away at Ctrl-C does the same."""
+    """SIGTERM or SIGHUP; code that cleans up at Ctrl-C does the same here."""
 
 
 def listen_to_signals() -> Listener:
@@ -75,7 +75,7 @@ def at_the_end_of(child: "Popen[Any]", do: Callable[[], None]) -> None:
 
 
 def a_server_has_gone() -> bool:
-    """Tell whether a server that was started here has ended before this process."""
+    """Return whether a server that was started here has ended before this process."""
     return any(server.poll() is not None for server in _servers)
 
 
@@ -83,7 +83,7 @@ def a_server_has_gone() -> bool:
 def children_hear_no_signals() -> Generator[None]:
     """Processes that are started meanwhile outlive Ctrl-C and what `timeout` and systemd send.
 
-    Whoever starts them ends them.
+    Their caller ends them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

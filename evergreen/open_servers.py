@@ -1,4 +1,4 @@
-"""Does a server answer whoever asks: other users of its machine, and web pages open there."""
+"""Does a server answer without credentials: to other users of its machine, and to web pages."""
 
 import json
 import urllib.request
@@ -6,13 +6,13 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
 
 _TIMEOUT_S = 15
-# What only somebody who is let in may read; health is open to all by design.
+# What takes credentials to read; health is open to all by design.
 PREFECT_PATH = "/admin/version"
 MLFLOW_PATH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
 def answers_strangers(address: str, path: str) -> bool:
-    """Tell whether a server gives its data to a call without credentials.
+    """Return whether a server gives its data to a call without credentials.
 
     Args:
         address: of the server; a name and password in it are not sent.
@@ -35,7 +35,7 @@ def answers_strangers(address: str, path: str) -> bool:
 
 
 def is_of_this_machine(address: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Return whether only this machine reaches an address."""
     host = urlsplit(address).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

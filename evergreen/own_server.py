@@ -39,7 +39,7 @@ _AS_TEMPORARY = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # this process listens, nobody else
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # only this process listens
 }
 _GOODBYE_S = 5
 _HEALTH_S = 5
@@ -49,7 +49,7 @@ _MAX_LINES = 400
 class OwnServer(SubprocessASGIServer):
     """The server that Prefect's clients find where PREFECT_API_URL names none.
 
-    Prefect keeps one instance for the process: whoever makes the first decides its class.
+    Prefect keeps one instance for the process: the first one made decides its class.
     """
 
     _bound: socket.socket | None = None
@@ -83,7 +83,7 @@ class OwnServer(SubprocessASGIServer):
             time.sleep(0.1)
 
     def trouble(self) -> str:
-        """Return what the server has said of its disk or database, and what to do; or ""."""
+        """Return what the server has printed about its disk or database, and what to do; or ""."""
         return known_trouble("".join(self._said))
 
     def stop(self) -> None:
@@ -102,14 +102,14 @@ class OwnServer(SubprocessASGIServer):
             process.wait()
 
     def find_available_port(self) -> int:
-        """Bind a port that nobody else has, and return it; nothing listens there yet."""
+        """Bind a free port, and return it; nothing listens there yet."""
         if self._bound is not None:
             self._bound.close()
         self._bound = socket.socket()
         while True:
             # By its number: Linux lets go of a port that it has chosen itself at `shutdown`.
             port = _PORTS.start + secrets.randbelow(len(_PORTS))
-            with suppress(OSError):  # somebody else has it
+            with suppress(OSError):  # it is taken
                 self._bound.bind(("127.0.0.1", port))
                 return port
 
@@ -147,7 +147,7 @@ class OwnServer(SubprocessASGIServer):
             )
 
     def _answers(self) -> bool:
-        """Tell whether something answers, in whatever words."""
+        """Return whether anything answers, with whatever status below 500."""
         asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_HEALTH_S)
         try:
             asked.request("GET", "/api/health")
@@ -158,7 +158,7 @@ class OwnServer(SubprocessASGIServer):
             asked.close()
 
     def _listen(self, process: "subprocess.Popen[bytes]") -> None:
-        """Take what the server says, so that it never waits; the last lines are kept."""
+        """Read what the server prints, so that it never blocks; the last lines are kept."""
         assert process.stderr is not None
         for line in process.stderr:
             self._said.append(line.decode(errors="replace"))

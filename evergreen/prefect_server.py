@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from evergreen.own_server import OwnServer
 _PAGE = 200
-# Of the first call to a server; a silent one is told after it, and asked no second time.
+# Of the first call to a server; a silent one is reported after it, and not asked again.
 HEALTH_S = 15.0
 _EXPORT = "export PREFECT_API_URL="
 _UNRESOLVED = ("Name or service not known", "nodename nor servname", "name resolution")

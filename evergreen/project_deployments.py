@@ -1,8 +1,7 @@
 """Which deployments on a server a project made, and which of them it has given up.
 
-A tag says that `evergreen deploy` made a deployment, and holds its name: a copy that a person makes
-in Prefect's pages keeps the tag, and has another name. The folder of its pull step says for which
-project.
+A tag marks what `evergreen deploy` made, and holds its name: a copy made by hand in Prefect's pages
+keeps the tag, and has another name. The folder of its pull step says for which project.
 """
 
 from collections.abc import Container, Mapping

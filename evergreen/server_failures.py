@@ -45,7 +45,7 @@ def why_it_failed(said: str, *, patience_s: float | None = None) -> str:
             f"machine busy? {_AGAIN}"
         )
     file = keep(said[-_MAX_KEPT:]) if said.strip() else None
-    rest = f" All that it said is in {file}" if file else ""
+    rest = f" Its whole output is in {file}" if file else ""
     return f"{DOES_NOT_START}: {cause or 'no reason given'}. {_AGAIN}.{rest}"
 
 

@@ -1,9 +1,9 @@
 """Run a server until standard input ends: `python -P server_process.py APP --fd NUMBER`.
 
 The temporary server lives as long as the command that started it, and no longer: the system closes
-the pipe when that process has gone, however it went. Signals are blocked by whoever starts it,
+the pipe when that process has gone, however it went. Its parent blocks signals for it,
 for a terminal, `timeout` and systemd send them to every process of a command, and the server has
-to take what a run that is told to end still writes down. This file imports nothing of ours.
+to store what a run that ends still writes. This file imports nothing of ours.
 """
 
 import os

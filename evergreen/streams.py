@@ -28,7 +28,7 @@ class Lasting(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Tell whether a person reads along."""
+        """Return whether a terminal is attached."""
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:

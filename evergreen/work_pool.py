@@ -22,7 +22,7 @@ JOB_TEMPLATE: dict[str, Any] = {
 class PoolFacts:
     """The work pool: is it there, what can a form make it do, does it give out runs, to how many.
 
-    `is_closed` tells that no form can bring a command or an environment.
+    `is_closed` means that no form can bring a command or an environment.
     """
 
     is_there: bool

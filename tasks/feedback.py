@@ -4,6 +4,7 @@ import contextvars
 import logging
 import threading
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -16,23 +17,37 @@ BAR_LOGGER = "evergreen.progress"
 # An update of an artifact costs about 18 ms, and 68 s when the server has gone: Prefect's client
 # asks again and again. It has a thread of its own, so that no step waits. A log line costs 1 ms.
 _LINE_EVERY_S, _ARTIFACT_EVERY_S = 5.0, 3.0
-_LAST_S = 5.0
+_PATIENCE_S = 5.0
 
 
 class Feedback:
     """Shows a training's progress: lines every 5 s, the artifact every 3 s, the bar always."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """Begin.
+
+        Args:
+            name: of the dataset.
+            clock: seconds from any point; what has passed decides what is shown.
+            patience_s: how long `settle` and `end` wait for the server.
+        """
         self._name, self._logger = name, get_run_logger()
+        self._clock, self._patience_s = clock, patience_s
         self._bar = logging.getLogger(BAR_LOGGER)
         self._artifact: UUID | None = None
         self._publisher: threading.Thread | None = None
         self._has_warned = False
-        self._line_at = self._artifact_at = time.monotonic()
+        self._line_at = self._artifact_at = clock()
 
     def tell(self, progress: Progress, last: str) -> None:
         """Take where the training is, and a line about its last epoch."""
-        now = time.monotonic()
+        now = self._clock()
         place, speed = progress.place, f"{progress.rows_per_s:,.0f} rows/s"
         if progress.left_s is not None:
             speed += f"  {_clock(progress.left_s)} left"
@@ -46,10 +61,15 @@ class Feedback:
 
     def end(self) -> None:
         """Bring the artifact to its end, if there is one."""
-        self._wait()
+        self.settle()
         if self._artifact is not None:
             self._publish(100.0)
-            self._wait()
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait for a figure that is on its way to the server, `patience_s` at most."""
+        if self._publisher is not None:
+            self._publisher.join(self._patience_s)
 
     def _publish(self, percent: float) -> None:
         """Send a figure in the background; while one is on its way the next is left out."""
@@ -58,10 +78,6 @@ class Feedback:
         run = contextvars.copy_context().run  # names the task run that the artifact belongs to
         self._publisher = threading.Thread(target=run, args=(self._send, percent), daemon=True)
         self._publisher.start()
-
-    def _wait(self) -> None:
-        if self._publisher is not None:
-            self._publisher.join(_LAST_S)
 
     def _send(self, percent: float) -> None:
         try:

@@ -55,7 +55,7 @@ def harness() -> Iterator[None]:
         temporary_settings(
             {PREFECT_API_AUTH_STRING: secret, PREFECT_SERVER_API_AUTH_STRING: secret}
         ),
-        prefect_test_harness(server_startup_timeout=180),
+        prefect_test_harness(server_startup_timeout=900),
     ):
         yield
 

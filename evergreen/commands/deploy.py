@@ -56,7 +56,7 @@ def deploy() -> int:
 
 
 def _deploy_all(root: Path) -> None:
-    """Let Prefect read the file; what it refuses is told by its last line.
+    """Let Prefect read the file; what it refuses is reported by its last line.
 
     Raises:
         ServerError: it refuses; the whole of what it printed is in a file.
@@ -74,7 +74,7 @@ def _deploy_all(root: Path) -> None:
         return
     printed = f"{done.stdout}\n{done.stderr}"
     said = [line.strip(" │╭╰─") for line in (done.stderr or done.stdout).splitlines()]
-    last = next((line for line in reversed(said) if line), "it said nothing")
+    last = next((line for line in reversed(said) if line), "it printed nothing")
     place = keep(printed)
-    whole = f". All that it printed is in {place}" if place else ""
+    whole = f". Its whole output is in {place}" if place else ""
     raise ServerError(f"`prefect deploy` failed: {shown(last)[:_MAX_SHOWN]}{whole}")

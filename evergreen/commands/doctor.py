@@ -18,12 +18,12 @@ from evergreen.open_servers import (
     is_of_this_machine,
 )
 from evergreen.tables import print_json, say
+from evergreen.versions import DISTRIBUTION
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.storage import evergreen_home
 
 _MAX_SHOWN = 5
-_DISTRIBUTION = "evergreen-tables"
 Health = Literal["ok", "note", "FAIL"]
 
 
@@ -71,11 +71,11 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    """Hold what is installed against the bounds of pyproject.toml; some pairs are broken."""
+    """Compare what is installed with the bounds of pyproject.toml; some pairs are broken."""
     from packaging.requirements import Requirement
 
     try:
-        bounds = [Requirement(text) for text in requires(_DISTRIBUTION) or []]
+        bounds = [Requirement(text) for text in requires(DISTRIBUTION) or []]
     except PackageNotFoundError:
         return Finding("FAIL", "packages", "evergreen is not installed; run `make run`")
     wrong: list[str] = []
@@ -128,7 +128,7 @@ def _mlflow() -> Finding:
 
 
 def _open_mlflow(uri: str) -> Finding | None:
-    """Say that an MLflow server asks nobody who they are, which is what it does by itself."""
+    """Report an MLflow server that answers without credentials, which is its default."""
     if not uri.startswith("http") or not answers_strangers(uri, MLFLOW_PATH):
         return None
     if is_of_this_machine(uri):
@@ -138,8 +138,8 @@ def _open_mlflow(uri: str) -> Finding | None:
         )
         return Finding("note", "mlflow", text)
     text = (
-        "MLflow answers anyone who reaches it: whoever does can change models, and so the code "
-        "that your consumers load. Let it listen on 127.0.0.1, or put it behind something that "
+        "MLflow answers anyone who can reach it, and so lets them change models and the code "
+        "that your consumers load. Let it listen on 127.0.0.1, or put it behind a proxy that "
         "asks for credentials"
     )
     return Finding("FAIL", "mlflow", text)
@@ -164,20 +164,19 @@ def _prefect() -> Finding:
         return Finding("FAIL", "prefect", text)
     facts, pool = asyncio.run(deployments()), asyncio.run(pool_facts())
     if not pool.is_closed:
-        text = f"{url}: whoever fills a form can run any command on a worker of the pool {POOL}"
+        text = f"{url}: a form can run any command on a worker of the pool {POOL}"
         return Finding("FAIL", "prefect", f"{text}; close it: evergreen deploy")
     if not pool.is_there or not facts:
         what = "no deployment" if pool.is_there else f"no work pool {POOL}"
-        text = f"{url} has {what}; put the nights there: evergreen deploy"
+        text = f"{url} has {what}; put the deployments there: evergreen deploy"
         return Finding("note", "prefect", text)
     if pool.is_paused:
         text = f"{url}: the work pool is paused and starts no runs: prefect work-pool resume {POOL}"
         return Finding("FAIL", "prefect", text)
     if left := left_open():
         text = (
-            f"{url}: {'; '.join(left[:_MAX_SHOWN])}: Running there, but the process has gone, and "
-            "the next night waits for its place. It is ended, and the place is free, when the "
-            "dataset is run: evergreen run NAME"
+            f"{url}: {'; '.join(left[:_MAX_SHOWN])}: Running there, but its process has ended, and "
+            "the next run waits for it. Running the dataset ends it: evergreen run NAME"
         )
         return Finding("FAIL", "prefect", text)
     idle = [fact.name for fact in facts if fact.has_schedule and fact.next_run is None]

@@ -116,7 +116,7 @@ def test_a_user_without_home_and_passwd_entry_gets_a_home(tmp_path: Path) -> Non
         env={"EVERGREEN_HOME": str(tmp_path), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=900,
         check=False,
     )
 
@@ -138,7 +138,7 @@ def test_a_command_that_meets_the_unexpected_prints_one_line_and_debugging_shows
         return subprocess.run(
             [sys.executable, "-c", broken, "codes", "shop"],
             cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True,
-            timeout=60, check=False,
+            timeout=900, check=False,
         )  # fmt: skip
 
     short, whole = run(), run(EVERGREEN_DEBUG="1")

@@ -27,7 +27,7 @@ def evergreen(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
         env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
@@ -173,7 +173,7 @@ def test_looking_at_a_table_imports_nothing_heavy(project: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=900,
         check=True,
     )
 

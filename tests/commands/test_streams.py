@@ -37,7 +37,7 @@ def check(config: Path, shell: str = "", **environment: str) -> subprocess.Compl
         cwd=PROJECT,
         env={**os.environ, **environment},
         capture_output=True,
-        timeout=60,
+        timeout=900,
         check=False,
     )
 
@@ -86,7 +86,7 @@ def test_a_reader_who_has_seen_enough_is_no_mistake(config: Path) -> None:
         ["/bin/sh", "-c", f'("$0" -m evergreen check "$1" {shell}', sys.executable, str(config)],
         cwd=PROJECT,
         capture_output=True,
-        timeout=60,
+        timeout=900,
         check=False,
     )
 

@@ -11,7 +11,10 @@ from pipeline_lib.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")]
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(PROJECT / "docs").rglob("*.md"),
+]
 
 
 def _commands() -> list[str]:

@@ -54,7 +54,7 @@ class Command:
                 return file.read_text().split("\n")[:-1]
         return []
 
-    def wait_until(self, happened: Callable[[], bool], timeout_s: float = 280) -> None:
+    def wait_until(self, happened: Callable[[], bool], timeout_s: float = 900) -> None:
         """Wait for something to happen while the command runs."""
         end = time.monotonic() + timeout_s
         while not happened():
@@ -66,7 +66,7 @@ class Command:
         """Type it: the terminal sends SIGINT to each process of the command."""
         os.write(self.terminal, b"\x03")
 
-    def wait(self, timeout_s: float = 400) -> int:
+    def wait(self, timeout_s: float = 900) -> int:
         """Return the exit code; what is printed meanwhile is taken, so that nobody waits."""
         end = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < end:
@@ -75,7 +75,7 @@ class Command:
         assert self.process.returncode is not None, f"it did not end:\n{self.printed}"
         return self.process.returncode
 
-    def survivors(self, patience_s: float = 30) -> list[int]:
+    def survivors(self, patience_s: float = 900) -> list[int]:
         """Return the processes of its session that are left after some time."""
         end = time.monotonic() + patience_s
         while (left := self.processes()) and time.monotonic() < end:
@@ -107,7 +107,7 @@ class Server:
     log: Path
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 120) -> None:
+    def start(self, timeout_s: float = 900) -> None:
         """Start it, and return when it answers."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(

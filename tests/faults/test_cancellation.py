@@ -32,7 +32,7 @@ class Api:
         request = urllib.request.Request(
             f"{self.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=900) as answer:
             return json.load(answer)
 
     def start(self) -> str:
@@ -129,7 +129,7 @@ def _processes_of(flow_run: str) -> list[int]:
     return found
 
 
-def _wait(happened: Callable[[], bool], timeout_s: float = 120) -> None:
+def _wait(happened: Callable[[], bool], timeout_s: float = 900) -> None:
     end = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < end, "it did not happen"

@@ -352,7 +352,6 @@ def test_the_doctor_makes_no_home(tmp_path: Path, with_server: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
 def test_a_first_start_that_is_ended_at_any_statement_costs_only_time(
     evergreen_home_of_the_test: Path, number: signal.Signals
@@ -371,7 +370,6 @@ def test_a_first_start_that_is_ended_at_any_statement_costs_only_time(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_prefects_database_is_made_whole_after_a_kill_a_full_disk_and_a_half_made_one(
     small_disk: Callable[[str], Path],
 ) -> None:
@@ -404,7 +402,6 @@ def test_prefects_database_is_made_whole_after_a_kill_a_full_disk_and_a_half_mad
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_two_datasets_started_at_once_in_a_fresh_home_both_end_well(tmp_path: Path) -> None:
     (tmp_path / "prefect.yaml").touch()
     text = (PROJECT / "configs" / "car_evaluation.yaml").read_text()

@@ -13,7 +13,6 @@ EPOCHS = 300
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_kill_in_training_registers_nothing_and_the_next_run_cleans_up(
     tmp_path: Path, start: Callable[..., Any]
 ) -> None:

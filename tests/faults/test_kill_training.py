@@ -25,6 +25,7 @@ from pipeline_lib.training.members import Members
 from pipeline_lib.training.rows import TensorSplit
 
 N_KILLS, EPOCHS = 20, 100
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 torch.set_num_threads(1)
 config = PipelineConfig.model_validate({
     "name": "killed",
@@ -89,16 +90,25 @@ def saved_at(folder):
         return 0
 
 
-def forked(folder, kill_after=None):
+def n_epochs(folder):
+    return (folder / "epochs.jsonl").read_bytes().count(b"\\n")
+
+
+def forked(folder, kill_after=None, then_s=0.0):
+    # Killed so many epochs and seconds after its first checkpoint, so that each child gets on.
+    # Epochs are counted: a busy machine trains slowly at one time and fast at another.
     before = saved_at(folder)
     pid = os.fork()
     if pid == 0:
         train(folder)
         os._exit(0)
-    if kill_after is not None:  # counted from its first checkpoint on, so that each one gets on
+    if kill_after is not None:
         while saved_at(folder) == before:
             time.sleep(0.001)
-        time.sleep(kill_after)
+        last = n_epochs(folder) + kill_after
+        while n_epochs(folder) < last and not os.waitid(os.P_PID, pid, ENDED):
+            time.sleep(0.001)
+        time.sleep(then_s)
         os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -110,7 +120,10 @@ assert forked(unbroken) == 0
 history = json.loads((unbroken / "result.json").read_text())["history"]
 seconds = sum(json.loads(line)["epoch_s"] for line in (unbroken / "epochs.jsonl").open())
 moments = random.Random(int(sys.argv[2]))
-ends = [forked(killed, moments.uniform(0, seconds / 16)) for _ in range(N_KILLS)]
+ends = [
+    forked(killed, moments.randint(6, 8), moments.uniform(0, seconds / 200))
+    for _ in range(N_KILLS)
+]
 ends.append(forked(killed))
 print(json.dumps(ends))
 """

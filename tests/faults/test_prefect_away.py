@@ -14,7 +14,6 @@ TOLD_LATER = "Prefect does not know how this run ended; the next run reports it"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happened(
     tmp_path: Path, start: Callable[..., Any], prefect_server: Any
 ) -> None:
@@ -47,7 +46,6 @@ def test_a_night_whose_prefect_goes_away_trains_to_its_end_and_says_what_happene
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_a_night_whose_temporary_server_is_killed_trains_to_its_end_and_says_what_happened(
     tmp_path: Path, start: Callable[..., Any]
 ) -> None:

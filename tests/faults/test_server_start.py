@@ -44,7 +44,7 @@ def run(home: Path) -> Any:
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=900,
     )
 
 
@@ -55,7 +55,6 @@ def error_of(done: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_disk_that_fills_while_the_server_starts_is_named(mounted: Mount) -> None:
     place = mounted("size=2m")
 

@@ -47,12 +47,11 @@ def night(home: Path, program: str) -> Any:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=500,
+        timeout=900,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_a_signal_lost_in_register_ends_the_night_and_the_next_one_promotes(
     tmp_path: Path,
 ) -> None:

@@ -51,7 +51,7 @@ class Servers:
         request = urllib.request.Request(f"{self.prefect_url}{path}", body, known, method=method)
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
+                with urllib.request.urlopen(request, timeout=900) as answer:
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 if error.code != 503:  # its database is busy
@@ -66,7 +66,7 @@ class Servers:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=900,
             check=False,
         )
 
@@ -99,7 +99,7 @@ def _running(command: list[str], environment: dict[str, str], log: Path) -> Iter
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait_for(url: str, log: Path, timeout_s: float = 150) -> None:
+def _wait_for(url: str, log: Path, timeout_s: float = 900) -> None:
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         try:
@@ -232,7 +232,7 @@ def test_a_web_page_gets_nothing_from_the_server_that_the_readme_starts(servers:
             f"{servers.prefect_url}{path}", None, {**page, **headers}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as got:
+            with urllib.request.urlopen(request, timeout=900) as got:
                 return got.status, got.headers.get("access-control-allow-origin", "")
         except urllib.error.HTTPError as error:
             return error.code, error.headers.get("access-control-allow-origin", "")
@@ -410,7 +410,7 @@ def _deployed(servers: Servers) -> dict[str, Any]:
     return facts
 
 
-def _final_state(servers: Servers, flow_run_id: str, timeout_s: float = 180) -> dict[str, Any]:
+def _final_state(servers: Servers, flow_run_id: str, timeout_s: float = 900) -> dict[str, Any]:
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         found = servers.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})

@@ -22,7 +22,7 @@ def as_other_user() -> OtherUser:
         pytest.skip("another user is played by setpriv, which takes root")
 
     def run(
-        *command: str | Path, input_text: str | None = None, timeout_s: float = 60
+        *command: str | Path, input_text: str | None = None, timeout_s: float = 900
     ) -> subprocess.CompletedProcess[str]:
         who = ["--reuid", _OTHER_UID, "--regid", _OTHER_UID, "--clear-groups", "--inh-caps=-all"]
         return subprocess.run(

@@ -42,7 +42,7 @@ def test_files_beside_which_the_command_is_typed_stand_in_for_no_library(tmp_pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=900,
     )
 
     assert ran(tmp_path) == []
@@ -120,6 +120,6 @@ import colorsys, wave, mako
 assert os.getcwd() in sys.path
 """
 
-    subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, check=True, timeout=120)
+    subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, check=True, timeout=900)
 
     assert ran(tmp_path) == []

@@ -153,7 +153,7 @@ def _consumer(package: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         check=False,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

@@ -339,7 +339,7 @@ def test_the_doctor_asks_both_servers_with_a_password_and_prints_none(tmp_path: 
             },
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=900,
             check=False,
         )
 

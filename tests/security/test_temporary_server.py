@@ -30,7 +30,7 @@ url, method, body = sys.argv[1:4]
 headers = dict(zip(sys.argv[4::2], sys.argv[5::2]))
 request = urllib.request.Request(url, body.encode() or None, headers, method=method)
 try:
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=900) as answer:
         print(answer.status, answer.read(100))
 except urllib.error.HTTPError as error:
     print(error.code)
@@ -109,7 +109,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             start_new_session=True,
         )
     try:
-        end = time.monotonic() + 240
+        end = time.monotonic() + 900
         while not list(home.glob("runs/*/epochs.jsonl")):
             assert night.poll() is None, printed.read_text()
             assert time.monotonic() < end, printed.read_text()
@@ -222,7 +222,7 @@ def test_a_server_without_credentials_is_not_started() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=900,
     )
 
     assert done.returncode == 1
@@ -284,7 +284,7 @@ def test_a_server_that_prefects_own_files_name_gets_no_credentials_of_a_run(tmp_
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=900,
     )
 
     assert done.returncode == 1

@@ -88,17 +88,17 @@ def postgres_server() -> Generator[_Postgres]:
             yield _Postgres(port)
         finally:
             server.send_signal(signal.SIGINT)  # fast: ends connections
-            server.wait(timeout=30)
+            server.wait(timeout=900)
 
 
 def _wait_for(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    for _ in range(300):
+    for _ in range(9_000):
         if server.poll() is not None:
             pytest.fail(f"PostgreSQL did not start: {log.read_text()[-500:]}")
         if "ready to accept connections" in log.read_text():
             return
         time.sleep(0.1)
-    pytest.fail(f"PostgreSQL did not answer on port {port} within 30 s")
+    pytest.fail(f"PostgreSQL did not answer on port {port} within 15 minutes")
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_a_read_that_is_broken_off_leaves_no_connection(
         "SELECT count(*) AS n FROM pg_stat_activity "
         "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     )
-    for _ in range(100):  # the server takes its time to see that a client has gone
+    for _ in range(9_000):  # the server takes its time to see that a client has gone
         if (left := open_query(tmp_path, query, postgres.url()).read()["n"][0].as_py()) == "0":
             break
         time.sleep(0.05)

@@ -46,18 +46,18 @@ def moto_url() -> Generator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=900)
 
 
 def _wait_for(server: "subprocess.Popen[bytes]", port: int) -> None:
-    for _ in range(300):
+    for _ in range(9_000):
         if server.poll() is not None:
             pytest.skip("moto_server does not start")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    pytest.fail("moto_server did not answer within 30 s")
+    pytest.fail("moto_server did not answer within 15 minutes")
 
 
 @pytest.fixture
