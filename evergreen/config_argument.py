@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError, examples, nearest_name
-from pipeline_lib.storage import project_root
+from pipeline_lib.home import project_root
 
 _ENDS = (".yaml", ".yml")
 _DEPLOYMENTS = "prefect.yaml"

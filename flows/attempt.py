@@ -32,8 +32,10 @@ from flows.outcome import Outcome
 from flows.tracked import flow_run_id
 from pipeline_lib.attempts import Attempt, abandoned, is_registered
 from pipeline_lib.errors import first_line
+from pipeline_lib.home import DatasetFolder, Home
 from pipeline_lib.scratch import sweep
-from pipeline_lib.storage import Json, dataset_folder, enter_home, evergreen_home, lock
+from pipeline_lib.storage.json_files import Json
+from pipeline_lib.storage.locks import lock
 from tasks.cancellation import heard_to_the_end
 
 GONE = "The process of this run has gone (was it killed?); ended by the next run of the dataset."
@@ -82,7 +84,7 @@ class Night:
 
 
 @contextmanager
-def only_run_of(name: str) -> Generator[Night]:
+def only_run_of(dataset: DatasetFolder) -> Generator[Night]:
     """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
 
     Until then a signal that asks for the end is heard. What the run makes is closed to other
@@ -90,17 +92,21 @@ def only_run_of(name: str) -> Generator[Night]:
     removed.
     """
     logger = get_run_logger()
-    enter_home()
-    attempt = Attempt.begin(name, flow_run_id())
-    place = dataset_folder(name) / ".lock"
+    dataset.home.enter()
+    attempt = Attempt.begin(dataset, flow_run_id())
+    dataset.home.writable(dataset.folder)
+
+    def on_wait() -> None:
+        logger.info("waiting   for another run of %s", dataset.name)
+
     try:
         with (
             heard_to_the_end(),
             _library_in_the_log(),
-            lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
+            lock(dataset.lock, on_wait=on_wait),
         ):
-            sweep(name)
-            end_abandoned(name)
+            sweep(dataset)
+            end_abandoned(dataset)
             yield Night(attempt)
     except Exception as error:
         attempt.end({"type": "FAILED", "name": "Failed", "message": first_line(error)})
@@ -121,7 +127,7 @@ def _library_in_the_log() -> Generator[None]:
             library.removeHandler(handler)
 
 
-def end_abandoned(name: str) -> None:
+def end_abandoned(dataset: DatasetFolder) -> None:
     """Let the server know how runs of a dataset ended whose process has gone.
 
     Whoever calls holds the dataset. A server that cannot be asked ends nothing: the next run asks.
@@ -130,13 +136,13 @@ def end_abandoned(name: str) -> None:
     with SyncClientContext.get_or_create() as context:
         client = context.client
         try:
-            for attempt in abandoned(name):
+            for attempt in abandoned(dataset):
                 told = _tell(client, attempt)
                 if told is not None or attempt.is_old():
                     attempt.forget()
                 if told:
                     logger.info("an earlier run was left open on the Prefect server: %s", told)
-            for flow_run in _forgotten(client, name):
+            for flow_run in _forgotten(client, dataset):
                 told = _set(client, flow_run, Crashed(message=GONE), force=False)
                 logger.info("an earlier run was left open on the Prefect server: %s", told)
         except Exception as error:  # noqa: BLE001 - the night has work of its own
@@ -145,13 +151,12 @@ def end_abandoned(name: str) -> None:
             )
 
 
-def left_open() -> list[str]:
-    """Return the flow runs of this home that the server takes for running, and no process runs."""
+def left_open(home: Home) -> list[str]:
+    """Return the flow runs of a home that the server takes for running, and no process runs."""
     found: list[str] = []
     with SyncClientContext.get_or_create() as context:
-        folders = sorted(evergreen_home().glob("datasets/*/attempts"))
-        for name in (folder.parent.name for folder in folders):
-            for attempt in abandoned(name):
+        for dataset in home.datasets_with("attempts"):
+            for attempt in abandoned(dataset):
                 try:
                     flow_run = context.client.read_flow_run(UUID(attempt.flow_run_id))
                 except ObjectNotFound:
@@ -161,7 +166,7 @@ def left_open() -> list[str]:
     return found
 
 
-def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+def _forgotten(client: SyncPrefectClient, dataset: DatasetFolder) -> list[FlowRun]:
     """Return old runs that this project's own database has open, and that never registered.
 
     An earlier release registered none, and a kill may come before. On a server that others use
@@ -180,7 +185,7 @@ def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
         and found.deployment_id is None
         and found.created is not None
         and now - found.created > _FORGOTTEN_AFTER
-        and not is_registered(name, str(found.id))
+        and not is_registered(dataset, str(found.id))
     ]
 
 

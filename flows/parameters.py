@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 
 from pipeline_lib.config import form_config, refuse_assignments
 from pipeline_lib.errors import UsageError
-from pipeline_lib.storage import project_root
+from pipeline_lib.home import project_root
 
 
 class ConfigChoice:

@@ -11,8 +11,8 @@ from flows.parameters import ConfigPath, refuse_strange_paths
 from flows.results import SERIALIZER, never_read_results
 from flows.tracked import due_date, night_of, run_name
 from pipeline_lib.config import Overrides, load_config, load_plain
+from pipeline_lib.home import find_home, project_of
 from pipeline_lib.shown import show_log_lines
-from pipeline_lib.storage import in_project, project_of
 from tasks.decide import decide
 from tasks.encode import encode
 from tasks.evaluate import evaluate
@@ -60,14 +60,12 @@ def retrain(
     show_log_lines()
     refuse_strange_paths(config, assignments)
     settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
-    with (
-        in_project(project_of(config)),
-        only_run_of(settings.name) as attempt,
-        night_of(settings) as night,
-    ):
+    home = find_home(project_of(config))
+    dataset = home.dataset(settings.name)
+    with only_run_of(dataset) as attempt, night_of(settings, dataset) as night:
         today = run_date or due_date()
-        standing = identify(settings, plain, today, promote, experiment)
-        snapshot = ingest(settings, today)
+        standing = identify(settings, home, plain, today, promote, experiment)
+        snapshot = ingest(settings, home, today)
         if (nothing_new := look_back(settings, snapshot, standing, force)) is not None:
             return attempt.ended(skipped(nothing_new, standing))
         with night.tracked(snapshot, standing) as run:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipeline_lib.errors import StorageError, first_line, refusal
+from pipeline_lib.home import Home
 from pipeline_lib.permissions import make_file, make_folders
-from pipeline_lib.storage import beside, evergreen_home, lock, sync_file, sync_folder
+from pipeline_lib.storage.locks import lock
+from pipeline_lib.storage.replacing import beside, sync_file, sync_folder
 
 _COMPANIONS = ("-journal", "-wal", "-shm")
 _TIMEOUT_S = 10.0
@@ -39,11 +41,13 @@ class Schema(Enum):
     HALF_MADE = "half-made"  # its making was cut, and nothing was ever recorded in it
 
 
-def home_lock(home: Path) -> contextlib.AbstractContextManager[None]:
+def home_lock(home: Home) -> contextlib.AbstractContextManager[None]:
     """Hold what a home has only one of: its databases, and the record of where it lies."""
     return lock(
-        home / ".home.lock",
-        on_wait=lambda: _logger.warning("waiting for another process that makes %s ready", home),
+        home.lock,
+        on_wait=lambda: _logger.warning(
+            "waiting for another process that makes %s ready", home.root
+        ),
     )
 
 
@@ -52,6 +56,7 @@ def make_whole(
     *,
     judge: Judge,
     fill: Fill,
+    home: Home | None = None,
 ) -> bool:
     """Let a database be there, with the whole schema; done again, nothing changes.
 
@@ -62,6 +67,7 @@ def make_whole(
         database: the file.
         judge: what a database that is there is; it may raise `sqlite3.Error`.
         fill: brings an empty file, or a copy of one that is older, to the whole schema.
+        home: whose databases are made one at a time; others have a lock of their own.
 
     Returns:
         Whether there is another file now.
@@ -72,9 +78,8 @@ def make_whole(
     if _judged(database, judge) is Schema.WHOLE:
         return False
     make_folders(database.parent)
-    home = evergreen_home()
-    place = home_lock(home) if database.is_relative_to(home) else _lock_beside(database)
-    with place:
+    is_of_home = home is not None and database.is_relative_to(home.root)
+    with home_lock(home) if home and is_of_home else _lock_beside(database):
         _remove_scratch(database)
         found = _judged_at_rest(database, judge)
         if found is Schema.WHOLE:

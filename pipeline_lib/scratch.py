@@ -14,29 +14,26 @@ import uuid
 from collections.abc import Generator
 from pathlib import Path
 
-from pipeline_lib.storage import (
-    dataset_folder,
-    evergreen_home,
-    finish_replacing,
-    is_scratch,
-    writable_folder,
-)
+from pipeline_lib.home import DatasetFolder, Home
+from pipeline_lib.storage.publishing import finish_replacing
+from pipeline_lib.storage.replacing import is_scratch
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Generator[Path]:
+def scratch_folder(home: Home | None) -> Generator[Path]:
     """Give an empty folder below the home, for as long as the context lasts.
 
-    Where there is no home it lies in the machine's own temporary folder: reading makes no home.
+    Where there is no home yet, or none is given, it lies in the machine's own temporary folder:
+    reading makes no home.
 
     Raises:
         StorageError: the home cannot be written.
     """
-    if not evergreen_home().is_dir():
+    if home is None or not home.root.is_dir():
         with tempfile.TemporaryDirectory(prefix="evergreen-") as outside:
             yield Path(outside)
         return
-    with _held(writable_folder(_root())) as folder:
+    with _held(home.writable(home.scratch)) as folder:
         try:
             folder.mkdir(mode=0o700)
             yield folder
@@ -44,15 +41,15 @@ def scratch_folder() -> Generator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(name: str) -> None:
+def sweep(dataset: DatasetFolder) -> None:
     """Remove what kills left in the home, for whoever holds a dataset: its own and nobody's."""
-    _sweep_scratch()
-    for folder in (dataset_folder(name), evergreen_home() / "quarantine" / name):
+    _sweep_scratch(dataset.home)
+    for folder in (dataset.folder, dataset.quarantine):
         sweep_beside(folder)
 
 
-def _sweep_scratch() -> None:
-    for place in _root().glob("*.lock"):
+def _sweep_scratch(home: Home) -> None:
+    for place in home.scratch.glob("*.lock"):
         with contextlib.suppress(OSError), place.open("r+b") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(place.with_suffix(""), ignore_errors=True)
@@ -85,7 +82,3 @@ def _held(parent: Path) -> Generator[Path]:
             yield folder
         finally:
             folder.with_suffix(".lock").unlink(missing_ok=True)
-
-
-def _root() -> Path:
-    return evergreen_home() / "scratch"

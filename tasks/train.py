@@ -13,7 +13,6 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData
-from pipeline_lib.storage import run_folder, writable_folder
 from pipeline_lib.tracking.reference import RunReference
 
 if TYPE_CHECKING:
@@ -51,18 +50,19 @@ def train(
     from pipeline_lib.training.records import Progress
     from tasks.feedback import Feedback
 
-    tracked, folder = TrackedRun.of(run), writable_folder(run_folder(run.run_key))
+    tracked, files = TrackedRun.of(run), run.files
+    run.home.writable(files.folder)
     start = _start(config, rows, encoded, tracked)
     session, members = start.session, start.session.members
     every_s = config.training.checkpoint_s
-    keeper = Keeper(members, folder, key=start.key, every_s=every_s, resume=resume)
+    keeper = Keeper(members, files.folder, key=start.key, every_s=every_s, resume=resume)
     _tell_the_start(session, keeper, tracked)
     feedback, primary, history = Feedback(config.name), config.primary, members.history
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of a run of the same key
-    board = TensorBoardLog(folder / "tensorboard", primary=primary, history=history)
+    shutil.rmtree(files.tensorboard, ignore_errors=True)  # of a run of the same key
+    board = TensorBoardLog(files.tensorboard, primary=primary, history=history)
     board.add_graph(session.network, session.sample())
     with (
-        EpochLog(folder / "epochs.jsonl", tracked, primary=primary, history=history) as epochs,
+        EpochLog(files.epochs, tracked, primary=primary, history=history) as epochs,
         keeper,
     ):
 
@@ -75,12 +75,12 @@ def train(
             board.append(record)
             keeper.save_if_due()
     feedback.end()
-    session.fitted().save(folder / "model")
+    session.fitted().save(files.model)
     epochs.flush()  # if MLflow was away: the model is safe by now
-    tracked.log_folder(folder / "tensorboard", "tensorboard")
+    tracked.log_folder(files.tensorboard, "tensorboard")
     _tell_the_end(session, tracked)
     facts = session.facts() | start.facts
-    return Trained(folder / "model", facts, start.version, session.notes_after())
+    return Trained(files.model, facts, start.version, session.notes_after())
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def _start(
         encoded.path("train"),
         encoded.path("val"),
         champion=champion and champion.model,
+        home=tracked.client.home,
     )
     key = f"{tracked.run_key} {encoder.fingerprint()} {torch.__version__}"
     if not wants_champion:

@@ -51,15 +51,16 @@ def validate(
     from pipeline_lib.tracking.store import connect
     from pipeline_lib.tracking.versions import champion_version
 
-    logger, client = get_run_logger(), connect()
+    logger, dataset = get_run_logger(), snapshot.dataset
+    client = connect(dataset.home)
     recovered = recover_ledger(client, config)
-    ledger = read_ledger(config.name)
+    ledger = read_ledger(dataset)
     known = {name: vocabulary.known for name, vocabulary in ledger.items()}
     champion = champion_version(client, config.name)
     reference = champion.tags.get("data.digest") if champion else None
-    volume = volume_of(config, run_date=run_date, champion=reference)
+    volume = volume_of(config, dataset, run_date=run_date, champion=reference)
     watch = Watch(config, snapshot, {name: each.words for name, each in known.items()})
-    spelled = known | known_classes(config, champion=reference)
+    spelled = known | known_classes(config, dataset, champion=reference)
     rows = check_snapshot(config, snapshot, on_batch=watch.see, known=spelled)
     growth = volume.hold(rows.n_rows, source=snapshot.source)
     watched = watch.finish(
@@ -82,5 +83,5 @@ def validate(
     if not standing.experiment:
         arrivals = watched.arrivals.record if watched.arrivals else None
         settings = source_settings(config.data.source)
-        remember_night(config.name, snapshot, Night(watched.rows.record, arrivals, settings))
+        remember_night(snapshot, Night(watched.rows.record, arrivals, settings))
     return validated

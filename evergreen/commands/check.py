@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from evergreen.config_argument import find_config
 from evergreen.tables import print_json, say
 from pipeline_lib.config import load_config
+from pipeline_lib.home import find_home
 
 
 def check(
@@ -38,13 +39,14 @@ def check(
     from pipeline_lib.monitoring.volume import Volume
 
     today = run_date or datetime.now(UTC).date()
+    home = find_home()
     source, needed = settings.data.source, named_columns(settings)
-    stream = open_source(source, root=settings.root, run_date=today, needed=needed)
+    stream = open_source(source, root=settings.root, run_date=today, needed=needed, home=home)
     checker = contract_checker(settings, source=stream.source)
     for batch in stream.batches():
         checker.check(batch)
     report = checker.finish(stream.batches)
-    volume = Volume(settings, read_nights(settings.name), run_date=today)
+    volume = Volume(settings, read_nights(home.dataset(settings.name)), run_date=today)
     growth = volume.hold(report.n_used, source=stream.source)
     facts = {
         "config": str(config),

@@ -28,8 +28,8 @@ from pipeline_lib.errors import (
     ServerLostError,
     first_line,
 )
+from pipeline_lib.home import find_home, project_of
 from pipeline_lib.interruption import heard, raise_if_heard
-from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
     from flows.attempt import Seen
@@ -65,7 +65,8 @@ def run(
     """
     config = find_config(config)
     load_config(config, assignments=set_)  # a typo is told before anything heavy starts
-    prepare_prefect(project_of(config))
+    home = find_home(project_of(config))
+    prepare_prefect(home)
     if not json_:
         say(f"retraining {config}")
     from evergreen.prefect_server import require_server, server_url, start_own_server
@@ -84,7 +85,7 @@ def run(
         _end_without_goodbyes(night),
     ):
         if server_url() is None:
-            start_own_server()
+            start_own_server(home)
         else:
             require_server()
         with _failure_in_json() if json_ else nullcontext(), _told_if_the_server_went(night):

@@ -21,7 +21,7 @@ from pipeline_lib.config.yaml_text import (
     read_yaml_text,
 )
 from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean, door
-from pipeline_lib.storage import project_root
+from pipeline_lib.home import project_root
 
 MAX_PROBLEMS = 20
 

@@ -27,8 +27,9 @@ from pipeline_lib.config.training import (
 )
 from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.errors import did_you_mean, examples
+from pipeline_lib.home import NAME_PATTERN, project_of
 from pipeline_lib.shown import hashed
-from pipeline_lib.storage import NAME_PATTERN, digest_json, project_of
+from pipeline_lib.storage.digests import digest_json
 
 Metric = Literal["accuracy", "macro_f1", "log_loss", "roc_auc", "rmse", "mae", "r2"]
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "rmse", "mae"})

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline_lib.encoding.moments import Moments, Scale
 from pipeline_lib.encoding.normal import normal_quantiles
 from pipeline_lib.encoding.quantile_sketch import QuantileSketch
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 Numbers = npt.NDArray[np.float64]
 

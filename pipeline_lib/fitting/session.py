@@ -13,6 +13,7 @@ import torch
 from pipeline_lib.config import CrossEntropy, PipelineConfig, TrainingSettings
 from pipeline_lib.encoding import ClassTarget, EncodedSplit, Encoder, NumberTarget, Target
 from pipeline_lib.fitting.warm_start import obstacle
+from pipeline_lib.home import Home
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over
 from pipeline_lib.serving import FittedModel
@@ -92,6 +93,7 @@ class TrainingSession:
         val: EncodedSplit | Path,
         *,
         champion: FittedModel | None = None,
+        home: Home | None = None,
     ) -> "TrainingSession":
         """Put splits and a network with its first weights on the device.
 
@@ -101,7 +103,8 @@ class TrainingSession:
             target: how it is encoded.
             train: the split, or its parquet file; a file larger than the budget is streamed.
             val: likewise.
-            champion: gives the first weights where they fit; `obstacle` tells why not.
+            champion: gives the first weights where they fit; `obstacle` says why not.
+            home: keeps compiled code; the working directory's without it.
 
         Raises:
             DeviceError: the device asked for is not there.
@@ -147,6 +150,7 @@ class TrainingSession:
                 target_scale=target.deviation if isinstance(target, NumberTarget) else 1.0,
                 class_weights=weights,
                 numeric_names=encoder.numeric_names,
+                home=home,
             )
 
         members = Members(make, training.n_members)

@@ -35,7 +35,8 @@ from pipeline_lib.encoding import (
 )
 from pipeline_lib.errors import ContractError, ModelError, Violation, door, examples
 from pipeline_lib.models import EmbeddingMLP, build_model
-from pipeline_lib.storage import Json, believed, publish, write_json
+from pipeline_lib.storage.json_files import Json, write_json
+from pipeline_lib.storage.publishing import believed, publish
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.losses import probabilities
 

@@ -7,6 +7,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from pipeline_lib.databases import Schema, has_rows, is_usable, make_whole, revision_of, tables_of
+from pipeline_lib.home import Home
 
 _OF_MLFLOW = {"alembic_version", "experiments", "runs"}
 _IN_USE = ("experiments", "runs", "registered_models")
@@ -24,7 +25,7 @@ def database_of(uri: str) -> Path | None:
     return None if not name or name.startswith((":memory:", "file:")) else Path(name).absolute()
 
 
-def make_store(uri: str) -> None:
+def make_store(uri: str, home: Home) -> None:
     """Let an embedded database be there, with the whole schema and the experiment `Default`.
 
     Other addresses are left alone.
@@ -33,7 +34,7 @@ def make_store(uri: str) -> None:
         StorageError: the disk is full or refuses, or the file is damaged.
     """
     database = database_of(uri)
-    if database is not None and make_whole(database, judge=_judge, fill=_fill):
+    if database is not None and make_whole(database, judge=_judge, fill=_fill, home=home):
         _close(uri)  # of a file that was there before
 
 

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import Metric
 from pipeline_lib.errors import StorageError, refusal
-from pipeline_lib.storage import append_json_lines, read_json_lines
+from pipeline_lib.storage.json_files import append_json_lines, read_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import what_failed
 from pipeline_lib.training.records import EpochRecord

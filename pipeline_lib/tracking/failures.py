@@ -9,6 +9,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.evaluation.report import FailureRecord
+from pipeline_lib.home import Home
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.store import what_failed
@@ -21,6 +22,7 @@ class _EndedError(Exception):
 
 def track_failure(
     config: PipelineConfig,
+    home: Home,
     snapshot: Snapshot | None,
     run: RunReference | None,
     record: FailureRecord,
@@ -40,7 +42,9 @@ def track_failure(
     if run is None:
         with (
             suppress(_EndedError),
-            start_run(config, snapshot, run_key=run_key, run_name=run_name, tags=tags) as made,
+            start_run(
+                config, home, snapshot, run_key=run_key, run_name=run_name, tags=tags
+            ) as made,
         ):
             run = made
             raise _EndedError

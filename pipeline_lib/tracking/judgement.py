@@ -155,7 +155,10 @@ def settle(
             return Settled(verdict, version)
         # Without it the version would look like one whose promotion a kill has interrupted.
         run.client.set_model_version_tag(name, version.version, DECISION, SUPERSEDED)
-        append_entry(name, _superseded_entry(run, candidate, verdict, version.version))
+        append_entry(
+            run.client.home.dataset(name),
+            _superseded_entry(run, candidate, verdict, version.version),
+        )
         _log.warning("the champion of %s was changed meanwhile: judging again", name)
         if attempt < _MAX_JUDGEMENTS:
             verdict = judge(run, candidate)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -20,8 +19,11 @@ from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import ModelError, examples, first_line
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.scratch import scratch_folder
-from pipeline_lib.storage import MANIFEST, digest_file
+from pipeline_lib.storage.digests import digest_file
+from pipeline_lib.storage.publishing import MANIFEST
+from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.versions import (
     MODEL_FOLDER,
     SHA256,
@@ -35,7 +37,7 @@ _MAX_VERSIONS = 20
 _FILES = ("encoder.json", "categories.parquet")
 
 
-def recover_ledger(client: MlflowClient, config: PipelineConfig) -> tuple[str, ...]:
+def recover_ledger(client: StoreClient, config: PipelineConfig) -> tuple[str, ...]:
     """Let a dataset's ledger start from the registered models where it is absent or behind.
 
     Returns:
@@ -44,17 +46,18 @@ def recover_ledger(client: MlflowClient, config: PipelineConfig) -> tuple[str, .
     Raises:
         StorageError: the ledger is damaged, another dataset's, or cannot be written.
     """
-    name, ledger = config.name, read_ledger(config.name)
+    dataset = client.home.dataset(config.name)
+    name, ledger = config.name, read_ledger(dataset)
     champion = champion_version(client, name)
     if ledger:
-        return () if champion is None else _caught_up(client, name, ledger, champion)
+        return () if champion is None else _caught_up(client, dataset, ledger, champion)
     versions = versions_of(client, name)
     if champion is not None:
         versions = [champion, *(v for v in versions if v.version != champion.version)]
     wanted = {n for n, column in config.columns.items() if isinstance(column, CategoryColumn)}
     found = _gathered(client, versions[:_MAX_VERSIONS], wanted)
     if found.words:
-        write_ledger(name, found.words)
+        write_ledger(dataset, found.words)
         n_categories = sum(len(words.categories) for words in found.words.values())
         plural = "version" if len(found.used) == 1 else "versions"
         return (
@@ -79,7 +82,7 @@ class _Found:
     problems: list[str] = field(default_factory=list[str])
 
 
-def _gathered(client: MlflowClient, versions: Sequence[ModelVersion], wanted: Set[str]) -> _Found:
+def _gathered(client: StoreClient, versions: Sequence[ModelVersion], wanted: Set[str]) -> _Found:
     """Return what packages know; an earlier one of `versions` decides over a later one.
 
     The first is the champion, if there is one, then the newest. Reading ends with one that knows
@@ -112,8 +115,8 @@ def _adds_to(known: Vocabulary | None, words: Vocabulary) -> bool:
 
 
 def _caught_up(
-    client: MlflowClient,
-    name: str,
+    client: StoreClient,
+    dataset: DatasetFolder,
     ledger: Mapping[str, Vocabulary],
     champion: ModelVersion,
 ) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ def _caught_up(
             apart.append(column)
     told: list[str] = []
     if behind:
-        write_ledger(name, {**ledger, **behind})
+        write_ledger(dataset, {**ledger, **behind})
         told.append(
             f"the ledger was behind champion v{champion.version}: it takes the champion's codes "
             f"of {examples(behind)}"
@@ -147,7 +150,7 @@ def _caught_up(
     return tuple(told)
 
 
-def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, Vocabulary]:
+def _vocabularies(client: StoreClient, version: ModelVersion) -> Mapping[str, Vocabulary]:
     """Return the vocabularies in a registered package, without its weights.
 
     Raises:
@@ -155,7 +158,7 @@ def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, V
     """
     place = uri_of(version)
     try:
-        with scratch_folder() as folder:
+        with scratch_folder(client.home) as folder:
             scratch = str(folder)
             manifest = _download(client, f"{place}/{MODEL_FOLDER}/{MANIFEST}", scratch)
             if digest_file(manifest) != version.tags.get(SHA256):
@@ -170,6 +173,6 @@ def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, V
         raise ModelError(f"{place}: {first_line(error)}") from None
 
 
-def _download(client: MlflowClient, uri: str, folder: str) -> Path:
+def _download(client: StoreClient, uri: str, folder: str) -> Path:
     server = client.tracking_uri
     return Path(download_artifacts(uri, dst_path=folder, tracking_uri=server, registry_uri=server))

@@ -29,8 +29,10 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 from pipeline_lib.errors import ModelError, StorageError, examples, first_line
+from pipeline_lib.home import Home
 from pipeline_lib.scratch import scratch_folder
-from pipeline_lib.storage import MANIFEST, believed, digest_file, digest_json
+from pipeline_lib.storage.digests import digest_file, digest_json
+from pipeline_lib.storage.publishing import MANIFEST, believed
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Tags of a version.
@@ -82,7 +84,7 @@ def versions_of(client: MlflowClient, name: str, *, run_key: str = "") -> list[M
 
 
 @contextmanager
-def downloaded(uri: str) -> Generator[Path]:
+def downloaded(home: Home, uri: str) -> Generator[Path]:
     """Give a copy of a package, for as long as the context lasts.
 
     Left alone, MLflow puts what a server sends into a temporary folder that stays, and gives out
@@ -96,7 +98,7 @@ def downloaded(uri: str) -> Generator[Path]:
         repository = repository.repo
     if isinstance(repository, LocalArtifactRepository):
         _refuse_links(Path(repository.artifact_dir))
-    with scratch_folder() as scratch:
+    with scratch_folder(home) as scratch:
         yield Path(download_artifacts(uri, dst_path=str(scratch)))
 
 
@@ -155,11 +157,11 @@ def uri_of(version: ModelVersion) -> str:
     return f"models:/{version.name}/{version.version}"
 
 
-def what_is_wrong_with(version: ModelVersion) -> str:
+def what_is_wrong_with(home: Home, version: ModelVersion) -> str:
     """Return why a version's files cannot be believed, or an empty string if they are whole."""
     place = uri = uri_of(version)
     try:
-        with downloaded(uri) as package:
+        with downloaded(home, uri) as package:
             place = str(package).rstrip("/")
             folder = package / MODEL_FOLDER
             if package_digest(folder) != version.tags.get(SHA256) or believed(folder) is None:

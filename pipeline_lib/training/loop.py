@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.config import LOWER_IS_BETTER, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError, TrainingError
+from pipeline_lib.home import Home, find_home
 from pipeline_lib.training.averages import averaged
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds
 from pipeline_lib.training.compiling import keep_compiled_code_private, load_compiler_unused
@@ -51,6 +52,7 @@ class TrainingLoop:
         target_scale: deviation of the target, to report errors in its own unit.
         class_weights: of the training loss, shape ``(n_classes,)``.
         numeric_names: of the columns of `x_num`, to name extreme ones.
+        home: keeps compiled code; the working directory's without it.
 
     Raises:
         TrainingError: a split is too small.
@@ -70,6 +72,7 @@ class TrainingLoop:
         target_scale: float = 1.0,
         class_weights: Tensor | None = None,
         numeric_names: Sequence[str] = (),
+        home: Home | None = None,
     ) -> None:
         if train.n_rows < 2 or val.n_rows < 1:
             raise TrainingError(
@@ -77,7 +80,7 @@ class TrainingLoop:
                 "2 and 1 are the least"
             )
         if training.compile:
-            keep_compiled_code_private()
+            keep_compiled_code_private(home or find_home())
         else:
             load_compiler_unused()
         self.model, self._train, self._val = model, train, val

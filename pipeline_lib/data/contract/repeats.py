@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.data.row_hashes import Hashes, microseconds, one_array
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 MIN_DISTINCT = 100
 """Different rows from which equal counts are no chance: 100 even counts are one in 2^100."""

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.data.values.written import is_typed_text
-from pipeline_lib.storage import Json, digest_json
+from pipeline_lib.storage.digests import digest_json
+from pipeline_lib.storage.json_files import Json
 
 _BLOCK_ROWS = 65_536
 _IS_BINARY = (

@@ -17,15 +17,14 @@ from pipeline_lib.data.snapshots.snapshot import LastNight, Snapshot, take_snaps
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.data.splits.assign import SPLITS
 from pipeline_lib.data.splits.split_rows import split_checked
-from pipeline_lib.encoding import EncodedSplit, prepared
+from pipeline_lib.encoding import EncodedSplit, encoded_splits
 from pipeline_lib.encoding.encoded_splits import (
     EncodedData,
     encode_splits,
-    ledger_folder,
     read_ledger,
 )
 from pipeline_lib.errors import StorageError, UnknownCategoryError
-from pipeline_lib.storage import dataset_folder
+from pipeline_lib.home import find_home
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -34,7 +33,7 @@ MakeTable = Callable[..., pa.Table]
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parts of a hundred rows be big, and come in several batches."""
-    monkeypatch.setattr(prepared, "_MIN_KEPT_ROWS", 100)
+    monkeypatch.setattr(encoded_splits, "_MIN_KEPT_ROWS", 100)
     monkeypatch.setattr(snapshot_module, "_ROW_GROUP_ROWS", 32)
     monkeypatch.setattr(snapshot_module, "_BATCH_ROWS", 64)
 
@@ -69,7 +68,10 @@ def _night(
     schema = next(iter(parts.values())).schema
     stream = RowStream("toy", schema, tuple(_part(n, t, prints) for n, t in parts.items()))
     snapshot = take_snapshot(
-        config.name, stream, reading=reading, last=last.last() if last else None
+        find_home().dataset(config.name),
+        stream,
+        reading=reading,
+        last=last.last() if last else None,
     )
     rows = split_checked(config, check_snapshot(config, snapshot))
     return Night(snapshot, encode_splits(config, rows, today=today))
@@ -90,7 +92,7 @@ def _written(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _segments() -> Path:
-    return dataset_folder("toy") / "segments"
+    return find_home().dataset("toy").folder / "segments"
 
 
 def _bits(split: EncodedSplit) -> list[bytes]:
@@ -114,7 +116,7 @@ def test_the_same_rows_are_encoded_once_also_on_another_day(
     table_config: MakeConfig, parts: dict[str, pa.Table]
 ) -> None:
     first = _night(table_config(), parts)
-    places = [first.encoded.folder, ledger_folder("toy"), _segments()]
+    places = [first.encoded.folder, find_home().dataset("toy").ledger, _segments()]
     written = [_written(place) for place in places]
 
     second = _night(table_config(), parts, today="2026-02-02", last=first)
@@ -206,7 +208,7 @@ def test_kept_segments_change_nothing_in_what_is_encoded(
     results: list[list[list[bytes]]] = []
     for least, home in ((100, "kept"), (10**9, "not kept")):
         monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / home))
-        monkeypatch.setattr(prepared, "_MIN_KEPT_ROWS", least)
+        monkeypatch.setattr(encoded_splits, "_MIN_KEPT_ROWS", least)
         first = _night(table_config(), parts)
         grown = {"new": toy_table(140, seed=7), **parts}
         second = _night(table_config(), grown, last=first, today="2026-01-02")
@@ -249,7 +251,7 @@ def test_codes_keep_their_meaning_over_growing_nights(
 
         now = last.vocabulary()
         assert now[: len(known)] == known
-        assert read_ledger("toy")["color"].categories.to_pylist() == now
+        assert read_ledger(find_home().dataset("toy"))["color"].categories.to_pylist() == now
         rows = pa.concat_tables(parts.values())
         x_cat = np.concatenate([last.encoded.read(name).x_cat[:, 0] for name in SPLITS])
         decoded = last.encoded.read_encoder().vocabularies["color"].decode(x_cat.tolist())
@@ -268,7 +270,7 @@ def test_where_the_ledger_began_anew_what_was_encoded_before_is_not_believed(
 ) -> None:
     config, rows = table_config(), {"all": toy_table(200)}
     before = _night(config, rows).vocabulary()
-    shutil.rmtree(ledger_folder("toy"))
+    shutil.rmtree(find_home().dataset("toy").ledger)
     colors = ["zebra" if word == "blue" else word for word in rows["all"]["color"].to_pylist()]
     _night(config, {"all": rows["all"].set_column(0, "color", pa.array(colors))})
 
@@ -277,7 +279,10 @@ def test_where_the_ledger_began_anew_what_was_encoded_before_is_not_believed(
     assert before == ["blue", "green", "red", "teal"]
     assert again.encoded.is_new
     assert again.vocabulary() == ["green", "red", "teal", "zebra", "blue"]
-    assert again.vocabulary() == read_ledger("toy")["color"].categories.to_pylist()
+    assert (
+        again.vocabulary()
+        == read_ledger(find_home().dataset("toy"))["color"].categories.to_pylist()
+    )
 
 
 def test_without_a_ledger_nothing_is_believed_and_it_is_made_again(
@@ -285,22 +290,22 @@ def test_without_a_ledger_nothing_is_believed_and_it_is_made_again(
 ) -> None:
     config, rows = table_config(), {"all": toy_table(200)}
     before = _night(config, rows).vocabulary()
-    shutil.rmtree(ledger_folder("toy"))
+    shutil.rmtree(find_home().dataset("toy").ledger)
 
     again = _night(config, rows)
 
     assert again.encoded.is_new
     assert again.vocabulary() == before
-    assert set(read_ledger("toy")) == {"color"}
+    assert set(read_ledger(find_home().dataset("toy"))) == {"color"}
 
 
 def test_the_ledger_of_another_dataset_is_refused(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     _night(table_config(), {"all": toy_table(200)})
-    other = dataset_folder("other")
+    other = find_home().dataset("other").folder
     other.mkdir(parents=True)
-    ledger_folder("toy").rename(other / "ledger")
+    find_home().dataset("toy").ledger.rename(other / "ledger")
 
     with pytest.raises(StorageError, match="is the ledger of 'toy', not of 'other'"):
         _night(table_config(name="other"), {"all": toy_table(200)})
@@ -311,7 +316,7 @@ def test_a_ledger_that_was_cut_is_refused(
     table_config: MakeConfig, toy_table: MakeTable, n_bytes: int
 ) -> None:
     _night(table_config(), {"all": toy_table(200)})
-    path = ledger_folder("toy") / "categories.parquet"
+    path = find_home().dataset("toy").ledger / "categories.parquet"
     path.write_bytes(path.read_bytes()[:n_bytes])
 
     with pytest.raises(StorageError, match="is damaged"):
@@ -368,13 +373,13 @@ def test_an_unknown_category_leaves_neither_splits_nor_a_grown_ledger(
     color = {"kind": "category", "on_unknown": "error"}
     config = table_config(columns={"color": color, "size": {"kind": "number"}})
     first = _night(config, {"all": toy_table(200)})
-    ledger = _written(ledger_folder("toy"))
+    ledger = _written(find_home().dataset("toy").ledger)
     words = [f"only {n}" for n in range(200)]
 
     with pytest.raises(UnknownCategoryError, match="column 'color'"):
         _night(config, {"all": toy_table(200).set_column(0, "color", pa.array(words))})
 
-    assert _written(ledger_folder("toy")) == ledger
+    assert _written(find_home().dataset("toy").ledger) == ledger
     assert list(first.encoded.folder.parent.iterdir()) == [first.encoded.folder]
 
 
@@ -407,7 +412,7 @@ def test_a_column_may_be_called_as_a_folder_or_as_a_files_own(
         pa.concat_tables(named.values()), encoder, night.encoded.read_target()
     )
     assert sum(night.encoded.read(split).x_cat.sum() for split in SPLITS) == expected.x_cat.sum()
-    assert set(read_ledger("toy")) == {name}
+    assert set(read_ledger(find_home().dataset("toy"))) == {name}
 
 
 def test_nothing_unpublished_is_left_beside_the_datasets_folders(
@@ -415,5 +420,5 @@ def test_nothing_unpublished_is_left_beside_the_datasets_folders(
 ) -> None:
     _night(table_config(), parts)
 
-    names = [path.name for path in dataset_folder("toy").rglob("*")]
+    names = [path.name for path in find_home().dataset("toy").folder.rglob("*")]
     assert [name for name in names if name.startswith(".")] == []
