@@ -52,7 +52,7 @@ def dataset_name(given: str) -> str:
     """
     if not given.isprintable():
         raise UsageError(
-            f"{given[:_MAX_SHOWN]!r} is no name of a dataset: lower case, digits, _ and -"
+            f"{given[:_MAX_SHOWN]!r} is not a valid name of a dataset: lower case, digits, _ and -"
         )
     return load_config(find_config(Path(given))).name if given.endswith(_ENDS) else given
 

@@ -1,8 +1,7 @@
 """Runs of a dataset that have begun: which of them a process still runs, how the others ended.
 
-Each has a file that its process keeps locked for as long as it lives, which no kill can prevent:
-a file that nobody holds is of a run that is over. Its lines say what the run came to, if it got so
-far.
+Each has a file that its process keeps locked for as long as it lives: a file without a lock is of
+a run that is over. Its lines hold the outcome of the run, if it got so far.
 """
 
 import fcntl
@@ -64,17 +63,17 @@ class Attempt:
         return self.path.stem
 
     def end(self, facts: Mapping[str, Json]) -> None:
-        """Note what the run came to; what is noted last counts."""
+        """Note the outcome of the run; what is noted last counts."""
         self.note(facts)
         _ended.add(self.path)
 
     def note(self, facts: Mapping[str, Json]) -> None:
-        """Note what whoever finds it later has to do; a full disk ends no night here."""
+        """Note what the run that finds it later has to do; a full disk stops nothing here."""
         with suppress(OSError):
             append_json_line(self.path, facts)
 
     def facts(self) -> dict[str, Json]:
-        """Return all that was noted; a damaged line says nothing."""
+        """Return all that was noted; nothing if a line is damaged."""
         try:
             lines = read_json_lines(self.path)
         except StorageError:
@@ -82,7 +81,7 @@ class Attempt:
         return {key: value for line in lines for key, value in line.items()}
 
     def is_old(self) -> bool:
-        """Tell whether it is so old that nobody asks for it any more."""
+        """Return whether it is too old to matter."""
         try:
             return time.time() - self.path.stat().st_mtime > _OLD_S
         except OSError:
@@ -113,7 +112,7 @@ def abandoned(dataset: DatasetFolder) -> list[Attempt]:
 
 
 def is_registered(dataset: DatasetFolder, flow_run_id: str) -> bool:
-    """Tell whether a run has a file, whether its process lives or not."""
+    """Return whether a run has a file, whether its process lives or not."""
     return _place(dataset, flow_run_id).exists()
 
 

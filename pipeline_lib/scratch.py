@@ -1,8 +1,8 @@
 """Scratch below the home: held while it is used, and removed by the next run after a kill.
 
-`scratch/` holds what a run needs for a moment, as a package that is read. Each folder there is
-locked by its owner, so that what nobody holds is known to be left behind. What `storage` writes
-beside its own places has hidden names; it is removed by whoever holds the dataset.
+`scratch/` holds temporary files of a run, such as a package that is read. Each folder there is
+locked by its owner: one without a lock was left behind. What `storage` writes beside its own
+places has hidden names; it is removed by the next run that holds the dataset.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pipeline_lib.storage.replacing import is_scratch
 
 @contextlib.contextmanager
 def scratch_folder(home: Home | None) -> Generator[Path]:
-    """Give an empty folder below the home, for as long as the context lasts.
+    """Yield an empty folder below the home, removed when the context ends.
 
     Where there is no home yet, or none is given, it lies in the machine's own temporary folder:
     reading makes no home.
@@ -42,7 +42,7 @@ def scratch_folder(home: Home | None) -> Generator[Path]:
 
 
 def sweep(dataset: DatasetFolder) -> None:
-    """Remove what kills left in the home, for whoever holds a dataset: its own and nobody's."""
+    """Remove what kills left in a dataset's folders and in `scratch/`; the caller holds it."""
     _sweep_scratch(dataset.home)
     for folder in (dataset.folder, dataset.quarantine):
         sweep_beside(folder)
@@ -69,7 +69,7 @@ def sweep_beside(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _held(parent: Path) -> Generator[Path]:
-    """Give the name of a folder to make, locked against `sweep`."""
+    """Yield the name of a folder to make, locked against `sweep`."""
     while True:
         folder = parent / uuid.uuid4().hex
         guard = folder.with_suffix(".lock").open("xb")

@@ -30,7 +30,7 @@ def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
     Args:
         path: the file.
         value: what it shall hold.
-        indent: blanks per level; None for files of numbers that nobody reads.
+        indent: blanks per level; None for files that only programs read.
     """
     with replacing(path) as scratch, scratch.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=indent, ensure_ascii=False, sort_keys=True)
@@ -82,11 +82,11 @@ def read_json_lines(
 
     Args:
         path: the file.
-        read: makes of a line what is returned; whatever it refuses counts as damaged.
-        on_damage: told of each damaged line, which then is left out.
+        read: converts a line; a line for which it raises counts as damaged.
+        on_damage: called with a message for each damaged line, which is left out.
 
     Raises:
-        StorageError: a line is damaged and nobody is told of it, or the file cannot be read.
+        StorageError: a line is damaged and there is no `on_damage`, or the file cannot be read.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -129,7 +129,7 @@ def _json_object(line: bytes) -> dict[str, Json]:
 
 
 def _is_whole(line: bytes) -> bool:
-    """Tell whether a line without an end is all there; no part of an object is one."""
+    """Return whether a line without its newline is complete; no part of an object is one."""
     try:
         _json_object(line)
     except (ValueError, RecursionError):
@@ -139,6 +139,6 @@ def _is_whole(line: bytes) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _say_cut(path: Path, line: bytes) -> None:
-    """Say once that a kill or a full disk has cut a line."""
+    """Log once that a kill or a full disk has cut a line."""
     shown = line[:_MAX_REASON].decode(errors="replace")
     _logger.warning("%s: its last line was cut short and is left out: %r", path, shown)

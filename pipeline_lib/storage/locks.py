@@ -14,11 +14,11 @@ from pipeline_lib.storage.folders import writable_folder
 
 @contextlib.contextmanager
 def lock(path: Path, *, on_wait: Callable[[], None]) -> Generator[None]:
-    """Hold a lock that ends with the process, however it ends; wait for whoever has it.
+    """Hold a lock that ends with the process, however it ends; wait while another holds it.
 
     Args:
-        path: the lock's file; it stays, and whatever it holds. A link in its place is refused.
-        on_wait: called once if somebody else has it.
+        path: the lock's file; it stays, and so does its content. A symbolic link is refused.
+        on_wait: called once if another process or thread holds it.
 
     Raises:
         StorageError: it cannot be used.

@@ -1,6 +1,6 @@
-"""Folders that are published whole, and believed only with their manifest.
+"""Folders that are published whole, and used only if they are as their manifest says.
 
-A folder is believed when its `manifest.json` is there and every file still has the size and sha256
+A folder is valid when its `manifest.json` is there and every file still has the size and sha256
 that the manifest names.
 """
 
@@ -133,7 +133,7 @@ def _is_inside(name: str) -> bool:
 
 
 def finish_replacing(old: Path) -> None:
-    """Bring a folder back that a kill left aside, or remove it where its successor stands."""
+    """Restore a folder that a kill left renamed, or remove it if its successor is in place."""
     folder = old.with_name(old.name[1:].removesuffix(".old"))
     _recover(folder)
     shutil.rmtree(old, ignore_errors=True)
@@ -145,7 +145,7 @@ def _old(folder: Path) -> Path:
 
 
 def _recover(folder: Path) -> None:
-    """Bring back what a kill between the two renames of `_replace_folder` has left aside."""
+    """Restore a folder that a kill between the two renames of `_replace_folder` left renamed."""
     if not folder.exists() and _old(folder).exists():
         _old(folder).rename(folder)
 

@@ -16,9 +16,9 @@ _SCRATCH = re.compile(r"\..+\.(?:[0-9a-f]{12}|[0-9a-f]{16})")
 
 @contextlib.contextmanager
 def replacing(path: Path, *, mode: int = 0o660) -> Generator[Path]:
-    """Give a file to write that takes the place of `path` when it is whole, and not before.
+    """Yield a file to write that replaces `path` once it is complete.
 
-    It is there, and empty; its permissions are `mode` without the umask's.
+    It exists and is empty; its permissions are `mode` less the umask's.
     """
     scratch = beside(path)
     make_file(scratch, mode=mode)
@@ -33,7 +33,7 @@ def replacing(path: Path, *, mode: int = 0o660) -> Generator[Path]:
 
 
 def beside(path: Path) -> Path:
-    """Return a hidden name in the same folder that nobody else uses or can tell."""
+    """Return a hidden, unpredictable name in the same folder that nothing else uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
@@ -43,7 +43,7 @@ def scratch_files(path: Path) -> list[Path]:
 
 
 def is_scratch(path: Path) -> bool:
-    """Tell whether a name is one that `staged`, `publish` or `replacing` writes under."""
+    """Return whether a name is one that `staged`, `publish` or `replacing` writes under."""
     return _SCRATCH.fullmatch(path.name) is not None
 
 

@@ -54,7 +54,7 @@ def standing_of(
         client: the registry.
         config: the values of the run.
         plain: its config file without the run's own values; None if that is no valid config.
-        run_date: the night's date.
+        run_date: the date of the run's rows.
         promote: a person asks for the promotion: the run is no experiment.
         experiment: a person asks for an experiment.
 
@@ -174,7 +174,7 @@ def is_unfinished(
     sha256: str,
     entries: Sequence[JournalEntry] | None = None,
 ) -> bool:
-    """Tell whether this very model was about to be promoted when its run was interrupted."""
+    """Return whether this very model was about to be promoted when its run was interrupted."""
     if any(
         entry.run_key == run_key and entry.decision == "promoted"
         for entry in (read_journal(client.home.dataset(name)) if entries is None else entries)

@@ -26,7 +26,7 @@ def database_of(uri: str) -> Path | None:
 
 
 def make_store(uri: str, home: Home) -> None:
-    """Let an embedded database be there, with the whole schema and the experiment `Default`.
+    """Make an embedded database, with the whole schema and the experiment `Default`.
 
     Other addresses are left alone.
 
@@ -39,13 +39,13 @@ def make_store(uri: str, home: Home) -> None:
 
 
 def has_store(uri: str) -> bool:
-    """Tell whether anything can be recorded at an address; nothing is made to find out."""
+    """Return whether there is a store at an address; nothing is made to find out."""
     database = database_of(uri)
     return database is None or is_usable(database, _judge)
 
 
 def _judge(connection: sqlite3.Connection) -> Schema:
-    """Tell a schema whose making was cut; one of another release is for MLflow to refuse."""
+    """Recognize a schema whose making was cut; MLflow itself refuses another release's."""
     tables = tables_of(connection)
     if has_rows(connection, *_IN_USE) or (tables and not tables & _OF_MLFLOW):
         return Schema.WHOLE

@@ -1,4 +1,4 @@
-"""The MLflow run of a night that was stopped or failed."""
+"""The MLflow run of a run that was stopped or failed."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,7 +31,7 @@ def track_failure(
     run_name: str,
     tags: Mapping[str, str],
 ) -> str:
-    """Record how a night ended in its MLflow run, which is started where there is none yet.
+    """Record how a run ended in its MLflow run, which is started if there is none yet.
 
     Returns:
         The run's id.

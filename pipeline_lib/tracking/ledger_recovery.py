@@ -38,10 +38,10 @@ _FILES = ("encoder.json", "categories.parquet")
 
 
 def recover_ledger(client: StoreClient, config: PipelineConfig) -> tuple[str, ...]:
-    """Let a dataset's ledger start from the registered models where it is absent or behind.
+    """Restore a dataset's ledger from the registered models where it is absent or behind.
 
     Returns:
-        What a person has to know of it, a sentence each; nothing where the ledger is in order.
+        Sentences for the page of the run; none if the ledger is in order.
 
     Raises:
         StorageError: the ledger is damaged, another dataset's, or cannot be written.
@@ -62,13 +62,13 @@ def recover_ledger(client: StoreClient, config: PipelineConfig) -> tuple[str, ..
         plural = "version" if len(found.used) == 1 else "versions"
         return (
             f"the ledger was not there: it starts from the {n_categories:,} categories of "
-            f"registered {plural} {', '.join(found.used)}, so that codes keep their meaning",
+            f"registered {plural} {', '.join(found.used)}, so that codes stay the same",
         )
     if found.problems and wanted:
         return (
             f"the ledger was not there, and no registered version can be read "
-            f"({found.problems[0]}): codes start anew, and those of earlier models mean other "
-            "categories",
+            f"({found.problems[0]}): codes are assigned anew, and those of earlier models "
+            "stand for other categories",
         )
     return ()
 
@@ -134,20 +134,20 @@ def _caught_up(
             behind[column] = words
         else:
             apart.append(column)
-    told: list[str] = []
+    notes: list[str] = []
     if behind:
         write_ledger(dataset, {**ledger, **behind})
-        told.append(
+        notes.append(
             f"the ledger was behind champion v{champion.version}: it takes the champion's codes "
             f"of {examples(behind)}"
         )
     if apart:
-        told.append(
+        notes.append(
             f"the ledger and champion v{champion.version} have different codes for the categories "
             f"of {examples(apart)}, as two homes with one registry have: compare models by "
             "category, not by code"
         )
-    return tuple(told)
+    return tuple(notes)
 
 
 def _vocabularies(client: StoreClient, version: ModelVersion) -> Mapping[str, Vocabulary]:

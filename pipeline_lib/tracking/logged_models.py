@@ -55,7 +55,7 @@ def discard_abandoned(
         client: of the store.
         experiment: the dataset's, by id.
         name: of the dataset.
-        ours: tags; a run with one of them is nobody else's.
+        ours: tags; a run with one of them is of this dataset and home.
     """
     pending = [*client.search_logged_models([experiment], _PENDING)]
     registered = {str(v.source) for v in versions_of(client, name)} if pending else set[str]()

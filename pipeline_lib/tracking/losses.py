@@ -19,7 +19,7 @@ _MAX_RUNS = 20
 
 
 def what_is_behind(client: StoreClient, name: str) -> tuple[str, ...]:
-    """Return what a person has to know of a registry that is older than the journal.
+    """Return sentences for the page about a registry that is older than the journal.
 
     Raises:
         StorageError: the home's own registry has none of the versions and runs in the journal.
@@ -45,7 +45,7 @@ def what_is_behind(client: StoreClient, name: str) -> tuple[str, ...]:
 
 
 def _knows_a_run(client: StoreClient, entries: Sequence[JournalEntry]) -> bool:
-    """Tell whether the store is that of the journal's latest runs."""
+    """Return whether the store is that of the journal's latest runs."""
     for run_id in [entry.run_id for entry in entries if entry.run_id][-_MAX_RUNS:]:
         try:
             client.get_run(run_id)

@@ -41,13 +41,13 @@ def mend_champion(
     """Put the same model, whole, in the place of a champion that cannot be used.
 
     Args:
-        run: the night's.
+        run: the current one.
         name: of the dataset.
         champion: the damaged one.
-        golden: raw rows, of which a new package has to say what its model says.
+        golden: raw rows, for which a new package has to predict the same as its model.
 
     Returns:
-        The champion now, and what a person has to know of it.
+        The champion now, and a sentence for the page.
     """
     client, seen = run.client, f"champion v{champion.version}: {champion.problem}"
     found = client.get_model_version(name, champion.version)
@@ -61,7 +61,7 @@ def mend_champion(
             "model promoted: `--promote` (in the form: promote) puts the new one in its place"
         )
     if not promote(client, version, instead_of=champion.version):
-        return champion, ""  # somebody has changed the champion: the model is judged again
+        return champion, ""  # another process has changed the champion: the model is judged again
     mended = read_champion(client, name)
     assert mended is not None
     return mended, f"{seen}; version {version.version}, the same model, is champion instead"

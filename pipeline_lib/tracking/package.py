@@ -63,10 +63,10 @@ def packaged(run: TrackedRun, model_folder: Path, golden: pd.DataFrame) -> str:
     Args:
         run: the run it belongs to.
         model_folder: what `FittedModel.save` wrote.
-        golden: raw rows, of which the package has to say what the model says.
+        golden: raw rows, for which package and model have to predict the same.
 
     Raises:
-        ModelError: the package does not load, or does not say the same.
+        ModelError: the package does not load, or predicts something else.
     """
     expected = load_model(model_folder).predict(golden)
     model_uri = package_model(run, model_folder)
@@ -88,7 +88,7 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
     Returns:
         The model's URI.
     """
-    # Left alone, MLflow would file the model under its active experiment, which nobody has set.
+    # Left alone, MLflow would file the model under its active experiment, which is not set.
     logged = run.client.create_logged_model(
         run.reference.experiment_id, name="model", source_run_id=run.run_id
     )
@@ -100,7 +100,7 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
         run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         _copy_metrics(run, logged.model_id)
     except BaseException:
-        with suppress(MlflowException):  # the next night removes it
+        with suppress(MlflowException):  # the next run removes it
             discard_logged(run.client, logged)
         raise
     return f"models:/{logged.model_id}"
@@ -174,11 +174,11 @@ def verify_package(
         home: whose scratch folder is used.
         model_uri: what `package_model` returned.
         golden: raw rows.
-        expected: what the model said of them before it was packaged.
+        expected: the predictions of the model before it was packaged.
 
     Raises:
-        ModelError: the package is not the one that was logged, does not load, or does not say
-            the same.
+        ModelError: the package is not the one that was logged, does not load, or predicts
+            something else.
     """
     with downloaded(home, model_uri) as package, scratch_folder(home) as scratch:
         check_recorded(MlflowClient(), model_uri, package)
@@ -213,7 +213,7 @@ def verify_package(
 
 def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> None:
     if list(actual.columns) != list(expected.columns) or len(actual) != len(expected):
-        raise ModelError(f"{model_uri}: the reloaded model answers with other columns or rows")
+        raise ModelError(f"{model_uri}: the reloaded model returns other columns or rows")
     for name in expected.columns:
         ours, theirs = expected[name].to_numpy(), actual[name].to_numpy()
         if ours.dtype.kind != theirs.dtype.kind:
@@ -223,4 +223,4 @@ def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> No
         else:
             same = bool((ours == theirs).all())
         if not same:
-            raise ModelError(f"{model_uri}: the reloaded model says something else of {name!r}")
+            raise ModelError(f"{model_uri}: the reloaded model predicts other values of {name!r}")

@@ -60,7 +60,7 @@ class Champion:
 def read_champion(client: StoreClient, name: str) -> Champion | None:
     """Load the champion, or return None if no version has the alias.
 
-    Its files are believed only if they are those that were registered.
+    Its files are used only if they are those that were registered.
     """
     found = champion_version(client, name)
     return None if found is None else _read_version(client.home, found)
@@ -176,16 +176,16 @@ def find_twin(client: StoreClient, name: str, run_key: str, sha256: str) -> Mode
 def promote(client: StoreClient, version: RegisteredVersion, *, instead_of: str) -> bool:
     """Move the alias `champion` if it still is where it was when the version was judged.
 
-    The last step of a night, and safe to repeat. MLflow has no compare-and-set: the alias is read
+    The last step of a run, and safe to repeat. MLflow has no compare-and-set: the alias is read
     immediately before it is written, and read again afterwards.
 
     Args:
         client: the registry.
-        version: what becomes champion.
+        version: the one to promote.
         instead_of: the version that had the alias then; empty if none had.
 
     Returns:
-        Whether the version is champion now; if not, somebody else has moved the alias.
+        Whether the version is champion now; if not, something else has moved the alias.
     """
     name, found = version.name, _champion_number(client, version.name)
     if found != version.version:

@@ -43,7 +43,7 @@ class _Prefix:
 
 
 def follow_home(home: Home) -> bool:
-    """Bring the addresses in a home's database to where the home is; done again, nothing changes.
+    """Rewrite the addresses in a home's database to where the home is now; safe to repeat.
 
     Returns:
         Whether any address was another one.
@@ -108,7 +108,7 @@ def _of_record(home: Path, recorded: str | None) -> list[_Prefix]:
 
 
 def _of_experiments(home: Path, database: sqlite3.Connection) -> list[_Prefix]:
-    """Return what addresses began with, told from those experiments whose artifacts lie here.
+    """Return how addresses began, found from the experiments whose artifacts lie here.
 
     Homes of earlier releases have no record.
     """

@@ -117,16 +117,16 @@ def start_run(
     run_name: str,
     tags: Mapping[str, str],
 ) -> Generator[RunReference]:
-    """Start a run with its parameters, tags, config and dataset; end it whatever happens.
+    """Start a run with its parameters, tags, config and dataset; always end it.
 
-    A night that ended before it had a snapshot has neither a dataset nor a run key.
+    A run that ended before it had a snapshot has neither a dataset nor a run key.
 
     The run ends FINISHED, FAILED after an exception, or KILLED after an interruption. Runs of the
     same key, or of the same dataset's folder, that a killed process left RUNNING are ended as
-    KILLED first: whoever calls holds the folder, so nobody else runs in it.
+    KILLED first: the caller holds the folder, so no other run is in it.
 
     Raises:
-        ServerError: MLflow is absent or refuses, now or at any call of the night's own. If it is
+        ServerError: MLflow is absent or refuses, now or at any call of this run. If it is
             the last one, which ends the run, the next run makes it.
     """
     client = connect(home)
@@ -192,7 +192,7 @@ def _create(
 
 
 def _is_silence(error: BaseException) -> bool:
-    """Tell whether the server did not answer: asked again, it would take as long once more."""
+    """Return whether the server did not answer: another call would take as long again."""
     is_answer = isinstance(error, RestException) or not uses_server()
     return isinstance(error, ServerError | MlflowException) and not is_answer
 

@@ -29,7 +29,7 @@ from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.embedded import has_store, make_store
 from pipeline_lib.tracking.relocation import follow_home
 
-# What `mlflow server` takes when nothing else is said.
+# The default of `mlflow server`.
 DEFAULT_UI_URL = "http://127.0.0.1:5000"
 _PROBE_TIMEOUT_S = 10
 _ADDRESS = "MLFLOW_TRACKING_URI"
@@ -73,7 +73,7 @@ def connect(home: Home) -> StoreClient:
     raise_if_heard()
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLflow's own 7 retries of 2 minutes block a night for a quarter of an hour at each call.
+    # MLflow's own 7 retries of 2 minutes block a run for a quarter of an hour at each call.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -110,7 +110,7 @@ def is_anything_recorded(home: Home) -> bool:
 
 @functools.cache
 def _warn_of_relative(uri: str, place: Path) -> None:
-    """Say once that another folder would be another registry."""
+    """Log once that another folder would be another registry."""
     _logger.warning(
         "%s=%s is relative: from this working directory it is %s, and from another one another "
         "registry. Write the whole path",
@@ -151,7 +151,7 @@ def experiment_id(client: StoreClient, name: str) -> str:
             return client.create_experiment(
                 name, artifact_location=_artifact_location(client.home, name)
             )
-        except MlflowException:  # somebody else was faster
+        except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -163,7 +163,7 @@ def experiment_id(client: StoreClient, name: str) -> str:
     if not uses_server() and found.artifact_location.startswith("mlflow-"):
         raise ServerError(
             f"the artifacts of {name!r} lie behind an MLflow server. Start it and name it in "
-            "MLFLOW_TRACKING_URI; a server started as the README says leaves them open to both"
+            "MLFLOW_TRACKING_URI; one started as in the README leaves them readable to both"
         )
     return str(found.experiment_id)
 
@@ -179,7 +179,7 @@ def address_of(client: MlflowClient) -> str:
 
 
 def what_failed(client: StoreClient, error: MlflowException) -> str:
-    """Say in a few words what a call came to: MLflow's own repeat an address and its password."""
+    """Describe a failed call; MLflow's own messages repeat an address and its password."""
     place = address_of(client)
     if place.startswith("http") and not isinstance(error, RestException):
         return f"MLflow at {place} does not answer"
@@ -199,7 +199,7 @@ def _room(home: Home, *, uri: str, said: str) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Return what the database said, if one did; SQLAlchemy's text around it tells no cause."""
+    """Return the database's own error, if there is one; SQLAlchemy's text hides the cause."""
     cause: BaseException | None = error
     while cause is not None:
         said = getattr(cause, "orig", None)
@@ -223,7 +223,7 @@ def _probe(uri: str) -> None:
         with urllib.request.urlopen(asked, timeout=_PROBE_TIMEOUT_S):  # noqa: S310
             return
     except urllib.error.HTTPError:
-        return  # it answers; whether it lets us in, the first call will tell
+        return  # it answers; whether it accepts the credentials, the first call shows
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = first_line(getattr(error, "reason", error))
         raise ServerError(

@@ -1,4 +1,4 @@
-"""What MLflow was not there to take after a night's decision; the next run writes it.
+"""What MLflow did not take after a run's decision; the next run writes it.
 
 It is kept beside the dataset, and belongs to one store: another one knows nothing of the run.
 """
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 def record_decision(
     dataset: DatasetFolder, run: RunReference, page: Path, tags: Mapping[str, str], primary: Metric
 ) -> str:
-    """Put a night's page and decision into its run, or keep them for the next run.
+    """Record a run's page and decision in MLflow, or keep them for the next run.
 
     Args:
         dataset: of the run.
-        run: of the night.
+        run: of MLflow.
         page: the file of its page, which stays.
         tags: what was decided.
         primary: the metric of the leaderboard.
@@ -88,7 +88,7 @@ def keep_for_later(
         dataset: of the run or version.
         run_id: MLflow's; empty where a version is meant.
         version: its number.
-        page: the file of the night's page.
+        page: the file of the run's page.
         tags: what was decided.
         status: how the run ended, as FINISHED.
     """
@@ -104,7 +104,7 @@ def keep_for_later(
 
 
 def record_late(client: StoreClient, name: str) -> None:
-    """Write what was kept for this store; whoever calls holds the dataset."""
+    """Write what was kept for this store; the caller holds the dataset."""
     path = client.home.dataset(name).unrecorded
     if not path.exists():
         return
@@ -124,7 +124,7 @@ def record_late(client: StoreClient, name: str) -> None:
 
 
 def _store(home: Home) -> str:
-    """Return where the store in use is, whoever asks."""
+    """Return where the store in use is, without the user."""
     parts = urlsplit(tracking_uri(home))
     return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -143,7 +143,7 @@ def _is_recorded(client: StoreClient, name: str, line: Mapping[str, Json]) -> bo
         if status:
             client.set_terminated(run_id, status)
     except MlflowException as error:
-        return is_absent(error)  # somebody has deleted the run or the version
+        return is_absent(error)  # the run or the version was deleted
     return True
 
 
@@ -152,7 +152,7 @@ def _record(client: StoreClient, run_id: str, page: Path, tags: Mapping[str, str
     try:
         text = page.read_text("utf-8")
     except OSError:  # removed since
-        text = "The page of this night is gone."
+        text = "The page of this run is gone."
     client.log_text(run_id, text, "report.md")
     for key, value in {_DESCRIPTION: text, **tags}.items():
         client.set_tag(run_id, key, value)

@@ -1,4 +1,4 @@
-"""What the registry says of a dataset's versions: aliases, tags, files. Imports no torch.
+"""What the registry knows of a dataset's versions: aliases, tags, files. Imports no torch.
 
 A version's tags are its record: which run key, rows, config and date made it, what was decided,
 and when the alias `champion` reached it.
@@ -85,7 +85,7 @@ def versions_of(client: MlflowClient, name: str, *, run_key: str = "") -> list[M
 
 @contextmanager
 def downloaded(home: Home, uri: str) -> Generator[Path]:
-    """Give a copy of a package, for as long as the context lasts.
+    """Yield a copy of a package, for as long as the context lasts.
 
     Left alone, MLflow puts what a server sends into a temporary folder that stays, and gives out
     the very files of a store on this machine.
@@ -119,8 +119,8 @@ def package_digest(model_folder: Path) -> str:
 def files_digest(package: Path) -> str:
     """Return one sha256 over names and contents of a package's files.
 
-    What MLflow adds when it gives out a package is no part of it, nor is Python's bytecode, of
-    which `strange_bytecode` tells.
+    What MLflow adds when it gives out a package is no part of it, nor is Python's bytecode:
+    see `strange_bytecode`.
     """
     files = {
         _name(path, package): digest_file(path)
@@ -133,7 +133,7 @@ def files_digest(package: Path) -> str:
 
 
 def _name(path: Path, package: Path) -> str:
-    """Return a file's name; one that is no text is none of ours, and must not stop anybody."""
+    """Return a file's name; one that is not text is none of ours, and must stop nothing."""
     return os.fsencode(path.relative_to(package)).decode("utf-8", "backslashreplace")
 
 
@@ -158,7 +158,7 @@ def uri_of(version: ModelVersion) -> str:
 
 
 def what_is_wrong_with(home: Home, version: ModelVersion) -> str:
-    """Return why a version's files cannot be believed, or an empty string if they are whole."""
+    """Return why a version's files cannot be trusted, or an empty string if they are whole."""
     place = uri = uri_of(version)
     try:
         with downloaded(home, uri) as package:
@@ -182,7 +182,7 @@ def changed_around_the_model(version: ModelVersion, package: Path) -> str:
 
 
 def what_is_not_recorded(version: ModelVersion) -> str:
-    """Return which files of a version nobody can verify, or an empty string."""
+    """Return which files of a version cannot be verified, or an empty string."""
     if FILES_SHA256 in version.tags:
         return ""
     return (
@@ -195,13 +195,13 @@ CHANGED = "its files were changed after they were registered, or were made elsew
 
 
 def unusable(error: BaseException, place: str, uri: str) -> str:
-    """Say that files cannot be used; the temporary `place` is gone when this is read."""
+    """Return a message about unusable files; `place`, which is temporary, is not shown."""
     return f"its files cannot be used: {first_line(error).replace(place, uri)}"
 
 
 @dataclass(frozen=True)
 class InUse:
-    """The champion when a run began, as far as its tags tell; empty where they do not."""
+    """The champion when a run began, as far as its tags show; empty where they do not."""
 
     version: str
     config_path: str
@@ -211,7 +211,7 @@ class InUse:
 
     @classmethod
     def of(cls, version: ModelVersion) -> "InUse":
-        """Return what a version's tags say."""
+        """Return what a version's tags show."""
         tags = version.tags
         return cls(
             str(version.version),
@@ -223,9 +223,9 @@ class InUse:
 
 
 def is_absent(error: MlflowException) -> bool:
-    """Tell a registry without the model or the alias from one that cannot be asked."""
+    """Return whether the model or the alias is absent, not the registry unreachable."""
     if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
         return True
-    # What the store says of a known model without the alias (3.17).
+    # The store's answer for a known model without the alias (3.17).
     known_model = error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
     return known_model and "not found" in str(error)

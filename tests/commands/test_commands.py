@@ -236,7 +236,7 @@ def test_a_name_that_could_lie_anywhere_is_no_dataset(name: str) -> None:
     code, _, err = evergreen("codes", name)
 
     assert code == 2
-    assert "is no name of a dataset" in err
+    assert "is not a valid name of a dataset" in err
 
 
 @pytest.mark.parametrize("limit", ["0", "-3", "100000"])

@@ -261,7 +261,7 @@ def test_a_home_that_another_account_has_prepared_is_refused(place: Path) -> Non
         [sys.executable, "-c", script, str(PROJECT)], capture_output=True, text=True, check=False
     )
 
-    assert "everybody may write there: its files cannot be believed" in done.stderr
+    assert "all users may write there: its files cannot be trusted" in done.stderr
 
 
 @pytest.mark.parametrize("target", ["a file", "nothing"])

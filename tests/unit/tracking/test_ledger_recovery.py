@@ -87,7 +87,7 @@ def test_a_lost_ledger_starts_from_the_champions_codes_and_says_so(
     assert _known(config) == {"color": ["red", "blue"]}  # blue is 3, as it was
     assert told == (
         "the ledger was not there: it starts from the 2 categories of registered version 1, "
-        "so that codes keep their meaning",
+        "so that codes stay the same",
     )
     assert recover_ledger(client, config) == ()
 
@@ -166,7 +166,7 @@ def test_without_any_package_that_can_be_believed_codes_start_anew_and_it_is_sai
     (told,) = recover_ledger(client, config)
 
     assert _known(config) == {}
-    assert "codes start anew" in told
+    assert "codes are assigned anew" in told
     assert f"models:/{config.name}/1" in told
 
 

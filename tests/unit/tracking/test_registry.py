@@ -82,7 +82,7 @@ def test_a_package_that_says_something_else_is_refused(
     expected = fitted.predict(ROWS)
     expected["probability_hot"] += 0.01
 
-    with pytest.raises(ModelError, match="says something else of 'probability_hot'"):
+    with pytest.raises(ModelError, match="predicts other values of 'probability_hot'"):
         verify_package(find_home(), made.uri, ROWS, expected)
 
 
