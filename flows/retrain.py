@@ -11,7 +11,7 @@ from flows.parameters import ConfigPath, refuse_strange_paths
 from flows.results import SERIALIZER, never_read_results
 from flows.tracked import due_date, night_of, run_name
 from pipeline_lib.config import Overrides, load_config, load_plain
-from pipeline_lib.home import find_home, project_of
+from pipeline_lib.home import find_home
 from pipeline_lib.shown import show_log_lines
 from tasks.decide import decide
 from tasks.encode import encode
@@ -60,7 +60,7 @@ def retrain(
     show_log_lines()
     refuse_strange_paths(config, assignments)
     settings, plain = load_config(config, overrides, assignments=assignments), load_plain(config)
-    home = find_home(project_of(config))
+    home = find_home(settings.project)
     dataset = home.dataset(settings.name)
     with only_run_of(dataset) as attempt, night_of(settings, dataset) as night:
         today = run_date or due_date()

@@ -28,7 +28,7 @@ from pipeline_lib.errors import (
     ServerLostError,
     first_line,
 )
-from pipeline_lib.home import find_home, project_of
+from pipeline_lib.home import find_home
 from pipeline_lib.interruption import heard, raise_if_heard
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def run(
         json_: print the outcome as JSON, and nothing else.
     """
     config = find_config(config)
-    load_config(config, assignments=set_)  # a typo is told before anything heavy starts
-    home = find_home(project_of(config))
+    settings = load_config(config, assignments=set_)  # a typo is shown before anything heavy starts
+    home = find_home(settings.project)
     prepare_prefect(home)
     if not json_:
         say(f"retraining {config}")

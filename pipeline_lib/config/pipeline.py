@@ -129,6 +129,7 @@ class PipelineConfig(Settings):
 
     _root: Path = PrivateAttr(default=Path())
     _file: Path | None = PrivateAttr(default=None)
+    _project: Path | None = PrivateAttr(default=None)
 
     @property
     def root(self) -> Path:
@@ -143,7 +144,7 @@ class PipelineConfig(Settings):
     @property
     def project(self) -> Path:
         """The folder of the project that the config's file belongs to; `root` without a file."""
-        return project_of(self._file) if self._file else self._root
+        return self._project or self._root
 
     @property
     def path_in_project(self) -> str:
@@ -163,6 +164,7 @@ class PipelineConfig(Settings):
         """Return the same config, read from `file`, whose relative paths start from `root`."""
         copy = self.model_copy()
         copy._root, copy._file = root, file
+        copy._project = project_of(file) if file else None
         return copy
 
     @property
