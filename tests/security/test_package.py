@@ -122,7 +122,7 @@ ATTACKS: dict[str, Callable[[Path], object]] = {
     "a file removed": lambda p: (p / "code/pipeline_lib/errors.py").unlink(),
     "two files exchanged": lambda p: (p / INIT).replace(p / "code/pipeline_lib/errors.py"),
     "bytecode of the model code": lambda p: _bytecode(p, "model_code.py", "1"),
-    "bytecode of our code": lambda p: _bytecode(p, "code/pipeline_lib/storage.py", "1"),
+    "bytecode of our code": lambda p: _bytecode(p, "code/pipeline_lib/home.py", "1"),
     "bytecode for python -O": lambda p: _bytecode(p, INIT, "1", tag="1"),
     "bytecode never compared with its source": lambda p: _bytecode(p, INIT, "1", flags=1),
     "bytecode beside the code": lambda p: (p / "code/torch.pyc").write_bytes(b""),

@@ -15,7 +15,7 @@ from pipeline_lib.attempts import Attempt, abandoned, attempt_of, is_registered
 from pipeline_lib.errors import StorageError
 from pipeline_lib.home import find_home
 
-PROJECT = Path(__file__).resolve().parents[3]
+PROJECT = Path(__file__).resolve().parents[2]
 CODE = """
 import sys, time
 from pipeline_lib.attempts import Attempt

@@ -212,7 +212,7 @@ def test_rows_are_decided_about_again_when_the_champion_is_not_what_it_was(
     assert bool(found) is bool(why)
 
 
-@pytest.mark.parametrize("damaged", ["MLmodel", "model_code.py", "code/pipeline_lib/storage.py"])
+@pytest.mark.parametrize("damaged", ["MLmodel", "model_code.py", "code/pipeline_lib/home.py"])
 def test_a_champion_that_mlflow_cannot_load_as_it_was_registered_is_something_new(
     client: MlflowClient, register: Register, damaged: str
 ) -> None:
@@ -221,7 +221,7 @@ def test_a_champion_that_mlflow_cannot_load_as_it_was_registered_is_something_ne
     past = _entry("1", "key-1")
     package = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1"))
     (package / "code/pipeline_lib/__pycache__").mkdir()  # as whoever loads it in place leaves it
-    (package / "code/pipeline_lib/__pycache__/storage.pyc").write_bytes(b"x")
+    (package / "code/pipeline_lib/__pycache__/home.pyc").write_bytes(b"x")
 
     before = why_again(client, name, past, "1")
     (package / damaged).unlink()
