@@ -63,17 +63,19 @@ def evergreen(table: Path, out: Path, clock: Clock) -> None:
     from pipeline_lib.data.snapshots.snapshot import Snapshot
     from pipeline_lib.data.splits.split_rows import SplitRows
     from pipeline_lib.encoding.encoded_splits import encode_splits
+    from pipeline_lib.home import find_home
 
     snapshot_folder = out / "snapshot"
     snapshot_folder.mkdir()
     (snapshot_folder / "rows.parquet").symlink_to(table)
     n_rows = pq.read_metadata(table).num_rows
-    snapshot = Snapshot(snapshot_folder, "digest", n_rows, str(table))
+    config = zipf_config()
+    dataset = find_home().dataset(config.name)
+    snapshot = Snapshot(snapshot_folder, "digest", n_rows, str(table), dataset=dataset)
     splits = pa.table({"split": np.zeros(n_rows, np.int8)})
     pq.write_table(splits, snapshot_folder / "assignment.parquet")
     counts = {"train": n_rows, "val": 0, "test": 0}
     rows = SplitRows(snapshot_folder, "digest", snapshot, "rule", counts, 0, ())
-    config = zipf_config()
     with clock.counting():
         encoded = encode_splits(config, rows, today="2026-01-01")
     reference = out / "reference"

@@ -18,7 +18,8 @@ class Part:
 
 _FLOW = """
 from evergreen.environment import prepare_prefect
-prepare_prefect()
+from pipeline_lib.home import find_home
+prepare_prefect(find_home())
 from prefect import flow
 @flow
 def trivial():
@@ -26,8 +27,9 @@ def trivial():
 trivial()
 """
 _MLFLOW_STORE = """
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.store import connect
-connect()
+connect(find_home())
 """
 _RELOAD = """
 import os, sqlite3, subprocess, sys

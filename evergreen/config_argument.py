@@ -7,7 +7,7 @@ from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config import load_config
 from pipeline_lib.config.project_configs import ENDS, is_config, project_configs
 from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError, examples, nearest_name
-from pipeline_lib.storage import current_project, project_root
+from pipeline_lib.home import project_at, project_root
 
 _DEPLOYMENTS = "prefect.yaml"
 _MAX_SHOWN = 200
@@ -56,11 +56,12 @@ def chosen_configs(given: Path | None, *, every: bool) -> list[Path]:
         return [find_config(given)]
     if not every:
         raise UsageError("name a config, such as configs/NAME.yaml, or give --all")
-    folder = current_project() / "configs"
-    if found := project_configs(current_project()):
+    project = project_at(Path.cwd().resolve())
+    if found := project_configs(project):
         return [_shortest(path) for path in found]
     raise UsageError(
-        f"{folder} holds no config; write one with `evergreen new TABLE --target COLUMN`"
+        f"{project / 'configs'} holds no config; "
+        "write one with `evergreen new TABLE --target COLUMN`"
     )
 
 
@@ -73,7 +74,7 @@ def dataset_name(given: str) -> str:
     """
     if not given.isprintable():
         raise UsageError(
-            f"{given[:_MAX_SHOWN]!r} is no name of a dataset: lower case, digits, _ and -"
+            f"{given[:_MAX_SHOWN]!r} is not a valid name of a dataset: lower case, digits, _ and -"
         )
     return load_config(find_config(Path(given))).name if given.endswith(ENDS) else given
 

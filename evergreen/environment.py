@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.errors import StorageError, UsageError, refusal
-from pipeline_lib.storage import current_project, enter_home, evergreen_home, in_project
+from pipeline_lib.home import Home, find_home
 
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 _TEMPORARY_BYTES = 1024 * 1024
@@ -32,16 +32,10 @@ def prepare_user() -> None:
     Libraries ask for `~` when imported, and the system does not know every user.
 
     Raises:
-        UsageError: EVERGREEN_HOME begins with `~` and an unknown user.
+        UsageError: EVERGREEN_HOME begins with the `~` of an unknown user.
     """
     os.umask(os.umask(0o077) | 0o002)
-    chosen = os.environ.get("EVERGREEN_HOME", "")
-    try:
-        Path(chosen).expanduser()
-    except RuntimeError:
-        raise UsageError(
-            f"EVERGREEN_HOME={chosen!r}: no home of such a user is known; write the whole path"
-        ) from None
+    home = find_home()
     # It finds another folder for its cache, and logs several lines about it.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if os.environ.get("HOME"):
@@ -49,42 +43,41 @@ def prepare_user() -> None:
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
-        os.environ["HOME"] = str(evergreen_home())
+        os.environ["HOME"] = str(home.root)
         os.environ.setdefault("USER", f"user{os.getuid()}")  # else getpass knows no name
 
 
-def require_own_home() -> Path:
-    """Return the home, made if it was not there, if all that a command writes can be written.
+def require_own_home(home: Home) -> None:
+    """Make the home if it is not there, and prove that all that a command writes can be written.
 
     What this process makes from here on is closed to other users as the home is.
 
     Raises:
         StorageError: a part cannot, as where another user made it; the message names both.
     """
-    home = enter_home()
-    _require_parts(home)
-    return home
+    home.enter()
+    _require_parts(home.root)
 
 
-def existing_home() -> Path | None:
-    """Return the home if there is one that can be used; commands that only look make none.
+def is_usable(home: Home) -> bool:
+    """Return whether there is a home that can be used; commands that only look make none.
 
     Raises:
         StorageError: a part of it, or the place for it, cannot be written.
     """
-    home = evergreen_home()
-    if home.is_dir():
-        _require_parts(home)
-        return home
-    if home.exists():
-        raise StorageError(f"{home} is a file. Rename it, or set EVERGREEN_HOME to a folder")
-    above = next(folder for folder in home.parents if folder.exists())
+    root = home.root
+    if root.is_dir():
+        _require_parts(root)
+        return True
+    if root.exists():
+        raise StorageError(f"{root} is a file. Rename it, or set EVERGREEN_HOME to a folder")
+    above = next(folder for folder in root.parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
         raise StorageError(
-            f"{home} cannot be made: {refusal(refused)}. Set EVERGREEN_HOME to a folder of your own"
+            f"{root} cannot be made: {refusal(refused)}. Set EVERGREEN_HOME to a folder of your own"
         )
-    return None
+    return False
 
 
 def _require_parts(home: Path) -> None:
@@ -118,26 +111,29 @@ def require_temporary_space() -> None:
         ) from error
 
 
-def prepare_prefect(project: Path | None = None, *, looks_only: bool = False) -> None:
+def prepare_prefect(home: Home, *, looks_only: bool = False) -> None:
     """Set Prefect's environment for this process; what the user has set stays.
 
     Args:
-        project: whose home is used; the working directory's project without it.
-        looks_only: make no home; where there is none, Prefect is given a folder of the moment.
+        home: where Prefect keeps its state.
+        looks_only: make no home; where there is none, Prefect is given a temporary folder.
 
     Raises:
         StorageError: the home or temporary files cannot be written.
         UsageError: PREFECT_API_URL is no address.
     """
     _check_address()
-    with in_project(project or current_project()):
-        home = existing_home() if looks_only else require_own_home()
+    if looks_only:
+        is_there = is_usable(home)
+    else:
+        require_own_home(home)
+        is_there = True
     require_temporary_space()
     if "PREFECT_API_URL" not in os.environ:
         os.environ.update(_own_credentials())
         os.environ.pop("PREFECT_API_KEY", None)  # of another server
     defaults = {
-        "PREFECT_HOME": str(home / "prefect") if home else _folder_of_the_moment(),
+        "PREFECT_HOME": str(home.prefect) if is_there else _folder_of_the_moment(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",

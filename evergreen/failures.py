@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline_lib.errors import EvergreenError, first_line, refusal
+from pipeline_lib.home import Home, find_home
 from pipeline_lib.shown import shown
-from pipeline_lib.storage import evergreen_home
 
 _SMALL_DISK_BYTES = 64 * 1024 * 1024
 _MAX_SHOWN = 500
@@ -81,7 +81,8 @@ def full_disks(wanted: Path | None = None) -> str:
         wanted: what could not be written, named where no place is known to be full.
     """
     full: list[str] = []
-    for name, place in {"EVERGREEN_HOME": _home(), "TMPDIR": _temporary()}.items():
+    home = _home()
+    for name, place in {"EVERGREEN_HOME": home and home.root, "TMPDIR": _temporary()}.items():
         try:
             disk = os.statvfs(place) if place else None
         except OSError:
@@ -108,7 +109,7 @@ def _kept(error: Exception) -> str:
 def keep(text: str) -> Path | None:
     """Write a long text under the home, or else to a temporary file; for this user's eyes only."""
     home = _home()
-    for folder in (home / "errors" if home and home.is_dir() else None, _temporary()):
+    for folder in (home.errors if home and home.root.is_dir() else None, _temporary()):
         if folder is None:
             continue
         try:
@@ -123,9 +124,9 @@ def keep(text: str) -> Path | None:
     return None
 
 
-def _home() -> Path | None:
+def _home() -> Home | None:
     try:
-        return evergreen_home()
+        return find_home()
     except (EvergreenError, OSError, RuntimeError):
         return None
 

@@ -13,11 +13,12 @@ from sqlalchemy.engine import make_url
 
 from pipeline_lib.databases import Schema, has_rows, make_whole, revision_of
 from pipeline_lib.errors import StorageError
+from pipeline_lib.home import Home
 
 _IN_USE = ("flow", "flow_run", "deployment", "variable", "block_document", "automation")
 
 
-def make_prefect_database() -> None:
+def make_prefect_database(home: Home) -> None:
     """Let the database that Prefect's settings name be there, with its whole schema.
 
     A database of an earlier Prefect is brought up to date in a copy. PostgreSQL is left alone.
@@ -32,7 +33,7 @@ def make_prefect_database() -> None:
     name = address.database
     if not address.drivername.startswith("sqlite") or not name or name.startswith((":", "file:")):
         return
-    make_whole(Path(name).absolute(), judge=_judge, fill=_fill)
+    make_whole(Path(name).absolute(), judge=_judge, fill=_fill, home=home)
 
 
 def _judge(connection: sqlite3.Connection) -> Schema:

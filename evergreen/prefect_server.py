@@ -16,6 +16,7 @@ from evergreen.waiting import told_if_slow
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import ServerError, first_line
+from pipeline_lib.home import Home
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -61,7 +62,7 @@ def require_server() -> str:
     return shown_address(url)
 
 
-def start_own_server() -> None:
+def start_own_server(home: Home) -> None:
     """Start Prefect's temporary server, which ends with this process and at no signal.
 
     Ctrl-C, `timeout` and systemd reach every process of a command. Prefect's client would ask for
@@ -72,7 +73,7 @@ def start_own_server() -> None:
         StorageError: its database cannot be made.
     """
     require_whole_database()
-    make_prefect_database()
+    make_prefect_database(home)
     from prefect.settings import get_current_settings
 
     from evergreen.own_server import OwnServer

@@ -32,8 +32,10 @@ from flows.outcome import Outcome
 from flows.tracked import flow_run_id
 from pipeline_lib.attempts import Attempt, abandoned, is_registered
 from pipeline_lib.errors import first_line
+from pipeline_lib.home import DatasetFolder, Home
 from pipeline_lib.scratch import sweep
-from pipeline_lib.storage import Json, dataset_folder, enter_home, evergreen_home, lock
+from pipeline_lib.storage.json_files import Json
+from pipeline_lib.storage.locks import lock
 from tasks.cancellation import heard_to_the_end
 
 GONE = "The process of this run has gone (was it killed?); ended by the next run of the dataset."
@@ -82,7 +84,7 @@ class Held:
 
 
 @contextmanager
-def only_run_of(name: str) -> Generator[Held]:
+def only_run_of(dataset: DatasetFolder) -> Generator[Held]:
     """Hold the dataset while this run lasts: its ledger, journal and champion have one writer.
 
     A signal that asks for the end is handled until the run has ended. Files that the run makes are
@@ -90,17 +92,21 @@ def only_run_of(name: str) -> Generator[Held]:
     dataset's folders are removed.
     """
     logger = get_run_logger()
-    enter_home()
-    attempt = Attempt.begin(name, flow_run_id())
-    place = dataset_folder(name) / ".lock"
+    dataset.home.enter()
+    attempt = Attempt.begin(dataset, flow_run_id())
+    dataset.home.writable(dataset.folder)
+
+    def on_wait() -> None:
+        logger.info("waiting   for another run of %s", dataset.name)
+
     try:
         with (
             heard_to_the_end(),
             _library_in_the_log(),
-            lock(place, on_wait=lambda: logger.info("waiting   for another run of %s", name)),
+            lock(dataset.lock, on_wait=on_wait),
         ):
-            sweep(name)
-            end_abandoned(name)
+            sweep(dataset)
+            end_abandoned(dataset)
             yield Held(attempt)
     except Exception as error:
         attempt.end({"type": "FAILED", "name": "Failed", "message": first_line(error)})
@@ -121,7 +127,7 @@ def _library_in_the_log() -> Generator[None]:
             library.removeHandler(handler)
 
 
-def end_abandoned(name: str) -> None:
+def end_abandoned(dataset: DatasetFolder) -> None:
     """Report to the server how runs of a dataset ended whose process has gone.
 
     The caller holds the dataset. If the server does not answer, the next run asks again.
@@ -130,13 +136,13 @@ def end_abandoned(name: str) -> None:
     with SyncClientContext.get_or_create() as context:
         client = context.client
         try:
-            for attempt in abandoned(name):
+            for attempt in abandoned(dataset):
                 ended = _end(client, attempt)
                 if ended is not None or attempt.is_old():
                     attempt.forget()
                 if ended:
                     logger.info("an earlier run was left open on the Prefect server: %s", ended)
-            for flow_run in _forgotten(client, name):
+            for flow_run in _forgotten(client, dataset):
                 ended = _set(client, flow_run, Crashed(message=GONE), force=False)
                 logger.info("an earlier run was left open on the Prefect server: %s", ended)
         except Exception as error:  # noqa: BLE001 - the run has work of its own
@@ -145,13 +151,12 @@ def end_abandoned(name: str) -> None:
             )
 
 
-def left_open() -> list[str]:
+def left_open(home: Home) -> list[str]:
     """Return this home's flow runs that the server shows as running, and that have no process."""
     found: list[str] = []
     with SyncClientContext.get_or_create() as context:
-        folders = sorted(evergreen_home().glob("datasets/*/attempts"))
-        for name in (folder.parent.name for folder in folders):
-            for attempt in abandoned(name):
+        for dataset in home.datasets_with("attempts"):
+            for attempt in abandoned(dataset):
                 try:
                     flow_run = context.client.read_flow_run(UUID(attempt.flow_run_id))
                 except ObjectNotFound:
@@ -161,7 +166,7 @@ def left_open() -> list[str]:
     return found
 
 
-def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+def _forgotten(client: SyncPrefectClient, dataset: DatasetFolder) -> list[FlowRun]:
     """Return old runs that this project's own database has open, and that never registered.
 
     An earlier release registered none, and a kill may come before. On a server that others use it
@@ -180,7 +185,7 @@ def _forgotten(client: SyncPrefectClient, name: str) -> list[FlowRun]:
         and found.deployment_id is None
         and found.created is not None
         and now - found.created > _FORGOTTEN_AFTER
-        and not is_registered(name, str(found.id))
+        and not is_registered(dataset, str(found.id))
     ]
 
 

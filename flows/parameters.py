@@ -18,7 +18,7 @@ from pipeline_lib.config import (
 )
 from pipeline_lib.config.project_configs import project_configs
 from pipeline_lib.errors import UsageError
-from pipeline_lib.storage import project_root
+from pipeline_lib.home import project_root
 
 
 class ConfigChoice:

@@ -59,10 +59,10 @@ def retrain(
     show_log_lines()
     settings, plain = settings_of(config, overrides, assignments)
     stage = Stages(settings.execution)
-    with run_of(config, settings) as current:
+    with run_of(settings) as current:
         today = run_date or due_date()
-        standing = stage(identify)(settings, plain, today, promote, experiment)
-        snapshot = stage(ingest)(settings, today)
+        standing = stage(identify)(settings, current.home, plain, today, promote, experiment)
+        snapshot = stage(ingest)(settings, current.home, today)
         if (nothing_new := stage(look_back)(settings, snapshot, standing, force)) is not None:
             return current.ended(skipped(nothing_new, standing))
         with current.tracked(snapshot, standing) as run:

@@ -12,7 +12,7 @@ from flows.tracked import SoFar, leaves_a_page
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
-from pipeline_lib.storage import in_project, project_of
+from pipeline_lib.home import Home, find_home
 from pipeline_lib.tracking.reference import RunReference
 
 
@@ -20,6 +20,7 @@ from pipeline_lib.tracking.reference import RunReference
 class DatasetRun:
     """A run that holds its dataset, and that leaves a page however it ends."""
 
+    home: Home
     held: Held
     so_far: SoFar
 
@@ -35,16 +36,9 @@ class DatasetRun:
 
 
 @contextmanager
-def run_of(config: str, settings: PipelineConfig) -> Generator[DatasetRun]:
-    """Run a config in its project, alone in its dataset.
-
-    Args:
-        config: the path of the file.
-        settings: what it holds, with the run's own values.
-    """
-    with (
-        in_project(project_of(config)),
-        only_run_of(settings.name) as held,
-        leaves_a_page(settings) as so_far,
-    ):
-        yield DatasetRun(held, so_far)
+def run_of(settings: PipelineConfig) -> Generator[DatasetRun]:
+    """Run a config in the home of its project, alone in its dataset."""
+    home = find_home(settings.project)
+    dataset = home.dataset(settings.name)
+    with only_run_of(dataset) as held, leaves_a_page(settings, dataset) as so_far:
+        yield DatasetRun(home, held, so_far)

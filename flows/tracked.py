@@ -15,6 +15,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import run_key
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.interruption import heard
 from pipeline_lib.shown import printable
 from pipeline_lib.tracking.reference import RunReference
@@ -41,9 +42,9 @@ def _due() -> datetime:
 
 
 @contextmanager
-def leaves_a_page(config: PipelineConfig) -> Generator["SoFar"]:
+def leaves_a_page(config: PipelineConfig, dataset: DatasetFolder) -> Generator["SoFar"]:
     """Give what is known of the run; one that fails leaves a page and a line in the journal."""
-    so_far = SoFar(config)
+    so_far = SoFar(config, dataset)
     try:
         yield so_far
     except Exception as error:
@@ -51,6 +52,7 @@ def leaves_a_page(config: PipelineConfig) -> Generator["SoFar"]:
             raise  # an interruption: the same run may go on later
         report_failure(
             config,
+            dataset,
             error,
             snapshot=so_far.snapshot,
             run=so_far.run,
@@ -63,9 +65,10 @@ def leaves_a_page(config: PipelineConfig) -> Generator["SoFar"]:
 
 @dataclass
 class SoFar:
-    """What is known of a run while it lasts: its config, rows and MLflow run, once there are."""
+    """What is known of a run while it lasts: config, files, rows and MLflow run."""
 
     config: PipelineConfig
+    dataset: DatasetFolder
     snapshot: Snapshot | None = None
     run: RunReference | None = None
 
@@ -87,7 +90,12 @@ class SoFar:
         }
         key = run_key(self.config, snapshot)
         with start_run(
-            self.config, snapshot, run_key=key, run_name=run_name(), tags=tags
+            self.config,
+            self.dataset.home,
+            snapshot,
+            run_key=key,
+            run_name=run_name(),
+            tags=tags,
         ) as self.run:
             yield self.run
 

@@ -73,7 +73,7 @@ class ServerAddress:
         return cls(parts._replace(netloc=place).geturl(), unquote(userinfo))
 
     def headers(self) -> dict[str, str]:
-        """Return the header that lets somebody in, or none."""
+        """Return the header with the credentials, or none."""
         if not self.credentials:
             return {}
         token = base64.b64encode(self.credentials.encode()).decode()

@@ -1,8 +1,7 @@
 """Runs of a dataset that have begun: which of them a process still runs, how the others ended.
 
-Each has a file that its process keeps locked for as long as it lives, which no kill can prevent:
-a file without a lock is of a run that is over. Its lines say what the run came to, if it got so
-far.
+Each has a file that its process keeps locked for as long as it lives: a file without a lock is of
+a run that is over. Its lines hold the outcome of the run, if it got so far.
 """
 
 import fcntl
@@ -15,15 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.errors import StorageError, refusal
-from pipeline_lib.storage import (
-    Json,
-    append_json_line,
-    dataset_folder,
-    read_json_lines,
-    writable_folder,
-)
+from pipeline_lib.home import DatasetFolder
+from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines
 
-_FOLDER = "attempts"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OLD_S = 30 * 86_400
 # Locked until the process ends: the server hears of a run's end after its last line.
@@ -38,11 +31,11 @@ class Attempt:
     path: Path
 
     @classmethod
-    def begin(cls, name: str, flow_run_id: str) -> "Attempt":
+    def begin(cls, dataset: DatasetFolder, flow_run_id: str) -> "Attempt":
         """Register a run that this process is about to make, until the process ends.
 
         Args:
-            name: of the dataset.
+            dataset: of the run.
             flow_run_id: of the run.
 
         Raises:
@@ -50,10 +43,10 @@ class Attempt:
         """
         for path in _ended & _held.keys():  # earlier runs of this process
             os.close(_held.pop(path))
-        attempt = cls(_place(name, flow_run_id))
+        attempt = cls(_place(dataset, flow_run_id))
         if attempt.path in _held:  # tried again in this process
             return attempt
-        folder = writable_folder(attempt.path.parent)
+        folder = dataset.home.writable(dataset.attempts)
         unlocked = folder / f".{flow_run_id}"  # by its own name it is never seen unlocked
         try:
             file = _open(unlocked, os.O_CREAT | os.O_TRUNC)
@@ -70,17 +63,17 @@ class Attempt:
         return self.path.stem
 
     def end(self, facts: Mapping[str, Json]) -> None:
-        """Note what the run came to; what is noted last counts."""
+        """Note the outcome of the run; what is noted last counts."""
         self.note(facts)
         _ended.add(self.path)
 
     def note(self, facts: Mapping[str, Json]) -> None:
-        """Note what has to be done when it is found later; a full disk stops no run here."""
+        """Note what the run that finds it later has to do; a full disk stops nothing here."""
         with suppress(OSError):
             append_json_line(self.path, facts)
 
     def facts(self) -> dict[str, Json]:
-        """Return all that was noted; a damaged line says nothing."""
+        """Return all that was noted; nothing if a line is damaged."""
         try:
             lines = read_json_lines(self.path)
         except StorageError:
@@ -88,7 +81,7 @@ class Attempt:
         return {key: value for line in lines for key, value in line.items()}
 
     def is_old(self) -> bool:
-        """Report whether it is so old that it is not needed any more."""
+        """Return whether it is too old to matter."""
         try:
             return time.time() - self.path.stat().st_mtime > _OLD_S
         except OSError:
@@ -100,10 +93,10 @@ class Attempt:
             self.path.unlink()
 
 
-def abandoned(name: str) -> list[Attempt]:
+def abandoned(dataset: DatasetFolder) -> list[Attempt]:
     """Return the runs of a dataset whose process has gone, the oldest first."""
     found: list[tuple[float, Attempt]] = []
-    for path in dataset_folder(name).glob(f"{_FOLDER}/*.jsonl"):
+    for path in dataset.attempts.glob("*.jsonl"):
         if path in _held or not _ID.fullmatch(path.stem):
             continue
         try:
@@ -118,19 +111,19 @@ def abandoned(name: str) -> list[Attempt]:
     return [attempt for _, attempt in sorted(found, key=lambda each: each[0])]
 
 
-def is_registered(name: str, flow_run_id: str) -> bool:
+def is_registered(dataset: DatasetFolder, flow_run_id: str) -> bool:
     """Report whether a run has a file, whether its process lives or not."""
-    return _place(name, flow_run_id).exists()
+    return _place(dataset, flow_run_id).exists()
 
 
-def attempt_of(name: str, flow_run_id: str) -> Attempt:
+def attempt_of(dataset: DatasetFolder, flow_run_id: str) -> Attempt:
     """Return a run that was registered."""
-    return Attempt(_place(name, flow_run_id))
+    return Attempt(_place(dataset, flow_run_id))
 
 
-def _place(name: str, flow_run_id: str) -> Path:
+def _place(dataset: DatasetFolder, flow_run_id: str) -> Path:
     assert _ID.fullmatch(flow_run_id)
-    return dataset_folder(name) / _FOLDER / f"{flow_run_id}.jsonl"
+    return dataset.attempts / f"{flow_run_id}.jsonl"
 
 
 def _open(path: Path, flags: int = 0) -> int:

@@ -1,7 +1,7 @@
 """Embedded SQLite databases: each has its whole schema, or is not there.
 
-The libraries that own them make their schema in place, in dozens of steps: whoever ends one in
-between, by a kill, a full disk or a second start, leaves a database that no later start can use.
+The libraries that own them make their schema in place, in dozens of steps: a kill, a full disk or
+a second start in between leaves a database that no later start can use.
 Here a schema is made in a scratch file, under one lock for the home, synced, and renamed.
 """
 
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipeline_lib.errors import StorageError, first_line, refusal
+from pipeline_lib.home import Home
 from pipeline_lib.permissions import make_file, make_folders
-from pipeline_lib.storage import beside, evergreen_home, lock, sync_file, sync_folder
+from pipeline_lib.storage.locks import lock
+from pipeline_lib.storage.replacing import beside, sync_file, sync_folder
 
 _COMPANIONS = ("-journal", "-wal", "-shm")
 _TIMEOUT_S = 10.0
-# What SQLite says of a disk that refuses.
+# SQLite's words for a disk that is full, damaged or read-only.
 _REFUSALS = ("full", "disk I/O error", "unable to open", "readonly")
 _PATIENCE_S = 60.0
 Judge: TypeAlias = "Callable[[sqlite3.Connection], Schema]"
@@ -39,11 +41,13 @@ class Schema(Enum):
     HALF_MADE = "half-made"  # its making was cut, and nothing was ever recorded in it
 
 
-def home_lock(home: Path) -> contextlib.AbstractContextManager[None]:
+def home_lock(home: Home) -> contextlib.AbstractContextManager[None]:
     """Hold what a home has only one of: its databases, and the record of where it lies."""
     return lock(
-        home / ".home.lock",
-        on_wait=lambda: _logger.warning("waiting for another process that makes %s ready", home),
+        home.lock,
+        on_wait=lambda: _logger.warning(
+            "waiting for another process that makes %s ready", home.root
+        ),
     )
 
 
@@ -52,16 +56,18 @@ def make_whole(
     *,
     judge: Judge,
     fill: Fill,
+    home: Home | None = None,
 ) -> bool:
-    """Let a database be there, with the whole schema; done again, nothing changes.
+    """Make a database with the whole schema, unless it is there; safe to repeat.
 
     One that is half-made is set aside and made again, one of an earlier release brought up to date
-    in a copy; both are said. One that another process has open is left to it.
+    in a copy; both are logged. One that another process has open is left to it.
 
     Args:
         database: the file.
         judge: what a database that is there is; it may raise `sqlite3.Error`.
         fill: brings an empty file, or a copy of one that is older, to the whole schema.
+        home: whose databases are made one at a time; others have a lock of their own.
 
     Returns:
         Whether there is another file now.
@@ -72,9 +78,8 @@ def make_whole(
     if _judged(database, judge) is Schema.WHOLE:
         return False
     make_folders(database.parent)
-    home = evergreen_home()
-    place = home_lock(home) if database.is_relative_to(home) else _lock_beside(database)
-    with place:
+    is_of_home = home is not None and database.is_relative_to(home.root)
+    with home_lock(home) if home and is_of_home else _lock_beside(database):
         _remove_scratch(database)
         found = _judged_at_rest(database, judge)
         if found is Schema.WHOLE:
@@ -89,7 +94,7 @@ def make_whole(
 
 
 def is_usable(database: Path, judge: Judge) -> bool:
-    """Tell whether a database is there and not half-made; nothing is made or mended.
+    """Return whether a database is there and not half-made; nothing is made or mended.
 
     Raises:
         StorageError: the file is damaged.
@@ -112,7 +117,7 @@ def _judged(database: Path, judge: Judge) -> Schema | None:
             return judge(connection)
     except sqlite3.Error as error:
         reason = first_line(error)
-        if "locked" in reason:  # somebody writes: it is in use
+        if "locked" in reason:  # another process writes: it is in use
             return Schema.WHOLE
         raise StorageError(
             f"the database {database} cannot be read: {reason}. Restore it from a backup, or move "
@@ -125,7 +130,7 @@ def _judged_at_rest(database: Path, judge: Judge) -> Schema | None:
     end = time.monotonic() + _PATIENCE_S
     while (found := _judged(database, judge)) is not None and _is_open_elsewhere(database):
         if found is not Schema.HALF_MADE:
-            return Schema.WHOLE  # whoever uses it keeps it in order
+            return Schema.WHOLE  # the process that uses it keeps it in order
         if time.monotonic() > end:
             raise StorageError(
                 f"the database {database} is half-made, and another process has it open: end that "
@@ -164,7 +169,7 @@ def revision_of(connection: sqlite3.Connection) -> str:
 
 
 def has_rows(connection: sqlite3.Connection, *tables: str) -> bool:
-    """Tell whether anything is recorded in one of the tables; some may not be there."""
+    """Return whether anything is recorded in one of the tables; some may not be there."""
     return any(
         connection.execute(f'SELECT 1 FROM "{table}" LIMIT 1').fetchone()  # noqa: S608 - our names
         for table in tables_of(connection).intersection(tables)
@@ -203,7 +208,7 @@ def _made(database: Path, fill: Fill, *, like: Path | None = None) -> None:
 
 
 def _disk_said(error: BaseException) -> str | None:
-    """Return what SQLite said of a disk that refuses, however deep a library has put it."""
+    """Return SQLite's error about a full or read-only disk, however deeply it is wrapped."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, sqlite3.OperationalError) and any(w in str(cause) for w in _REFUSALS):
@@ -221,7 +226,7 @@ def _bring_up_to_date(database: Path, fill: Fill) -> None:
         _made(database, fill, like=database)
     except StorageError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a step of a foreign schema raises
+    except Exception as error:  # noqa: BLE001 - another library may raise anything
         _set_aside(database, f"cannot be brought up to date ({first_line(error)})")
         _made(database, fill)
 
@@ -250,9 +255,9 @@ def _lock_beside(database: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _is_open_elsewhere(database: Path) -> bool:
-    """Tell whether another process has a database open: it may be in the middle of making it.
+    """Return whether another process has a database open: it may be making it.
 
-    Where the system does not tell, nobody has.
+    Where the system does not report open files, the answer is no.
     """
     status = database.stat()
     for link in Path("/proc").glob("[0-9]*/fd/*"):

@@ -3,15 +3,15 @@
 EvergreenError                 exit code of the command
 ├── UsageError                 2   a name or option that does not exist
 ├── ConfigError                2   a config file or an override is wrong
-│   └── RuleError              2   a rule of `validation.rules` means nothing, or fails
+│   └── RuleError              2   a rule of `validation.rules` is invalid, or fails
 ├── DeviceError                2   the device asked for is not there
 ├── DataError                  3   the data broke its contract
 │   ├── SourceError            3   a file is unreadable, empty or not what it should be
 │   │   └── SourceNotFoundError    2   there is no such file
 │   ├── ContractError          3   rows or columns are not what the config's `columns` say
 │   │   ├── MissingColumnError 3   a column is not there
-│   │   └── QuarantineBudgetError 3   more rows are bad than may be put aside
-│   ├── VolumeError            3   far fewer rows than the nights before had
+│   │   └── QuarantineBudgetError 3   more rows are bad than may be quarantined
+│   ├── VolumeError            3   far fewer rows than in earlier runs
 │   ├── DriftError             3   rows drifted, and the config says to stop then
 │   └── UnknownCategoryError   3   a category was unseen in training and `on_unknown` is `error`
 ├── TrainingError              1   training cannot go on
@@ -48,7 +48,7 @@ _MAX_QUOTE = 60
 _MAX_NAME = 200  # characters of a name that others are compared with
 _MAX_KNOWN = 20_000  # names that are compared, as of a folder's files
 _MAX_NEAR = 10  # missing columns for which the nearest one is looked up
-_MAX_TOLD = 200
+_MAX_WORDS = 200
 # Columns that a lost loss names.
 _MAX_EXTREMES = 5
 
@@ -80,12 +80,12 @@ def first_line(error: BaseException) -> str:
 def door(
     refused: "Callable[[str], EvergreenError]", own: "type[EvergreenError] | None" = None
 ) -> Generator[None]:
-    """Let nothing out but the door's own errors: whatever else is raised becomes one.
+    """Let only errors of one kind out: any other exception is converted to it.
 
-    What comes in here was made elsewhere, and nobody can list what a library raises of it.
+    For input that was made elsewhere: what a library raises for it cannot be listed.
 
     Args:
-        refused: makes the door's error of what was raised, in a few words.
+        refused: makes that error, given the exception in a few words.
         own: errors that pass as they are; every `EvergreenError` without it.
     """
     try:
@@ -101,7 +101,7 @@ def door(
 def in_few_words(error: BaseException) -> str:
     """Return the kind of an error and the beginning of its text, on one line."""
     text = " ".join(shown(_text_of(error)).split())
-    text = f"{text[:_MAX_TOLD]}…" if len(text) > _MAX_TOLD else text
+    text = f"{text[:_MAX_WORDS]}…" if len(text) > _MAX_WORDS else text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -113,7 +113,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def refusal(error: OSError, path: Path | None = None) -> str:
-    """Return `cannot use <path>: Permission denied`, with the owner where that is somebody else.
+    """Return `cannot use <path>: Permission denied`, with the owner if that is another user.
 
     Args:
         error: of the system.
@@ -215,7 +215,7 @@ class EvergreenError(Exception):
         super().__init__(*(shown(each) if isinstance(each, str) else each for each in args))
 
     def __reduce__(self) -> "tuple[object, ...]":
-        """Travel between processes with message and attributes, whatever `__init__` takes."""
+        """Pickle message and attributes, whatever the arguments of `__init__`."""
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
@@ -260,7 +260,7 @@ class ConfigError(EvergreenError):
 
 
 class RuleError(ConfigError):
-    """The rule called `rule` cannot be checked: its expression or its function is wrong.
+    """The rule `rule` cannot be evaluated: its expression or its function is wrong.
 
     `place` is where the config has it, as `configs/x.yaml:18`; empty if that is not known.
     """
@@ -361,7 +361,7 @@ class MissingColumnError(ContractError):
 
 
 class QuarantineBudgetError(ContractError):
-    """More rows would be put aside than `validation.quarantine` allows."""
+    """More rows would be quarantined than `validation.quarantine` allows."""
 
     def __init__(
         self,
@@ -384,7 +384,7 @@ class QuarantineBudgetError(ContractError):
 
 
 class VolumeError(DataError):
-    """Far fewer rows than an earlier night had, which `validation.volume.max_drop` stops."""
+    """Far fewer rows than in an earlier run, which `validation.volume.max_drop` does not allow."""
 
     def __init__(self, message: str, *, n_rows: int, n_before: int) -> None:
         self.n_rows, self.n_before = n_rows, n_before
@@ -392,13 +392,13 @@ class VolumeError(DataError):
 
 
 class DriftError(DataError):
-    """Rows drifted so far that `validation.drift.severity: stop` ends the night."""
+    """Rows drifted so far that `validation.drift.severity: stop` stops the run."""
 
     def __init__(self, name: str, sentences: Sequence[str]) -> None:
         self.sentences = tuple(sentences)
         lines = [f"the rows of {name} have drifted; nothing was trained:"]
         lines += [f"  {sentence}" for sentence in self.sentences[:20]]
-        lines += ["Mend the source, or set `validation.drift.severity: warn` to train on them"]
+        lines += ["Fix the source, or set `validation.drift.severity: warn` to train on them"]
         super().__init__("\n".join(lines))
 
 

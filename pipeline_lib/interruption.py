@@ -1,4 +1,4 @@
-"""A signal that asks for the end is heard until the end has come.
+"""A request to stop, sent as a signal, is kept until the process has stopped.
 
 Ctrl-C, SIGTERM and a closed terminal arrive as signals whose handlers raise. What is raised may be
 lost on its way: in a weakref's callback, a finalizer, a C callback, a library that catches all. So
@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any, cast
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Asks the main thread again; whoever does not handle it ignores it.
+# Asks the main thread again; ignored by default.
 _AGAIN = signal.SIGURG
 _AGAIN_EVERY_S = 0.1
 _ONE_REQUEST_S = 1.0
@@ -53,7 +53,7 @@ class Listener:
         self._has_alarm_waited = self._has_alarm_fired = False
         self._handlers: dict[int, Any] = {}
         self._main = threading.main_thread().ident
-        # One object: whoever follows knows a handler by its identity.
+        # One object: followers compare handlers by identity.
         self.receive = self._receive
 
     def install(self) -> None:
@@ -72,7 +72,7 @@ class Listener:
         self._watch.start()
 
     def conclude(self) -> None:
-        """Raise nothing more: what is left is goodbyes, which the next signal ends at once."""
+        """Raise nothing more: only cleanup is left, which the next signal ends at once."""
         if not self.has_ended:
             self._was_heard, self.has_ended = self.number is not None, True
 
@@ -151,13 +151,13 @@ class Listener:
         self._has_alarm_waited = True
 
     def _unraisable(self, lost: Any) -> None:
-        """Say nothing of a request that was lost: it comes again."""
+        """Report nothing about a lost request: it is raised again."""
         is_asked = self.number is not None or self._has_alarm_fired
         if not is_asked or not is_ending(lost.exc_value):
             self._hook_before(lost)
 
     def _watch_on(self) -> None:
-        """Wait for the first signal, then ask again and again, and look for the second."""
+        """Wait for the first signal, then repeat the request, and watch for the second."""
         first_at: float | None = None
         with suppress(OSError):
             while True:
@@ -201,12 +201,12 @@ _is_fork_safe = False
 
 
 def current() -> Listener | None:
-    """Return who listens in this process, or None."""
+    """Return the listener of this process, or None."""
     return _current
 
 
 def heard() -> int | None:
-    """Return the signal that has asked for the end, or None."""
+    """Return the signal that asked the process to stop, or None."""
     return None if _current is None else _current.number
 
 
@@ -219,7 +219,7 @@ def raise_if_heard() -> None:
 def listen(on_second: Second | None = None) -> Listener:
     """Listen until the process ends."""
     global _current, _is_fork_safe  # noqa: PLW0603 - signals belong to the process
-    assert _current is None, "somebody listens already"
+    assert _current is None, "there is a listener already"
     if not _is_fork_safe:
         os.register_at_fork(after_in_child=_listen_no_more)
         _is_fork_safe = True
@@ -232,7 +232,7 @@ def listen(on_second: Second | None = None) -> Listener:
 def listening() -> Generator[None]:
     """Hear signals until the end of a block.
 
-    Outside the main thread, or where somebody listens already, this changes nothing.
+    Outside the main thread, or if there is a listener already, this changes nothing.
     """
     global _current  # noqa: PLW0603
     if _current is not None or threading.current_thread() is not threading.main_thread():
@@ -249,7 +249,7 @@ def listening() -> Generator[None]:
 
 @contextmanager
 def followed(follower: Follower) -> Generator[None]:
-    """Tell somebody of each handler that is replaced: the one before, and the one now."""
+    """Call a function with each handler that is replaced: the old one and the new one."""
     _followers.append(follower)
     try:
         yield
@@ -258,7 +258,7 @@ def followed(follower: Follower) -> Generator[None]:
 
 
 def is_ending(error: BaseException | None) -> bool:
-    """Tell whether an exception is, or comes from, one that ends a process and no mistake."""
+    """Return whether an exception is, or comes from, one that ends a process on request."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -273,7 +273,7 @@ def is_ending(error: BaseException | None) -> bool:
 
 
 def _listen_no_more() -> None:
-    """Let a forked child end at signals, and tell nothing of them to its parent."""
+    """Let a forked child end at signals, without passing them to its parent."""
     global _current  # noqa: PLW0603
     if _current is not None:
         _current.leave_to_the_system()

@@ -1,8 +1,8 @@
 """Who may read and write what is made: its owner, and a group if the owner has opened it to one.
 
-The door is the folder of all state: nobody else passes it, whatever the umask, whoever makes the
-files in it. What is made while a command or a flow runs is closed as well, so that nothing lies
-open behind a door that somebody opens later. Nothing is ever open to the world.
+The home itself is closed: no other user can enter it, whatever the umask and whoever creates the
+files in it. What is made while a command or a flow runs is closed as well, so that nothing in it
+is exposed if the home is opened later. Nothing is ever open to all users.
 """
 
 import contextlib
@@ -41,10 +41,10 @@ def make_folders(folder: Path, *, mode: int = _NEW_FOLDER) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that is its owner's alone, whatever the umask and the folder around it say.
+    """Make a folder for its owner alone, whatever the umask and the folder around it.
 
     Raises:
-        FileExistsError: there is one; whoever wants a folder that is new must know.
+        FileExistsError: there is one already: it may be another user's.
         OSError: it cannot be made.
     """
     make_folders(folder.parent, mode=0o755)
@@ -95,7 +95,7 @@ def mode_of_chosen(status: os.stat_result) -> int:
 
     The owner has all; the group what it has, if it was singled out: the world has nothing, or
     less, or the folder is another group's than the owner's own, or has the bit that lets new
-    files be of its group. What the umask alone gives says nothing about a group.
+    files be of its group. Bits that follow from the umask alone do not count.
     """
     mode = stat.S_IMODE(status.st_mode)
     group, world = mode >> 3 & 7, mode & _WORLD
@@ -114,7 +114,7 @@ def close_to_others(home: Path) -> str:
     Done again, nothing changes.
 
     Returns:
-        What a person has to know of it, a sentence; nothing where it was closed already.
+        A sentence to log, or an empty string if it was closed already.
 
     Raises:
         StorageError: others may put files into it, and this user cannot end that.
@@ -130,7 +130,7 @@ def close_to_others(home: Path) -> str:
         return _share(home, status) if chosen & 0o070 else ""
     if mode & stat.S_ISVTX and mode & _WRITE:
         raise StorageError(
-            f"{home} is everybody's: others could put files there that a night believes. Set "
+            f"{home} is writable by all users: they could put files there that a run uses. Set "
             f"EVERGREEN_HOME to a folder of its own, as {home / 'evergreen'}"
         )
     if _is_more_than_a_home(home):
@@ -143,8 +143,8 @@ def close_to_others(home: Path) -> str:
     owner, left = user_name(status.st_uid), stat.S_IMODE(home.stat().st_mode)
     if left & _WRITE and os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
         raise StorageError(
-            f"{home} belongs to {owner} and everybody may write there: its files cannot be "
-            "believed. Set EVERGREEN_HOME to a folder of your own"
+            f"{home} belongs to {owner} and all users may write there: its files cannot be "
+            "trusted. Set EVERGREEN_HOME to a folder of your own"
         )
     if left & _WORLD:
         return (
@@ -176,7 +176,7 @@ def close_tree(folder: Path, mode: int, *, group: int | None = None, is_new: boo
         folder: itself stays as it is.
         mode: 0o700, or one with bits for the group.
         group: the group that all becomes of, if it is another one.
-        is_new: what lies there was made just now, under whatever umask: what the owner may do
+        is_new: its files were made just now, under any umask: what the owner may do
             with it, the group may, as far as `mode` lets it.
     """
     owner = folder.stat().st_uid
@@ -227,7 +227,7 @@ def _share(home: Path, status: os.stat_result) -> str:
 
 
 def _is_shared(home: Path, status: os.stat_result) -> bool:
-    """Tell whether new files become of the home's group, as far as its first folders tell."""
+    """Return whether new files get the home's group, judged by its top-level folders."""
     folders = [path.lstat() for path in home.iterdir() if path.is_dir() and not path.is_symlink()]
     return all(
         found.st_mode & stat.S_ISGID and found.st_gid == status.st_gid
@@ -245,7 +245,7 @@ def _is_more_than_a_home(home: Path) -> bool:
 
 
 def _has_access_list(folder: Path) -> bool:
-    """Tell whether the owner has let in users or groups by name; the mode's group is their mask."""
+    """Return whether an access list names users or groups; the mode's group is their mask."""
     try:
         return _ACCESS_LIST in os.listxattr(folder)
     except (OSError, AttributeError):  # another system than Linux
@@ -260,7 +260,7 @@ def _own_group(user: int) -> int:
 
 
 def _umask() -> int:
-    """Return the umask; the system tells it only by setting another."""
+    """Return the umask, which can only be read by setting another one."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask

@@ -1,8 +1,8 @@
 """Scratch below the home: held while it is used, and removed by the next run after a kill.
 
-`scratch/` holds what a run needs for a moment, as a package that is read. Each folder there is
-locked by its owner, so that what nobody holds is known to be left behind. What `storage` writes
-beside its own places has hidden names; it is removed by whoever holds the dataset.
+`scratch/` holds temporary files of a run, such as a package that is read. Each folder there is
+locked by its owner: one without a lock was left behind. What `storage` writes beside its own
+places has hidden names; it is removed by the next run that holds the dataset.
 """
 
 import contextlib
@@ -14,29 +14,26 @@ import uuid
 from collections.abc import Generator
 from pathlib import Path
 
-from pipeline_lib.storage import (
-    dataset_folder,
-    evergreen_home,
-    finish_replacing,
-    is_scratch,
-    writable_folder,
-)
+from pipeline_lib.home import DatasetFolder, Home
+from pipeline_lib.storage.publishing import finish_replacing
+from pipeline_lib.storage.replacing import is_scratch
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Generator[Path]:
-    """Give an empty folder below the home, for as long as the context lasts.
+def scratch_folder(home: Home | None) -> Generator[Path]:
+    """Yield an empty folder below the home, removed when the context ends.
 
-    Where there is no home it lies in the machine's own temporary folder: reading makes no home.
+    Where there is no home yet, or none is given, it lies in the machine's own temporary folder:
+    reading makes no home.
 
     Raises:
         StorageError: the home cannot be written.
     """
-    if not evergreen_home().is_dir():
+    if home is None or not home.root.is_dir():
         with tempfile.TemporaryDirectory(prefix="evergreen-") as outside:
             yield Path(outside)
         return
-    with _held(writable_folder(_root())) as folder:
+    with _held(home.writable(home.scratch)) as folder:
         try:
             folder.mkdir(mode=0o700)
             yield folder
@@ -44,15 +41,15 @@ def scratch_folder() -> Generator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(name: str) -> None:
-    """Remove what kills left in the home, for whoever holds a dataset: its own and nobody's."""
-    _sweep_scratch()
-    for folder in (dataset_folder(name), evergreen_home() / "quarantine" / name):
+def sweep(dataset: DatasetFolder) -> None:
+    """Remove what kills left in a dataset's folders and in `scratch/`; the caller holds it."""
+    _sweep_scratch(dataset.home)
+    for folder in (dataset.folder, dataset.quarantine):
         sweep_beside(folder)
 
 
-def _sweep_scratch() -> None:
-    for place in _root().glob("*.lock"):
+def _sweep_scratch(home: Home) -> None:
+    for place in home.scratch.glob("*.lock"):
         with contextlib.suppress(OSError), place.open("r+b") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(place.with_suffix(""), ignore_errors=True)
@@ -72,7 +69,7 @@ def sweep_beside(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _held(parent: Path) -> Generator[Path]:
-    """Give the name of a folder to make, locked against `sweep`."""
+    """Yield the name of a folder to make, locked against `sweep`."""
     while True:
         folder = parent / uuid.uuid4().hex
         guard = folder.with_suffix(".lock").open("xb")
@@ -85,7 +82,3 @@ def _held(parent: Path) -> Generator[Path]:
             yield folder
         finally:
             folder.with_suffix(".lock").unlink(missing_ok=True)
-
-
-def _root() -> Path:
-    return evergreen_home() / "scratch"

@@ -1,9 +1,9 @@
 """Text as people may see it: without control characters, and without the secrets of addresses.
 
-Names of columns, files and categories, and what other libraries say, may hold anything: a terminal
-obeys escape sequences, a carriage return hides what stood before it, marks of writing direction
-swap what is read, and half a surrogate pair can be written nowhere. All of these are shown by
-their escapes.
+Names of columns, files and categories, and messages of other libraries, may hold anything: a
+terminal obeys escape sequences, a carriage return hides what stood before it, marks of writing
+direction swap what is read, and half a surrogate pair can be written nowhere. All of these are
+shown by their escapes.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ def shown(text: str) -> str:
 def hashed(value: object) -> str | None:
     """Return what stands for a value that may not be shown: 32 bits of its sha256.
 
-    Equal values have equal ones, so that a person can tell them apart and find them again. Who can
-    guess the value can confirm it.
+    Equal values have equal hashes, so that they can be distinguished and found again. Anyone who
+    can guess the value can confirm it.
 
     >>> hashed("ann@example.org"), hashed(hashed("ann@example.org")), hashed(None)
     ('#438c4c7a', '#438c4c7a', None)
@@ -52,7 +52,7 @@ def hashed(value: object) -> str | None:
 
 
 def show_log_lines() -> None:
-    """Make every log line of this process printable, whoever writes and whoever handles it."""
+    """Make every log line of this process printable, whatever logger and handler it passes."""
     logging.setLogRecordFactory(_ShownRecord)
 
 

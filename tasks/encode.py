@@ -29,7 +29,7 @@ def encode(
         rows,
         today=run_date.isoformat(),
         grow=not standing.experiment,
-        last_ended=last_end(config.name, rows.snapshot.digest),
+        last_ended=last_end(rows.snapshot.dataset, rows.snapshot.digest),
     )
     logger = get_run_logger()
     if not encoded.is_new:

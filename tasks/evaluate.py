@@ -10,7 +10,6 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.evaluation.results import EvaluationResult
-from pipeline_lib.storage import run_folder
 from pipeline_lib.tracking.reference import RunReference
 from tasks.train import Trained
 
@@ -36,7 +35,7 @@ def evaluate(
         rows.batches("test", TEST_BATCH_ROWS),
         train=encoded.open("train"),
         test=encoded.open("test"),
-        out=run_folder(run.run_key) / "test_predictions.parquet",
+        out=run.files.predictions,
     )
     result, tables = evaluation.result, evaluation.tables
     tracked.log_metrics({f"test/{name}": value for name, value in result.scores.items()})

@@ -8,11 +8,13 @@ from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.evaluation.standing import Standing
+from pipeline_lib.home import Home
 
 
 @task(cache_policy=NO_CACHE)
 def identify(
     config: PipelineConfig,
+    home: Home,
     plain: PipelineConfig | None,
     run_date: date,
     promote: bool = False,
@@ -23,7 +25,7 @@ def identify(
     from pipeline_lib.tracking.store import connect
     from pipeline_lib.tracking.unrecorded import record_late
 
-    client = connect()
+    client = connect(home)
     record_late(client, config.name)
     standing = standing_of(
         client, config, plain, run_date=run_date, promote=promote, experiment=experiment

@@ -12,23 +12,25 @@ from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.errors import examples
 from pipeline_lib.evaluation.journal import last_end
+from pipeline_lib.home import Home
 from pipeline_lib.monitoring.history import read_last_night
-from pipeline_lib.storage import code_digest, digest_json
+from pipeline_lib.storage.digests import code_digest, digest_json
 
 
 @task(cache_policy=NO_CACHE)
-def ingest(config: PipelineConfig, run_date: date) -> Snapshot:
+def ingest(config: PipelineConfig, home: Home, run_date: date) -> Snapshot:
     """Read the source and keep its rows as a snapshot."""
     source, logger = config.data.source, get_run_logger()
+    dataset = home.dataset(config.name)
     needed = named_columns(config)
-    stream = open_source(source, root=config.root, run_date=run_date, needed=needed)
+    stream = open_source(source, root=config.root, run_date=run_date, needed=needed, home=home)
     if stream.left_out:
         columns = examples(stream.left_out)
         logger.warning("ingest    columns of lists, structs or maps are not read: %s", columns)
     reading = digest_json([source.model_dump(mode="json"), code_digest()])
-    last = read_last_night(config.name)
-    snapshot = take_snapshot(config.name, stream, reading=reading, last=last)
-    if last is not None and not last_end(config.name, snapshot.digest):
+    last = read_last_night(dataset)
+    snapshot = take_snapshot(dataset, stream, reading=reading, last=last)
+    if last is not None and not last_end(dataset, snapshot.digest):
         snapshot = last.going_on(snapshot)
     logger.info(
         "ingest    %s rows from %s, snapshot %s",

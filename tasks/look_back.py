@@ -22,7 +22,8 @@ def look_back(
     config: PipelineConfig, snapshot: Snapshot, standing: Standing, force: bool
 ) -> JournalEntry | None:
     """Return the journal's line of a run with nothing new, or None if there is something to do."""
-    entries = read_journal(config.name)
+    dataset = snapshot.dataset
+    entries = read_journal(dataset)
     past = last_decision(
         entries,
         data_digest=snapshot.digest,
@@ -36,10 +37,12 @@ def look_back(
 
     champion = champion_after(entries, past)
     asked = standing.promote and past.decision == "kept"
-    why = "a promotion is asked for" if asked else why_again(connect(), config.name, past, champion)
+    why = "a promotion is asked for"
+    if not asked:
+        why = why_again(connect(dataset.home), config.name, past, champion)
     if why:
         get_run_logger().warning("look back nothing is new since %s, but %s", past.decided_at, why)
         return None
     entry = skipped_entry(past, champion=champion, standing=standing)
-    append_entry(config.name, entry)
+    append_entry(dataset, entry)
     return entry

@@ -9,23 +9,25 @@ from prefect.settings import get_current_settings
 
 from pipeline_lib.attempts import attempt_of
 from pipeline_lib.errors import first_line
+from pipeline_lib.home import DatasetFolder
 
 
-def publish_page(name: str, page: Path, outcome: str) -> None:
+def publish_page(dataset: DatasetFolder, page: Path, outcome: str) -> None:
     """Publish a page as the dataset's decision; a server that does not take it ends no run.
 
     Args:
-        name: of the dataset.
+        dataset: of the page.
         page: its markdown file, which stays.
         outcome: of the run, as "promoted".
     """
+    name = dataset.name
     key, about = f"decision-{name.replace('_', '-')}", f"{name}: {outcome}"
     try:
         create_markdown_artifact(page.read_text("utf-8"), key=key, description=about)
     except Exception as error:  # noqa: BLE001 - the outcome stands
         get_current_settings().client.max_retries = 0  # the last calls are made once
         if flow_run.id is not None:
-            attempt = attempt_of(name, str(flow_run.id))
+            attempt = attempt_of(dataset, str(flow_run.id))
             attempt.note({"page": str(page), "artifact": key, "about": about})
         get_run_logger().warning(
             "report    the page is not on Prefect's pages (%s); the next run puts it there",

@@ -9,7 +9,6 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry
 from pipeline_lib.evaluation.report import DecisionRecord
-from pipeline_lib.storage import run_folder
 from pipeline_lib.tracking.reference import RunReference
 from tasks.publish import publish_page
 
@@ -22,12 +21,12 @@ def report(
     from pipeline_lib.tracking.unrecorded import record_decision
     from pipeline_lib.training.checkpoint import discard_checkpoints
 
-    path = run_folder(run.run_key) / "report.md"
+    path, dataset = run.files.report, run.home.dataset(config.name)
     path.write_text(record.to_markdown(), encoding="utf-8")
-    publish_page(config.name, path, record.decision.outcome)
+    publish_page(dataset, path, record.decision.outcome)
     tags = {"decision": entry.decision, "decision.reason": entry.reason}
-    if why_not := record_decision(config.name, run, path, tags, config.primary):
+    if why_not := record_decision(dataset, run, path, tags, config.primary):
         get_run_logger().warning("report    %s; the next run writes the page there", why_not)
-    append_entry(config.name, entry)
+    append_entry(dataset, entry)
     discard_checkpoints(path.parent)  # the run is over; forced, it trains again
     return path

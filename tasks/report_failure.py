@@ -1,7 +1,6 @@
 """Write the page of a run that was stopped or failed, in Prefect, in MLflow and on disk."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from prefect.logging import get_run_logger
 
@@ -11,13 +10,14 @@ from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import DataError, EvergreenError, ServerError, first_line
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry, now
 from pipeline_lib.evaluation.report import FailureRecord
-from pipeline_lib.storage import run_folder, writable_folder
+from pipeline_lib.home import DatasetFolder, RunFolder
 from pipeline_lib.tracking.reference import RunReference
 from tasks.publish import publish_page
 
 
 def report_failure(
     config: PipelineConfig,
+    dataset: DatasetFolder,
     error: Exception,
     *,
     snapshot: Snapshot | None,
@@ -30,6 +30,7 @@ def report_failure(
 
     Args:
         config: of the dataset.
+        dataset: its files.
         error: what ended the run.
         snapshot: the rows, if it got so far.
         run: the MLflow run, if it got so far; without it one is made.
@@ -47,7 +48,7 @@ def report_failure(
 
         nonlocal run_id
         run_id = track_failure(
-            config, snapshot, run, record, run_key=key, run_name=run_name, tags=tags
+            config, dataset.home, snapshot, run, record, run_key=key, run_name=run_name, tags=tags
         )
 
     def entry() -> None:
@@ -61,15 +62,15 @@ def report_failure(
             data_digest=snapshot.digest if snapshot else "",
             config_digest=config.digest(),
         )
-        append_entry(config.name, made)
+        append_entry(dataset, made)
 
-    path = run_folder(key or f"{config.name}-without-rows") / "report.md"
-    _attempt(lambda: _write_page(path, page))
+    files = dataset.home.run(key or f"{config.name}-without-rows")
+    _attempt(lambda: _write_page(files, page))
     if not isinstance(error, ServerError):
         _attempt(track)
     _attempt(entry)
     if isinstance(error, EvergreenError) and not isinstance(error, ServerError):
-        _attempt(lambda: publish_page(config.name, path, outcome))
+        _attempt(lambda: publish_page(dataset, files.report, outcome))
 
 
 def _attempt(step: Callable[[], object]) -> None:
@@ -82,7 +83,7 @@ def _attempt(step: Callable[[], object]) -> None:
         )
 
 
-def _write_page(path: Path, page: str) -> None:
-    writable_folder(path.parent)
-    path.write_text(page, encoding="utf-8")
-    get_run_logger().info("report    the page of this run is %s", path)
+def _write_page(files: RunFolder, page: str) -> None:
+    files.home.writable(files.folder)
+    files.report.write_text(page, encoding="utf-8")
+    get_run_logger().info("report    the page of this run is %s", files.report)

@@ -10,7 +10,6 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData
-from pipeline_lib.storage import run_folder, writable_folder
 from pipeline_lib.tracking.reference import RunReference
 
 
@@ -45,13 +44,16 @@ def train(
     from tasks.feedback import Feedback
 
     logger = get_run_logger()
-    tracked, folder = TrackedRun.of(run), writable_folder(run_folder(run.run_key))
+    tracked, files = TrackedRun.of(run), run.files
+    folder = run.home.writable(files.folder)
     champion = None
     if config.training.start_from == "champion":
         champion = read_champion_to_start_from(
             tracked.client, config.name, run_key=run.run_key, split_rule=rows.rule
         )
-    start = start_training(config, encoded, run_key=run.run_key, champion=champion)
+    start = start_training(
+        config, encoded, run_key=run.run_key, champion=champion, home=tracked.client.home
+    )
     del champion  # its weights are in the session's, or needed no more
     session, every_s = start.session, config.training.checkpoint_s
     keeper = Keeper(
@@ -60,7 +62,7 @@ def train(
     for level, line in start.opening_lines(keeper):
         logger.log(level, "train     %s", line)
     feedback = Feedback(config.name)
-    with TrainingLog(start, tracked, folder, resumed_at=keeper.resumed_at) as log, keeper:
+    with TrainingLog(start, tracked, files, resumed_at=keeper.resumed_at) as log, keeper:
 
         def on_pulse(now: Progress) -> None:
             keeper.save_if_due()
@@ -70,8 +72,8 @@ def train(
             log.append(record)
             keeper.save_if_due()
     feedback.end()
-    session.fitted().save(folder / "model")
+    session.fitted().save(files.model)
     log.finish()
     for level, line in session.closing_lines():
         logger.log(level, "train     %s", line)
-    return Trained(folder / "model", start.facts(), start.version, session.notes_after())
+    return Trained(files.model, start.facts(), start.version, session.notes_after())

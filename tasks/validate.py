@@ -26,13 +26,14 @@ def validate(
     from pipeline_lib.tracking.store import connect
     from pipeline_lib.tracking.versions import champion_version
 
-    logger, client = get_run_logger(), connect()
+    logger, dataset = get_run_logger(), snapshot.dataset
+    client = connect(dataset.home)
     recovered = recover_ledger(client, config)
     champion = champion_version(client, config.name)
     validated = validate_rows(
         config,
         snapshot,
-        known={name: vocabulary.known for name, vocabulary in read_ledger(config.name).items()},
+        known={name: vocabulary.known for name, vocabulary in read_ledger(dataset).items()},
         champion=champion.tags.get("data.digest") if champion else None,
         run_date=run_date,
         ledger=recovered,

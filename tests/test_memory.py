@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 import numpy as np
 import pyarrow as pa
+from pipeline_lib.home import find_home
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import check_snapshot
 from pipeline_lib.data.splits.split_rows import split_checked
@@ -44,7 +45,8 @@ config = PipelineConfig.model_validate({
     "data": {"source": {"kind": "csv", "path": "x"}, "target": "y", "task": "binary"},
     "columns": {"word": {"kind": "category"}, "size": {"kind": "number"}},
 })
-snapshot = take_snapshot("big", RowStream("big", schema, (Part("big", "", batches),)))
+stream = RowStream("big", schema, (Part("big", "", batches),))
+snapshot = take_snapshot(find_home().dataset("big"), stream)
 watch = Watch(config, snapshot, {})
 checked = check_snapshot(config, snapshot, on_batch=watch.see)
 watch.finish(reference=None, run_date=date(2026, 1, 1))

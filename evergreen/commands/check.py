@@ -12,6 +12,7 @@ from evergreen.every_config import Ended, conclude, turn
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, flat_settings, load_config
 from pipeline_lib.config.layers import DEFAULTS
+from pipeline_lib.home import find_home
 
 
 def check(
@@ -54,13 +55,14 @@ def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bo
     from pipeline_lib.monitoring.history import read_nights
     from pipeline_lib.monitoring.volume import Volume
 
+    home = find_home(settings.project)
     source, needed = settings.data.source, named_columns(settings)
-    stream = open_source(source, root=settings.root, run_date=today, needed=needed)
+    stream = open_source(source, root=settings.root, run_date=today, needed=needed, home=home)
     checker = contract_checker(settings, source=stream.source)
     for batch in stream.batches():
         checker.check(batch)
     report = checker.finish(stream.batches)
-    volume = Volume(settings, read_nights(settings.name), run_date=today)
+    volume = Volume(settings, read_nights(home.dataset(settings.name)), run_date=today)
     growth = volume.hold(report.n_used, source=stream.source)
     inherited = _inherited(settings)
     facts = {

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from evergreen.config_argument import dataset_name
 from evergreen.tables import print_json, print_table
+from pipeline_lib.home import find_home
 
 
 def codes(
@@ -24,7 +25,7 @@ def codes(
     """
     from pipeline_lib.encoding.codebook import codes_of_dataset
 
-    found = codes_of_dataset(dataset_name(name), column)
+    found = codes_of_dataset(find_home().dataset(dataset_name(name)), column)
     if json_:
         print_json([asdict(code) for code in found])
         return 0

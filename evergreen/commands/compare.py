@@ -7,9 +7,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from evergreen.config_argument import dataset_name
-from evergreen.environment import existing_home
+from evergreen.environment import is_usable
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import METRICS
+from pipeline_lib.home import find_home
 
 if TYPE_CHECKING:
     from pipeline_lib.tracking.views import RunRow
@@ -30,9 +31,10 @@ def compare(
     """
     from pipeline_lib.tracking.views import compare_runs, comparison_url
 
-    existing_home()
+    home = find_home()
+    is_usable(home)  # else a sentence says why not
     name = dataset_name(name)
-    rows = compare_runs(name, limit=limit)
+    rows = compare_runs(home, name, limit=limit)
     if json_:
         print_json([asdict(row) for row in rows])
         return 0
@@ -40,7 +42,7 @@ def compare(
     differing = [key for key in _shared_params(rows) if len({r.params[key] for r in rows}) > 1]
     head = ("run", "decision", "version", *metrics, *differing)
     print_table(head, [_cells(row, metrics, differing) for row in rows])
-    say(f"\nin MLflow: {comparison_url(name)}")
+    say(f"\nin MLflow: {comparison_url(home, name)}")
     return 0
 
 

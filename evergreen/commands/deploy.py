@@ -10,8 +10,8 @@ from evergreen.environment import prepare_prefect
 from evergreen.failures import keep
 from evergreen.tables import say
 from pipeline_lib.errors import ServerError, UsageError
+from pipeline_lib.home import find_home, project_root
 from pipeline_lib.shown import shown
-from pipeline_lib.storage import project_root
 
 _SCHEDULER_S = 60.0
 _MAX_SHOWN = 500
@@ -27,7 +27,7 @@ def deploy() -> int:
     root = project_root()
     if not (root / "prefect.yaml").is_file():
         raise UsageError(f"{root} holds no prefect.yaml; go to the project's folder")
-    prepare_prefect(looks_only=True)
+    prepare_prefect(find_home(), looks_only=True)
     from evergreen.deployments_file import read_deployments
     from evergreen.prefect_server import require_server, wait_for_schedules
     from evergreen.project_deployments import adopt, end_schedules

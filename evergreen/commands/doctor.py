@@ -4,12 +4,13 @@ import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evergreen.environment import existing_home, prepare_prefect
+from evergreen.environment import is_usable, prepare_prefect
 from evergreen.failures import describe
 from evergreen.open_servers import (
     MLFLOW_PATH,
@@ -21,7 +22,7 @@ from evergreen.tables import print_json, say
 from evergreen.versions import DISTRIBUTION
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import EvergreenError
-from pipeline_lib.storage import evergreen_home
+from pipeline_lib.home import Home, find_home
 
 _MAX_SHOWN = 5
 Health = Literal["ok", "note", "FAIL"]
@@ -42,13 +43,14 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json", negative=())] = Fa
     Args:
         json_: print the findings as JSON.
     """
+    home = find_home()
     looks: dict[str, Callable[[], Finding]] = {
         "python": _python,
         "packages": _packages,
-        "state": _state,
+        "state": partial(_state, home),
         "device": _device,
-        "mlflow": _mlflow,
-        "prefect": _prefect,
+        "mlflow": partial(_mlflow, home),
+        "prefect": partial(_prefect, home),
     }
     findings: list[Finding] = []
     for subject, look in looks.items():
@@ -95,14 +97,13 @@ def _packages() -> Finding:
     return Finding("ok", "packages", f"{len(bounds)} bounds kept")
 
 
-def _state() -> Finding:
-    home = existing_home()
-    if home is None:
-        return Finding("ok", "state", f"{evergreen_home()} is made by the first run")
-    if home.stat().st_mode & 0o007:
-        text = f"{home} is open to other users of this machine; the next run closes it"
+def _state(home: Home) -> Finding:
+    if not is_usable(home):
+        return Finding("ok", "state", f"{home.root} is made by the first run")
+    if home.root.stat().st_mode & 0o007:
+        text = f"{home.root} is open to other users of this machine; the next run closes it"
         return Finding("note", "state", text)
-    return Finding("ok", "state", f"{home} can be written")
+    return Finding("ok", "state", f"{home.root} can be written")
 
 
 def _device() -> Finding:
@@ -111,17 +112,18 @@ def _device() -> Finding:
     return Finding("ok", "device", describe_device(choose_device("auto")))
 
 
-def _mlflow() -> Finding:
+def _mlflow(home: Home) -> Finding:
     from pipeline_lib.tracking.address import relative_place
     from pipeline_lib.tracking.store import connect, is_anything_recorded, tracking_uri
 
-    if not is_anything_recorded():
-        return Finding("ok", "mlflow", f"{tracking_uri()} is made by the first run")
-    names = [found.name for found in connect().search_experiments()]
-    if (finding := _open_mlflow(tracking_uri())) is not None:
+    if not is_anything_recorded(home):
+        return Finding("ok", "mlflow", f"{tracking_uri(home)} is made by the first run")
+    names = [found.name for found in connect(home).search_experiments()]
+    uri = tracking_uri(home)
+    if (finding := _open_mlflow(uri)) is not None:
         return finding
-    shown = shown_address(tracking_uri())
-    if (place := relative_place(tracking_uri())) is not None:
+    shown = shown_address(uri)
+    if (place := relative_place(uri)) is not None:
         text = f"{shown} is {place} from here, and another registry from another folder"
         return Finding("note", "mlflow", f"{text}: write the whole path in MLFLOW_TRACKING_URI")
     return Finding("ok", "mlflow", f"{shown} answers, {_counted(len(names), 'experiment')}")
@@ -145,8 +147,8 @@ def _open_mlflow(uri: str) -> Finding | None:
     return Finding("FAIL", "mlflow", text)
 
 
-def _prefect() -> Finding:
-    prepare_prefect(looks_only=True)
+def _prefect(home: Home) -> Finding:
+    prepare_prefect(home, looks_only=True)
     from evergreen.prefect_server import deployments, require_server, server_url
     from evergreen.work_pool import POOL, pool_facts
     from flows.attempt import left_open
@@ -173,7 +175,7 @@ def _prefect() -> Finding:
     if pool.is_paused:
         text = f"{url}: the work pool is paused and starts no runs: prefect work-pool resume {POOL}"
         return Finding("FAIL", "prefect", text)
-    if left := left_open():
+    if left := left_open(home):
         text = (
             f"{url}: {'; '.join(left[:_MAX_SHOWN])}: Running there, but its process has ended, and "
             "the next run waits for it. Running the dataset ends it: evergreen run NAME"

@@ -12,8 +12,10 @@ from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, Source, load_config
 from pipeline_lib.config.json_schema import SCHEMA_FILE, schema_text
 from pipeline_lib.errors import StorageError, UsageError
+from pipeline_lib.home import NAME_PATTERN, project_of, project_root
 from pipeline_lib.permissions import make_folders
-from pipeline_lib.storage import NAME_PATTERN, Json, project_of, project_root, replacing
+from pipeline_lib.storage.json_files import Json
+from pipeline_lib.storage.replacing import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -30,8 +30,8 @@ from pipeline_lib.errors import (
     ServerLostError,
     first_line,
 )
+from pipeline_lib.home import find_home, project_of
 from pipeline_lib.interruption import heard, raise_if_heard
-from pipeline_lib.storage import project_of
 
 if TYPE_CHECKING:
     from flows.attempt import Seen
@@ -85,7 +85,8 @@ def run(
     broken = _broken_configs(configs, set_, every=all_)
     if len(broken) == len(configs):
         return conclude(list(broken.values()), json_=json_)
-    prepare_prefect(project_of(configs[0]))
+    home = find_home(project_of(configs[0]))
+    prepare_prefect(home)
     if not json_:
         say(f"retraining {'all configs of the project' if all_ else configs[0]}")
     from evergreen.prefect_server import require_server, server_url, start_own_server
@@ -101,7 +102,7 @@ def run(
         waiting_told(),
     ):
         if server_url() is None:
-            start_own_server()
+            start_own_server(home)
         else:
             require_server()
         if all_:

@@ -19,7 +19,7 @@ from pipeline_lib.config.yaml_text import (
     read_yaml_text,
 )
 from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
-from pipeline_lib.storage import project_of
+from pipeline_lib.home import project_of
 
 DEFAULTS = "configs/defaults.yaml"
 _MISNAMED = "configs/defaults.yml"

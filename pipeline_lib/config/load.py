@@ -16,7 +16,7 @@ from pipeline_lib.config.problems import problems
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.yaml_text import as_declared
 from pipeline_lib.errors import ConfigError, ConfigProblem, door
-from pipeline_lib.storage import project_root
+from pipeline_lib.home import project_root
 
 MAX_PROBLEMS = 20
 # Sections that may leave their kind out, and which one they are of then.

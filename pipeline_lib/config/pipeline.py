@@ -30,8 +30,9 @@ from pipeline_lib.config.training import (
 )
 from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.errors import did_you_mean, examples
+from pipeline_lib.home import NAME_PATTERN, project_of
 from pipeline_lib.shown import hashed
-from pipeline_lib.storage import NAME_PATTERN, digest_json, project_of
+from pipeline_lib.storage.digests import digest_json
 
 
 class EvaluationSettings(Settings):
@@ -138,6 +139,7 @@ class PipelineConfig(Settings):
     _root: Path = PrivateAttr(default=Path())
     _file: Path | None = PrivateAttr(default=None)
     _inherited: tuple[tuple[str, ...], ...] = PrivateAttr(default=())
+    _project: Path | None = PrivateAttr(default=None)
 
     @property
     def root(self) -> Path:
@@ -157,7 +159,7 @@ class PipelineConfig(Settings):
     @property
     def project(self) -> Path:
         """The folder of the project that the config's file belongs to; `root` without a file."""
-        return project_of(self._file) if self._file else self._root
+        return self._project or self._root
 
     @property
     def path_in_project(self) -> str:
@@ -186,6 +188,7 @@ class PipelineConfig(Settings):
         """
         copy = self.model_copy()
         copy._root, copy._file, copy._inherited = root, file, inherited
+        copy._project = project_of(file) if file else None
         return copy
 
     @property

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.data.arrow import is_null
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pipeline_lib.encoding.encoded_splits import read_ledger
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
 from pipeline_lib.errors import UsageError, did_you_mean, examples, unknown_dataset
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.shown import hashed
-from pipeline_lib.storage import Json, evergreen_home
+from pipeline_lib.storage.json_files import Json
 
 _RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
 
@@ -92,17 +93,16 @@ def codebook(encoder: Encoder) -> Json:
     return {"encoder": encoder.fingerprint(), "columns": columns}
 
 
-def codes_of_dataset(name: str, column: str | None = None) -> tuple[Code, ...]:
+def codes_of_dataset(dataset: DatasetFolder, column: str | None = None) -> tuple[Code, ...]:
     """Return the codes in a dataset's ledger, of one column or all.
 
     Raises:
         UsageError: there is no such dataset or column.
         StorageError: the ledger is damaged.
     """
-    ledger = read_ledger(name)
+    name, ledger = dataset.name, read_ledger(dataset)
     if not ledger:
-        datasets = evergreen_home() / "datasets"
-        known = sorted(p.parent.name for p in datasets.glob("*/ledger"))
+        known = [found.name for found in dataset.home.datasets_with("ledger")]
         raise UsageError(f"dataset {name!r} has no codes yet{unknown_dataset(name, known)}")
     if column is not None and column not in ledger:
         raise UsageError(

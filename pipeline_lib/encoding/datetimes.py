@@ -20,7 +20,7 @@ from pipeline_lib.config import DatetimePart
 from pipeline_lib.data.arrow import is_null, microseconds
 from pipeline_lib.data.values.zones import to_local
 from pipeline_lib.encoding.moments import Moments, Scale
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 Micros = npt.NDArray[np.int64]
 

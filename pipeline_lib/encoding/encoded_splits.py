@@ -40,16 +40,10 @@ from pipeline_lib.encoding.target import (
 from pipeline_lib.encoding.tensors import EncodedSplit, SplitFile, read_split
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import StorageError
-from pipeline_lib.storage import (
-    Json,
-    believed,
-    code_digest,
-    dataset_folder,
-    digest_json,
-    publish,
-    staged,
-    write_json,
-)
+from pipeline_lib.home import DatasetFolder
+from pipeline_lib.storage.digests import code_digest, digest_json
+from pipeline_lib.storage.json_files import Json, write_json
+from pipeline_lib.storage.publishing import believed, publish, staged
 
 # Below this many rows a part is numbered again each run with its neighbours: opening the files
 # of a kept segment costs as much.
@@ -90,18 +84,13 @@ class EncodedData:
         return read_split(self.path(split), self.read_encoder())
 
 
-def ledger_folder(name: str) -> Path:
-    """Return where a dataset's ledger lies."""
-    return dataset_folder(name) / "ledger"
-
-
-def read_ledger(name: str) -> Mapping[str, Vocabulary]:
+def read_ledger(dataset: DatasetFolder) -> Mapping[str, Vocabulary]:
     """Return a dataset's vocabularies so far; none before the first run.
 
     Raises:
         StorageError: the ledger is damaged, or another dataset's.
     """
-    folder = ledger_folder(name)
+    name, folder = dataset.name, dataset.ledger
     manifest = believed(folder)
     if manifest is None:
         if not folder.exists():
@@ -119,10 +108,12 @@ def read_ledger(name: str) -> Mapping[str, Vocabulary]:
     return Encoder.load(folder).vocabularies
 
 
-def write_ledger(name: str, vocabularies: Mapping[str, Vocabulary]) -> None:
+def write_ledger(dataset: DatasetFolder, vocabularies: Mapping[str, Vocabulary]) -> None:
     """Write a dataset's vocabularies, those of columns that this run's config lacks included."""
     kept = Encoder({name: CategoryColumn() for name in vocabularies}, dict(vocabularies), {})
-    with publish(ledger_folder(name), {"dataset": name, "encoder": kept.fingerprint()}) as scratch:
+    dataset.home.writable(dataset.folder)
+    facts = {"dataset": dataset.name, "encoder": kept.fingerprint()}
+    with publish(dataset.ledger, facts) as scratch:
         kept.save(scratch)
 
 
@@ -147,15 +138,16 @@ def encode_splits(
         UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
         StorageError: the ledger is damaged, or a place cannot be written.
     """
-    ledger = read_ledger(config.name)
+    dataset = rows.snapshot.dataset
+    ledger = read_ledger(dataset)
     digest = digest_json(
         [rows.digest, _settings(config), config.encoding.model_dump(mode="json"), code_digest()]
     )
-    folder = dataset_folder(config.name) / "encoded" / digest[:16]
+    folder = dataset.encoded / digest[:16]
     if (done := _already_encoded(folder, digest, ledger)) is not None:
         again = _encoded_again(ledger, done, today=today, last_ended=last_ended)
         if grow and again.seen:  # another run came between
-            write_ledger(config.name, {**ledger, **again.seen})
+            write_ledger(dataset, {**ledger, **again.seen})
         return again.data
     columns = {**config.columns, config.data.target: target_column(config.data)}
     known = {name: ledger[name].known for name in config.columns if name in ledger}
@@ -181,12 +173,13 @@ def encode_splits(
             "changes": entries,
             "encoded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        dataset.home.writable(dataset.encoded)
         with publish(folder, facts) as scratch:
             encoder.save(scratch)
             write_json(scratch / "target.json", target_to_json(target))
             numbered.write(scratch, encoder, target, codes)
     if grow:
-        write_ledger(config.name, {**ledger, **encoder.vocabularies})
+        write_ledger(dataset, {**ledger, **encoder.vocabularies})
     return EncodedData(folder, digest, changes)
 
 
@@ -308,9 +301,9 @@ def _segments(
     known: Mapping[str, KnownWords],
 ) -> Generator[list[Segment]]:
     """Give the numbered rows of a snapshot; those of big parts are kept for the next run."""
-    dataset, segments, kept = dataset_folder(config.name), list[Segment](), set[str]()
+    dataset, segments, kept = snapshot.dataset, list[Segment](), set[str]()
     spellings = _spellings(snapshot, known)
-    with staged(dataset, "numbered") as stage:
+    with staged(dataset.home.writable(dataset.folder), "numbered") as stage:
         for number, run in enumerate(_runs(snapshot)):
             batches = _typed_batches(snapshot, columns, known, (run.first_row, run.stop))
             if not run.fingerprint:
@@ -320,14 +313,15 @@ def _segments(
                 continue
             key = [run.name, run.fingerprint, snapshot.reading, _settings(config), code_digest()]
             key += [spellings] if spellings else []
-            folder = dataset / "segments" / digest_json(key)[:16]
+            folder = dataset.segments / digest_json(key)[:16]
             kept.add(folder.name)
             if believed(folder) is None:
+                dataset.home.writable(dataset.segments)
                 with publish(folder, {"part": run.name}) as scratch:
                     write_segment(scratch, batches, columns, compression="lz4")
             segments.append(read_segment(folder, columns))
         yield segments
-    for folder in (dataset / "segments").glob("*"):
+    for folder in dataset.segments.glob("*"):
         if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)
 

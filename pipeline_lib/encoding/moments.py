@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _BLOCK = 65_536

@@ -32,7 +32,7 @@ from pipeline_lib.encoding.scaling import (
     Standardizer,
 )
 from pipeline_lib.errors import ModelError
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 __all__ = [
     "FloatColumn",

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline_lib.encoding.moments import Moments, Scale
 from pipeline_lib.encoding.quantile_sketch import Floats, QuantileSketch
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 # Beyond, squares of scaled numbers would overflow; the smooth clip has long been reached.
 _MAX_SCALED = 1e100

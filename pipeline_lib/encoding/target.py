@@ -15,7 +15,7 @@ from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.errors import ContractError, Violation, examples
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from pipeline_lib.evaluation.metrics import (
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.serving import FittedModel, Predictions
-from pipeline_lib.storage import replacing
+from pipeline_lib.storage.replacing import replacing
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 
 # Raw test rows that are predicted at once, in one pass of the network.

@@ -7,12 +7,12 @@ line too, which never counts as a decision about their rows.
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.errors import did_you_mean, examples
 from pipeline_lib.evaluation.standing import Standing, Verdict
-from pipeline_lib.storage import Json, append_json_line, dataset_folder, read_json_lines
+from pipeline_lib.home import DatasetFolder
+from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines
 
 DECISIONS = ("promoted", "kept", "rejected")
 _ENDS = (*DECISIONS, "skipped", "stopped", "failed", "superseded")
@@ -129,18 +129,18 @@ def _minute(decided_at: str) -> str:
         return decided_at
 
 
-def append_entry(name: str, entry: JournalEntry) -> None:
+def append_entry(dataset: DatasetFolder, entry: JournalEntry) -> None:
     """Write an entry down."""
-    append_json_line(journal_path(name), asdict(entry))
+    append_json_line(dataset.journal, asdict(entry))
 
 
-def read_journal(name: str) -> tuple[JournalEntry, ...]:
+def read_journal(dataset: DatasetFolder) -> tuple[JournalEntry, ...]:
     """Return a dataset's entries, oldest first.
 
     Raises:
         StorageError: a line is damaged: what it decided would be decided again, or undone.
     """
-    return tuple(read_json_lines(journal_path(name), JournalEntry.from_json))
+    return tuple(read_json_lines(dataset.journal, JournalEntry.from_json))
 
 
 def last_decision(
@@ -178,19 +178,14 @@ def last_promotion(entries: Sequence[JournalEntry]) -> JournalEntry | None:
     return next((entry for entry in reversed(entries) if entry.decision == "promoted"), None)
 
 
-def last_end(name: str, data_digest: str) -> str:
+def last_end(dataset: DatasetFolder, data_digest: str) -> str:
     """Return when a run of these rows last made a decision (ISO 8601, UTC); "" if none did.
 
     Changes before then are on a page already.
     """
     ends = (
         entry.decided_at
-        for entry in read_journal(name)
+        for entry in read_journal(dataset)
         if entry.data_digest == data_digest and entry.decision in DECISIONS and not entry.experiment
     )
     return max(ends, default="")
-
-
-def journal_path(name: str) -> Path:
-    """Return where a dataset's journal lies."""
-    return dataset_folder(name) / "decisions.jsonl"

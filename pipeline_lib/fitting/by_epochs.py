@@ -135,6 +135,7 @@ class NetworkTraining:
             target_scale=given.target_scale,
             class_weights=self._class_weights,
             numeric_names=given.encoder.numeric_names,
+            home=given.home,
         )
 
     def _first_weights(self, member: int) -> tuple[Network, CarriedOver | None]:

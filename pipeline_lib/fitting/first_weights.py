@@ -13,6 +13,7 @@ import torch
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.fitting.session import TrainingSession
+from pipeline_lib.home import Home
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.keeper import Keeper
 
@@ -76,7 +77,12 @@ class Start:
 
 
 def start_training(
-    config: PipelineConfig, encoded: EncodedData, *, run_key: str, champion: Offered | None
+    config: PipelineConfig,
+    encoded: EncodedData,
+    *,
+    run_key: str,
+    champion: Offered | None,
+    home: Home | None = None,
 ) -> Start:
     """Open encoded splits and choose the first weights.
 
@@ -85,6 +91,7 @@ def start_training(
         encoded: both splits on the disk, with encoder and target.
         run_key: of the rows, config and code.
         champion: may give the first weights, if `training.start_from` asks for it.
+        home: keeps compiled code; the working directory's without it.
 
     Raises:
         DeviceError: the device asked for is not there.
@@ -98,6 +105,7 @@ def start_training(
         encoded.path("train"),
         encoded.path("val"),
         champion=champion.model if is_asked and champion is not None else None,
+        home=home,
     )
     key = f"{run_key} {encoder.fingerprint()} {torch.__version__}"
     if not is_asked:

@@ -15,6 +15,7 @@ from pipeline_lib.fitting.by_epochs import NetworkTraining
 from pipeline_lib.fitting.in_one_call import EstimatorTraining
 from pipeline_lib.fitting.training import Training, TrainingInput
 from pipeline_lib.fitting.warm_start import obstacle
+from pipeline_lib.home import Home
 from pipeline_lib.models import EstimatorKind, ModelKind, NetworkKind, model_kind
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.devices import choose_device, describe_device
@@ -48,6 +49,7 @@ class TrainingSession:
         *,
         champion: FittedModel | None = None,
         kind: ModelKind | None = None,
+        home: Home | None = None,
     ) -> "TrainingSession":
         """Put splits, and a network with its first weights, on the device.
 
@@ -59,6 +61,7 @@ class TrainingSession:
             val: likewise.
             champion: gives the first weights where they fit; else `obstacle` says why not.
             kind: of the model; without it the one that `config.model` asks for.
+            home: keeps compiled code; the working directory's without it.
 
         Raises:
             DeviceError: the device asked for is not there.
@@ -75,7 +78,7 @@ class TrainingSession:
 
         train_rows = rows_of(train, budget)
         val_rows = rows_of(val, budget - train_rows.size_bytes)
-        given = TrainingInput(config, encoder, target, train_rows, val_rows)
+        given = TrainingInput(config, encoder, target, train_rows, val_rows, home)
         training = _training(given, kind, None if why_not else champion)
         undefined = why_undefined(config.primary, val_rows, n_classes=len(given.classes))
         return cls(given, kind, training, why_not, undefined)

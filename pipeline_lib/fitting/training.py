@@ -8,6 +8,7 @@ import torch
 
 from pipeline_lib.config import CrossEntropy, PipelineConfig, Task, TrainingSettings
 from pipeline_lib.encoding import ClassTarget, Encoder, NumberTarget, Target
+from pipeline_lib.home import Home
 from pipeline_lib.models import Dimensions, Model, Network
 from pipeline_lib.models.carry_over import CarriedOver
 from pipeline_lib.training.keeper import Resumable
@@ -19,13 +20,17 @@ from pipeline_lib.training.rows import Rows, count_classes
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """What a training is given: settings, and both splits as an encoder and a target made them."""
+    """What a training is given: settings, and both splits as an encoder and a target made them.
+
+    `home` keeps compiled code.
+    """
 
     config: PipelineConfig
     encoder: Encoder
     target: Target
     train: Rows
     val: Rows
+    home: Home | None = None
 
     @property
     def training(self) -> TrainingSettings:

@@ -15,7 +15,7 @@ from pipeline_lib.models.dropout import Dropout
 from pipeline_lib.models.model import Dimensions
 from pipeline_lib.models.network import Network, NetworkKind
 from pipeline_lib.models.widths import embedding_width
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 
 class EmbeddingMLP(Network):

@@ -23,7 +23,7 @@ from pipeline_lib.errors import TrainingError
 from pipeline_lib.models.estimator import BatchSource, EstimatorKind, FitInput
 from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions
 from pipeline_lib.models.network import probabilities
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 _BATCH_ROWS = 16_384
 # Of the mean loss per row, whose curvature is of the order of 1.

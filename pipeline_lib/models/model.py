@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.encoding import ClassTarget, Encoder, Target
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 WEIGHTS_FILE = "model.safetensors"
 

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from pipeline_lib.encoding import Encoder, Target
 from pipeline_lib.models.carry_over import CarriedOver, Learned
 from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions, Kind
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 
 class Network(nn.Module, ABC):

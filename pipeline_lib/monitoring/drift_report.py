@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from pipeline_lib.errors import StorageError, first_line
 from pipeline_lib.shown import printable
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 Aspect: TypeAlias = Literal[
     "distribution", "nulls", "unseen", "categories", "volume", "freshness", "schema"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from pipeline_lib.data.snapshots.snapshot import LastNight, Snapshot
 from pipeline_lib.errors import first_line, refusal
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.monitoring.drift_report import NightRecord
-from pipeline_lib.storage import Json, append_json_line, dataset_folder, read_json_lines, write_json
+from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines, write_json
 
 _MAX_REASON = 200
 _logger = logging.getLogger(__name__)
-_LAST, _ALL = "last_night.json", "nights.jsonl"
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Night:
     digest: str = ""
 
 
-def read_last_night(name: str) -> LastNight | None:
+def read_last_night(dataset: DatasetFolder) -> LastNight | None:
     """Return the last run of a dataset; None before the first, or if its memory is damaged."""
-    path = dataset_folder(name) / _LAST
+    path = dataset.last_night
     try:
-        return LastNight.from_json(name, json.loads(path.read_text("utf-8")))
+        return LastNight.from_json(dataset, json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -51,9 +51,9 @@ def read_last_night(name: str) -> LastNight | None:
     return None
 
 
-def read_nights(name: str) -> list[Night]:
+def read_nights(dataset: DatasetFolder) -> list[Night]:
     """Return the drift of past runs, the oldest first; a damaged line is reported and left out."""
-    return read_json_lines(dataset_folder(name) / _ALL, _night, on_damage=_say)
+    return read_json_lines(dataset.nights, _night, on_damage=_say)
 
 
 def _night(line: Mapping[str, Json]) -> Night:
@@ -72,7 +72,7 @@ def _say(text: str) -> None:
     _logger.warning("%s", text)
 
 
-def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
+def remember_night(snapshot: Snapshot, night: Night) -> None:
     """Make this run the last run, and note how far it drifted; once for the same rows."""
     last = LastNight(
         snapshot.folder,
@@ -83,7 +83,7 @@ def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
         snapshot.arrivals,
         snapshot.news,
     )
-    before = read_last_night(name)
+    before = read_last_night(snapshot.dataset)
     if before is None or before.digest != snapshot.digest:
         line: dict[str, Json] = {
             "rows": night.rows.to_json(),
@@ -92,5 +92,5 @@ def remember_night(name: str, snapshot: Snapshot, night: Night) -> None:
             "source": snapshot.source,
             "digest": snapshot.digest,
         }
-        append_json_line(dataset_folder(name) / _ALL, line)
-    write_json(dataset_folder(name) / _LAST, last.to_json())
+        append_json_line(snapshot.dataset.nights, line)
+    write_json(snapshot.dataset.last_night, last.to_json())

@@ -15,16 +15,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config import HashColumn, PipelineConfig
-from pipeline_lib.data.snapshots.snapshot import Snapshot, snapshots_folder
+from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.errors import MAX_EXAMPLES, StorageError, examples, first_line
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.monitoring.drift import compare
 from pipeline_lib.monitoring.drift_report import DriftReport, NightRecord
 from pipeline_lib.monitoring.history import read_nights
 from pipeline_lib.monitoring.leakage import MAX_ROWS, Leak, leaks_in
 from pipeline_lib.monitoring.profile import CategoryProfile, Profile, Profiler
 from pipeline_lib.monitoring.volume import Volume
-from pipeline_lib.storage import write_json
+from pipeline_lib.storage.json_files import write_json
 
 _PROFILE, _DRIFT = "profile.json", "drift.json"
 # A few rows say nothing of a distribution.
@@ -109,9 +110,9 @@ class Watch:
             is_volume_said: whether `validation.volume` has spoken of the number of rows.
         """
         config, folder = self._config, self._snapshot.folder
-        before = None if reference is None else read_profile(config.name, reference)
+        before = None if reference is None else read_profile(self._snapshot.dataset, reference)
         before = before and before.hiding(config.columns)
-        history = read_nights(config.name)
+        history = read_nights(self._snapshot.dataset)
         profile, settings = self._whole.finish(), config.validation.drift
         whole = compare(
             before,
@@ -154,41 +155,47 @@ class Watch:
         return tuple(found)
 
 
-def volume_of(config: PipelineConfig, *, run_date: date, champion: str | None) -> Volume:
+def volume_of(
+    config: PipelineConfig, dataset: DatasetFolder, *, run_date: date, champion: str | None
+) -> Volume:
     """Return what this run's number of rows is compared with.
 
     Args:
         config: the settings.
+        dataset: its files.
         run_date: the run's date.
         champion: digest of the snapshot that taught the champion, if it is known.
 
     Raises:
         StorageError: the champion's profile is damaged.
     """
-    profile = None if champion is None else read_profile(config.name, champion)
+    profile = None if champion is None else read_profile(dataset, champion)
     return Volume(
         config,
-        read_nights(config.name),
+        read_nights(dataset),
         run_date=run_date,
         champion=champion,
         champion_rows=None if profile is None else profile.n_rows,
     )
 
 
-def known_classes(config: PipelineConfig, *, champion: str | None) -> dict[str, KnownWords]:
+def known_classes(
+    config: PipelineConfig, dataset: DatasetFolder, *, champion: str | None
+) -> dict[str, KnownWords]:
     """Return the target's words in the champion's rows, in whose spelling typed labels are seen.
 
     Nothing where `data.classes` names them, or the champion's rows are not known any more.
 
     Args:
         config: the settings.
+        dataset: its files.
         champion: digest of the snapshot that taught the champion, if it is known.
 
     Raises:
         StorageError: the champion's profile is damaged.
     """
     data = config.data
-    profile = None if champion is None or data.classes else read_profile(config.name, champion)
+    profile = None if champion is None or data.classes else read_profile(dataset, champion)
     if profile is None or profile.target != data.target or data.task == "regression":
         return {}
     column = profile.target_profile
@@ -197,13 +204,13 @@ def known_classes(config: PipelineConfig, *, champion: str | None) -> dict[str, 
     return {data.target: KnownWords(pa.array([top.word for top in column.top], pa.string()))}
 
 
-def read_profile(name: str, digest: str) -> Profile | None:
+def read_profile(dataset: DatasetFolder, digest: str) -> Profile | None:
     """Return the profile of one of a dataset's snapshots; None if it is gone.
 
     Raises:
         StorageError: the file is damaged.
     """
-    path: Path = snapshots_folder(name) / digest[:16] / _PROFILE
+    path: Path = dataset.snapshots / digest[:16] / _PROFILE
     if not path.exists():
         return None
     try:

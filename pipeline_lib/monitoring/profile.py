@@ -25,7 +25,8 @@ from pipeline_lib.monitoring.counts import PAGE_ROWS
 from pipeline_lib.monitoring.design_effect import BlockNoise, Noise
 from pipeline_lib.monitoring.number_sketch import Leaves, NumberCounter
 from pipeline_lib.shown import hashed
-from pipeline_lib.storage import Json, digest_json
+from pipeline_lib.storage.digests import digest_json
+from pipeline_lib.storage.json_files import Json
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 — times of tables have no zone

@@ -71,10 +71,10 @@ def validate_rows(
         VolumeError: there are far fewer rows than before.
         StorageError: the champion's profile is damaged, or a place cannot be written.
     """
-    volume = volume_of(config, run_date=run_date, champion=champion)
+    volume = volume_of(config, snapshot.dataset, run_date=run_date, champion=champion)
     words: dict[str, pa.Array] = {name: each.words for name, each in known.items()}
     watch = Watch(config, snapshot, words)
-    spelled = {**known, **known_classes(config, champion=champion)}
+    spelled = {**known, **known_classes(config, snapshot.dataset, champion=champion)}
     rows = check_snapshot(config, snapshot, on_batch=watch.see, known=spelled)
     growth = volume.hold(rows.n_rows, source=snapshot.source)
     watched = watch.finish(reference=champion, run_date=run_date, is_volume_said=growth is not None)
@@ -97,4 +97,4 @@ def remember(config: PipelineConfig, validated: Validated) -> None:
     arrivals = watched.arrivals.record if watched.arrivals else None
     settings = source_settings(config.data.source)
     night = Night(watched.rows.record, arrivals, settings)
-    remember_night(config.name, validated.rows.snapshot, night)
+    remember_night(validated.rows.snapshot, night)

@@ -16,7 +16,7 @@ from datetime import date
 from pipeline_lib.config import PipelineConfig, Source
 from pipeline_lib.errors import VolumeError
 from pipeline_lib.monitoring.history import Night
-from pipeline_lib.storage import digest_json
+from pipeline_lib.storage.digests import digest_json
 
 # Accepted runs that count, the last one always.
 _N_NIGHTS = 14

@@ -33,7 +33,8 @@ from pipeline_lib.encoding import (
 )
 from pipeline_lib.errors import ContractError, ModelError, Violation, door, examples
 from pipeline_lib.models import Dimensions, Kind, Model, Network, Networks, model_kind
-from pipeline_lib.storage import Json, believed, publish, write_json
+from pipeline_lib.storage.json_files import Json, write_json
+from pipeline_lib.storage.publishing import believed, publish
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 
 MODEL_VERSION = 2

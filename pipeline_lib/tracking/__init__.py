@@ -1,1 +1,1 @@
-"""The only door to MLflow. Every module but `reference` imports mlflow: import where needed."""
+"""The only package that imports MLflow: slowly, so its modules are imported where used."""

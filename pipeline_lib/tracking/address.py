@@ -119,7 +119,7 @@ def _ask_database(uri: str, scheme: str) -> None:
         ) from None
     except SQLAlchemyError as error:
         reason = first_line(getattr(error, "orig", None) or error)
-        if "locked" in reason:  # somebody writes; MLflow waits for them
+        if "locked" in reason:  # another process writes; MLflow waits for it
             return
         failed = ServerError(f"no database can be used at {shown}: {reason}. {_INSTEAD}")
         raise hiding(failed, error) from None

@@ -1,7 +1,7 @@
-"""Tell which bytecode of a package is not what its code compiles to: `bytecode.py PACKAGE`.
+"""Find bytecode of a package that is not what its code compiles to: `bytecode.py PACKAGE`.
 
-Python runs what it finds in `__pycache__` without a look at the code beside it. Whoever loads a
-package in place leaves some there, which is harmless; any other has to be told from that. Run as a
+Python runs what it finds in `__pycache__` without a look at the code beside it. Loading a
+package in place leaves some there, which is harmless; any other has to be found. Run as a
 script with limits of its own: what is read here may have been made to break its reader.
 """
 
@@ -41,7 +41,7 @@ def _is_honest(path: Path) -> bool:
         return True  # without its source it cannot be imported
     data = path.read_bytes()
     if data[:4] != importlib.util.MAGIC_NUMBER:
-        return False  # another Python's: nobody here can compile it
+        return False  # another Python's, which this one cannot compile
     optimized = re.search(r"\.opt-([12])\.pyc$", path.name)
     level = int(optimized[1]) if optimized else 0
     expected = compile(source.read_bytes(), "", "exec", dont_inherit=True, optimize=level)

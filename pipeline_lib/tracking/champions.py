@@ -7,7 +7,6 @@ files deleted, or another registry be in use since the journal's last line.
 from collections.abc import Sequence
 from datetime import date
 
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
@@ -19,6 +18,7 @@ from pipeline_lib.evaluation.journal import (
     read_journal,
 )
 from pipeline_lib.evaluation.standing import REGISTER, History, Standing
+from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.losses import what_is_behind
 from pipeline_lib.tracking.store import address_of
 from pipeline_lib.tracking.versions import (
@@ -40,7 +40,7 @@ from pipeline_lib.tracking.versions import (
 
 
 def standing_of(
-    client: MlflowClient,
+    client: StoreClient,
     config: PipelineConfig,
     plain: PipelineConfig | None,
     *,
@@ -54,7 +54,7 @@ def standing_of(
         client: the registry.
         config: the values of the run.
         plain: its config file without the run's own values; None if that is no valid config.
-        run_date: the night's date.
+        run_date: the date of the run's rows.
         promote: a person asks for the promotion: the run is no experiment.
         experiment: a person asks for an experiment.
 
@@ -97,7 +97,7 @@ def standing_of(
 
 
 def history_of(
-    client: MlflowClient, config: PipelineConfig, *, run_key: str, sha256: str
+    client: StoreClient, config: PipelineConfig, *, run_key: str, sha256: str
 ) -> History:
     """Return what is known of the champion's place.
 
@@ -108,7 +108,7 @@ def history_of(
         sha256: digest of its model.
     """
     name = config.name
-    champion, entries = champion_version(client, name), read_journal(name)
+    champion, entries = champion_version(client, name), read_journal(client.home.dataset(name))
     last = last_promotion(entries)
     if champion is not None:
         taken_back = _taken_back(client, champion, last, run_key=run_key)
@@ -134,7 +134,7 @@ def history_of(
 
 
 def _taken_back(
-    client: MlflowClient, champion: ModelVersion, last: JournalEntry | None, *, run_key: str
+    client: StoreClient, champion: ModelVersion, last: JournalEntry | None, *, run_key: str
 ) -> str:
     """Return that a person has put the champion in the place of this run's model, if so.
 
@@ -157,7 +157,7 @@ def _taken_back(
     )
 
 
-def _promoted_run(client: MlflowClient, name: str) -> Run | None:
+def _promoted_run(client: StoreClient, name: str) -> Run | None:
     """Return the dataset's latest MLflow run whose model was promoted, or None."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -167,17 +167,17 @@ def _promoted_run(client: MlflowClient, name: str) -> Run | None:
 
 
 def is_unfinished(
-    client: MlflowClient,
+    client: StoreClient,
     name: str,
     *,
     run_key: str,
     sha256: str,
     entries: Sequence[JournalEntry] | None = None,
 ) -> bool:
-    """Tell whether this very model was about to be promoted when its run was interrupted."""
+    """Return whether this very model was about to be promoted when its run was interrupted."""
     if any(
         entry.run_key == run_key and entry.decision == "promoted"
-        for entry in (read_journal(name) if entries is None else entries)
+        for entry in (read_journal(client.home.dataset(name)) if entries is None else entries)
     ):
         return False
     champion = champion_version(client, name)  # a search returns versions without aliases (3.17)
@@ -190,7 +190,7 @@ def is_unfinished(
     )
 
 
-def why_again(client: MlflowClient, name: str, past: JournalEntry, expected: str) -> str:
+def why_again(client: StoreClient, name: str, past: JournalEntry, expected: str) -> str:
     """Return why rows that were decided about are decided about again; empty if nothing is new.
 
     Args:
@@ -209,6 +209,6 @@ def why_again(client: MlflowClient, name: str, past: JournalEntry, expected: str
     if found != expected:
         before = f"version {expected}" if expected else "none"
         return f"the champion is version {found} now, and was {before} then"
-    if problem := what_is_wrong_with(champion):
+    if problem := what_is_wrong_with(client.home, champion):
         return f"champion v{found} cannot be used: {problem}"
     return ""

@@ -7,6 +7,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from pipeline_lib.databases import Schema, has_rows, is_usable, make_whole, revision_of, tables_of
+from pipeline_lib.home import Home
 
 _OF_MLFLOW = {"alembic_version", "experiments", "runs"}
 _IN_USE = ("experiments", "runs", "registered_models")
@@ -24,8 +25,8 @@ def database_of(uri: str) -> Path | None:
     return None if not name or name.startswith((":memory:", "file:")) else Path(name).absolute()
 
 
-def make_store(uri: str) -> None:
-    """Let an embedded database be there, with the whole schema and the experiment `Default`.
+def make_store(uri: str, home: Home) -> None:
+    """Make an embedded database, with the whole schema and the experiment `Default`.
 
     Other addresses are left alone.
 
@@ -33,18 +34,18 @@ def make_store(uri: str) -> None:
         StorageError: the disk is full or refuses, or the file is damaged.
     """
     database = database_of(uri)
-    if database is not None and make_whole(database, judge=_judge, fill=_fill):
+    if database is not None and make_whole(database, judge=_judge, fill=_fill, home=home):
         _close(uri)  # of a file that was there before
 
 
 def has_store(uri: str) -> bool:
-    """Tell whether anything can be recorded at an address; nothing is made to find out."""
+    """Return whether there is a store at an address; nothing is made to find out."""
     database = database_of(uri)
     return database is None or is_usable(database, _judge)
 
 
 def _judge(connection: sqlite3.Connection) -> Schema:
-    """Tell a schema whose making was cut; one of another release is for MLflow to refuse."""
+    """Recognize a schema whose making was cut; MLflow itself refuses another release's."""
     tables = tables_of(connection)
     if has_rows(connection, *_IN_USE) or (tables and not tables & _OF_MLFLOW):
         return Schema.WHOLE

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config import Metric
 from pipeline_lib.errors import StorageError, refusal
-from pipeline_lib.storage import append_json_lines, read_json_lines
+from pipeline_lib.storage.json_files import append_json_lines, read_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import what_failed
 from pipeline_lib.training.records import EpochRecord
@@ -80,17 +80,17 @@ class EpochLog:
             self._try_to_flush()
 
     def _forget_the_file(self) -> None:
-        """Begin the file anew with what the checkpoint knows; say what was wrong with the old one.
+        """Begin the file anew with what the checkpoint knows; log what was wrong with the old one.
 
         Raises:
             StorageError: what is there cannot be removed.
         """
 
-        def say(text: str) -> None:
+        def report(text: str) -> None:
             _logger.warning("%s. It is written anew from the checkpoint", text)
 
         try:
-            read_json_lines(self._path, _record, on_damage=say)
+            read_json_lines(self._path, _record, on_damage=report)
             self._path.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"{refusal(error, self._path)}. Move it away") from error

@@ -1,4 +1,4 @@
-"""The MLflow run of a night that was stopped or failed."""
+"""The MLflow run of a run that was stopped or failed."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,6 +9,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.evaluation.report import FailureRecord
+from pipeline_lib.home import Home
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.store import what_failed
@@ -21,6 +22,7 @@ class _EndedError(Exception):
 
 def track_failure(
     config: PipelineConfig,
+    home: Home,
     snapshot: Snapshot | None,
     run: RunReference | None,
     record: FailureRecord,
@@ -29,7 +31,7 @@ def track_failure(
     run_name: str,
     tags: Mapping[str, str],
 ) -> str:
-    """Record how a night ended in its MLflow run, which is started where there is none yet.
+    """Record how a run ended in its MLflow run, which is started if there is none yet.
 
     Returns:
         The run's id.
@@ -40,7 +42,9 @@ def track_failure(
     if run is None:
         with (
             suppress(_EndedError),
-            start_run(config, snapshot, run_key=run_key, run_name=run_name, tags=tags) as made,
+            start_run(
+                config, home, snapshot, run_key=run_key, run_name=run_name, tags=tags
+            ) as made,
         ):
             run = made
             raise _EndedError

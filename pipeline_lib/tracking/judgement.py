@@ -1,7 +1,7 @@
 """The verdict on a new model, and how it is carried out in the registry.
 
 Evidence and standing decide together. A promotion is written only over the version that the model
-was compared with: if somebody moved the alias meanwhile, the model is judged again.
+was compared with: if the alias has moved meanwhile, the model is judged again.
 """
 
 import logging
@@ -64,9 +64,9 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
     champion = read_champion(client, name)
     if champion is not None and (finished := _finished(run, candidate, champion, sha256)):
         return finished
-    told = ""
+    note = ""
     if champion is not None and champion.problem and not candidate.standing.experiment:
-        champion, told = mend_champion(run, name, champion, golden_rows(candidate))
+        champion, note = mend_champion(run, name, champion, golden_rows(candidate))
     scores = None if champion is None else _scores(candidate, champion)
     config, promotion = candidate.config, candidate.config.promotion
     history = history_of(client, config, run_key=run.run_key, sha256=sha256)
@@ -80,8 +80,8 @@ def judge(run: TrackedRun, candidate: Candidate) -> Verdict:
         is_first=not history.no_champion,
     )
     decision = apply_standing(evidence, candidate.standing, history, scores)
-    if told:
-        decision = replace(decision, notes=(told, *decision.notes))
+    if note:
+        decision = replace(decision, notes=(note, *decision.notes))
     pending = ""
     if scores is not None and not evidence.is_comparable and decision.outcome == "kept":
         pending = f"champion v{scores.version} could not be compared"
@@ -128,7 +128,7 @@ def _scores(candidate: Candidate, champion: Champion) -> ChampionScores:
 def settle(
     run: TrackedRun, candidate: Candidate, verdict: Verdict, tags: dict[str, str]
 ) -> Settled:
-    """Package a model, register it, and move the alias if the verdict says so.
+    """Package a model, register it, and move the alias if the verdict is to promote it.
 
     What this very run has registered before, whole, is not packaged again.
 
@@ -139,7 +139,7 @@ def settle(
         tags: what its version is tagged with besides the verdict and the standing.
 
     Raises:
-        ModelError: its package does not load in a clean process, or does not say the same there.
+        ModelError: its package does not load in a clean process, or predicts something else there.
     """
     name = candidate.config.name
     twin = find_twin(run.client, name, run.run_key, package_digest(candidate.folder))
@@ -155,7 +155,10 @@ def settle(
             return Settled(verdict, version)
         # Without it the version would look like one whose promotion a kill has interrupted.
         run.client.set_model_version_tag(name, version.version, DECISION, SUPERSEDED)
-        append_entry(name, _superseded_entry(run, candidate, verdict, version.version))
+        append_entry(
+            run.client.home.dataset(name),
+            _superseded_entry(run, candidate, verdict, version.version),
+        )
         _log.warning("the champion of %s was changed meanwhile: judging again", name)
         if attempt < _MAX_JUDGEMENTS:
             verdict = judge(run, candidate)
@@ -167,13 +170,13 @@ def settle(
 
 
 def golden_rows(candidate: Candidate) -> pd.DataFrame:
-    """Return the first test rows: a package has to say of them what its model says."""
+    """Return the first test rows, for which package and model have to predict the same."""
     columns = list(candidate.config.columns)
     return next(candidate.rows.batches("test", _GOLDEN_ROWS)).select(columns).to_pandas()
 
 
 def version_tags(candidate: Candidate, verdict: Verdict) -> dict[str, str]:
-    """Return the tags of a version that say what was decided, and under which standing."""
+    """Return the tags of a version that hold the decision and its standing."""
     standing = candidate.standing
     tags = {
         DECISION: verdict.decision.outcome,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -20,8 +19,11 @@ from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
 from pipeline_lib.encoding.vocabulary import Vocabulary
 from pipeline_lib.errors import ModelError, examples, first_line
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.scratch import scratch_folder
-from pipeline_lib.storage import MANIFEST, digest_file
+from pipeline_lib.storage.digests import digest_file
+from pipeline_lib.storage.publishing import MANIFEST
+from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.versions import (
     MODEL_FOLDER,
     SHA256,
@@ -35,37 +37,38 @@ _MAX_VERSIONS = 20
 _FILES = ("encoder.json", "categories.parquet")
 
 
-def recover_ledger(client: MlflowClient, config: PipelineConfig) -> tuple[str, ...]:
-    """Let a dataset's ledger start from the registered models where it is absent or behind.
+def recover_ledger(client: StoreClient, config: PipelineConfig) -> tuple[str, ...]:
+    """Restore a dataset's ledger from the registered models where it is absent or behind.
 
     Returns:
-        What a person has to know of it, a sentence each; nothing where the ledger is in order.
+        Sentences for the page of the run; none if the ledger is in order.
 
     Raises:
         StorageError: the ledger is damaged, another dataset's, or cannot be written.
     """
-    name, ledger = config.name, read_ledger(config.name)
+    dataset = client.home.dataset(config.name)
+    name, ledger = config.name, read_ledger(dataset)
     champion = champion_version(client, name)
     if ledger:
-        return () if champion is None else _caught_up(client, name, ledger, champion)
+        return () if champion is None else _caught_up(client, dataset, ledger, champion)
     versions = versions_of(client, name)
     if champion is not None:
         versions = [champion, *(v for v in versions if v.version != champion.version)]
     wanted = {n for n, column in config.columns.items() if isinstance(column, CategoryColumn)}
     found = _gathered(client, versions[:_MAX_VERSIONS], wanted)
     if found.words:
-        write_ledger(name, found.words)
+        write_ledger(dataset, found.words)
         n_categories = sum(len(words.categories) for words in found.words.values())
         plural = "version" if len(found.used) == 1 else "versions"
         return (
             f"the ledger was not there: it starts from the {n_categories:,} categories of "
-            f"registered {plural} {', '.join(found.used)}, so that codes keep their meaning",
+            f"registered {plural} {', '.join(found.used)}, so that codes stay the same",
         )
     if found.problems and wanted:
         return (
             f"the ledger was not there, and no registered version can be read "
-            f"({found.problems[0]}): codes start anew, and those of earlier models mean other "
-            "categories",
+            f"({found.problems[0]}): codes are assigned anew, and those of earlier models "
+            "stand for other categories",
         )
     return ()
 
@@ -80,7 +83,7 @@ class _Recovered:
 
 
 def _gathered(
-    client: MlflowClient, versions: Sequence[ModelVersion], wanted: Set[str]
+    client: StoreClient, versions: Sequence[ModelVersion], wanted: Set[str]
 ) -> _Recovered:
     """Return what packages know; an earlier one of `versions` decides over a later one.
 
@@ -114,8 +117,8 @@ def _adds_to(known: Vocabulary | None, words: Vocabulary) -> bool:
 
 
 def _caught_up(
-    client: MlflowClient,
-    name: str,
+    client: StoreClient,
+    dataset: DatasetFolder,
     ledger: Mapping[str, Vocabulary],
     champion: ModelVersion,
 ) -> tuple[str, ...]:
@@ -133,23 +136,23 @@ def _caught_up(
             behind[column] = words
         else:
             apart.append(column)
-    told: list[str] = []
+    notes: list[str] = []
     if behind:
-        write_ledger(name, {**ledger, **behind})
-        told.append(
+        write_ledger(dataset, {**ledger, **behind})
+        notes.append(
             f"the ledger was behind champion v{champion.version}: it takes the champion's codes "
             f"of {examples(behind)}"
         )
     if apart:
-        told.append(
+        notes.append(
             f"the ledger and champion v{champion.version} have different codes for the categories "
             f"of {examples(apart)}, as two homes with one registry have: compare models by "
             "category, not by code"
         )
-    return tuple(told)
+    return tuple(notes)
 
 
-def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, Vocabulary]:
+def _vocabularies(client: StoreClient, version: ModelVersion) -> Mapping[str, Vocabulary]:
     """Return the vocabularies in a registered package, without its weights.
 
     Raises:
@@ -157,7 +160,7 @@ def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, V
     """
     place = uri_of(version)
     try:
-        with scratch_folder() as folder:
+        with scratch_folder(client.home) as folder:
             scratch = str(folder)
             manifest = _download(client, f"{place}/{MODEL_FOLDER}/{MANIFEST}", scratch)
             if digest_file(manifest) != version.tags.get(SHA256):
@@ -172,6 +175,6 @@ def _vocabularies(client: MlflowClient, version: ModelVersion) -> Mapping[str, V
         raise ModelError(f"{place}: {first_line(error)}") from None
 
 
-def _download(client: MlflowClient, uri: str, folder: str) -> Path:
+def _download(client: StoreClient, uri: str, folder: str) -> Path:
     server = client.tracking_uri
     return Path(download_artifacts(uri, dst_path=folder, tracking_uri=server, registry_uri=server))

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline_lib.errors import ModelError
-from pipeline_lib.storage import evergreen_home
+from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.versions import CHANGED, FILES_SHA256, files_digest, versions_of
 
 _PENDING = f"status = {LoggedModelStatus.PENDING.to_int()}"
@@ -33,21 +33,21 @@ def check_recorded(client: MlflowClient, model_uri: str, package: Path) -> str:
     return digest
 
 
-def discard_logged(client: MlflowClient, logged: LoggedModel) -> None:
+def discard_logged(client: StoreClient, logged: LoggedModel) -> None:
     """Delete a logged model that no version was made of, and its files if they lie in the home."""
     client.delete_logged_model(logged.model_id)
     if not str(logged.artifact_location).startswith("file:"):
         return
     place = Path(local_file_uri_to_path(logged.artifact_location)).resolve()
-    home = evergreen_home() / "artifacts"
-    if logged.model_id in place.parts and place.is_relative_to(home):
+    artifacts = client.home.artifacts
+    if logged.model_id in place.parts and place.is_relative_to(artifacts):
         while place.name != logged.model_id:
             place = place.parent
         shutil.rmtree(place, ignore_errors=True)
 
 
 def discard_abandoned(
-    client: MlflowClient, experiment: str, name: str, ours: Mapping[str, str]
+    client: StoreClient, experiment: str, name: str, ours: Mapping[str, str]
 ) -> None:
     """End what a kill left pending: registered models are ready, others are removed.
 
@@ -55,7 +55,7 @@ def discard_abandoned(
         client: of the store.
         experiment: the dataset's, by id.
         name: of the dataset.
-        ours: tags; a run with one of them is nobody else's.
+        ours: tags; a run with one of them is of this dataset and home.
     """
     pending = [*client.search_logged_models([experiment], _PENDING)]
     registered = {str(v.source) for v in versions_of(client, name)} if pending else set[str]()

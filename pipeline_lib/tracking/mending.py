@@ -14,7 +14,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.errors import ModelError, first_line
-from pipeline_lib.storage import believed, run_folder
+from pipeline_lib.home import Home, is_run_key
+from pipeline_lib.storage.publishing import believed
 from pipeline_lib.tracking.package import packaged
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.registry import Champion, promote, read_champion, register_version
@@ -40,13 +41,13 @@ def mend_champion(
     """Put the same model, whole, in the place of a champion that cannot be used.
 
     Args:
-        run: the night's.
+        run: the current one.
         name: of the dataset.
         champion: the damaged one.
-        golden: raw rows, of which a new package has to say what its model says.
+        golden: raw rows, for which a new package has to predict the same as its model.
 
     Returns:
-        The champion now, and what a person has to know of it.
+        The champion now, and a sentence for the page.
     """
     client, seen = run.client, f"champion v{champion.version}: {champion.problem}"
     found = client.get_model_version(name, champion.version)
@@ -60,7 +61,7 @@ def mend_champion(
             "model promoted: `--promote` (in the form: promote) puts the new one in its place"
         )
     if not promote(client, version, instead_of=champion.version):
-        return champion, ""  # somebody has changed the champion: the model is judged again
+        return champion, ""  # another process has changed the champion: the model is judged again
     mended = read_champion(client, name)
     assert mended is not None
     return mended, f"{seen}; version {version.version}, the same model, is champion instead"
@@ -69,7 +70,11 @@ def mend_champion(
 def _whole_twin(run: TrackedRun, found: ModelVersion) -> RegisteredVersion | None:
     for version in versions_of(run.client, found.name):
         is_same = version.tags.get(SHA256) == found.tags.get(SHA256)
-        if is_same and version.version != found.version and not what_is_wrong_with(version):
+        if (
+            is_same
+            and version.version != found.version
+            and not what_is_wrong_with(run.client.home, version)
+        ):
             return RegisteredVersion(found.name, str(version.version), is_new=False, url="")
     return None
 
@@ -78,7 +83,7 @@ def _packaged_anew(
     run: TrackedRun, found: ModelVersion, champion: Champion, golden: pd.DataFrame
 ) -> RegisteredVersion | None:
     kept = {k: v for k, v in found.tags.items() if k not in (FILES_SHA256, PROMOTED_AT)}
-    with _model_of(found, champion) as folder:
+    with _model_of(run.client.home, found, champion) as folder:
         if folder is None:
             return None
         of_champion = _run_of(run, found)
@@ -88,15 +93,14 @@ def _packaged_anew(
 
 
 @contextmanager
-def _model_of(found: ModelVersion, champion: Champion) -> Generator[Path | None]:
+def _model_of(home: Home, found: ModelVersion, champion: Champion) -> Generator[Path | None]:
     """Give the folder of a version's model, if its files are anywhere as they were registered."""
     key = found.tags.get(RUN_KEY, "")
-    kept = run_folder(key) / "model"
-    is_name = key not in ("", ".", "..") and Path(key).name == key
-    if is_name and believed(kept) is not None and package_digest(kept) == champion.sha256:
+    kept = home.run(key).model if is_run_key(key) else None
+    if kept and believed(kept) is not None and package_digest(kept) == champion.sha256:
         yield kept
     elif champion.model is not None:
-        with downloaded(uri_of(found)) as package:
+        with downloaded(home, uri_of(found)) as package:
             yield package / MODEL_FOLDER
     else:
         yield None

@@ -20,10 +20,10 @@ from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
 from pipeline_lib.encoding import ClassTarget, LabelType
 from pipeline_lib.errors import ModelError
+from pipeline_lib.home import Home
 from pipeline_lib.permissions import close_tree
 from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.serving import FittedModel, load_model
-from pipeline_lib.storage import evergreen_home
 from pipeline_lib.tracking.logged_models import check_recorded, discard_logged, model_id_of
 from pipeline_lib.tracking.package_code import copy_code
 from pipeline_lib.tracking.runs import TrackedRun
@@ -64,15 +64,15 @@ def packaged(run: TrackedRun, model_folder: Path, golden: pd.DataFrame) -> str:
     Args:
         run: the run it belongs to.
         model_folder: what `FittedModel.save` wrote.
-        golden: raw rows, of which the package has to say what the model says.
+        golden: raw rows, for which package and model have to predict the same.
 
     Raises:
-        ModelError: the package does not load, or does not say the same.
+        ModelError: the package does not load, or predicts something else.
     """
     expected = load_model(model_folder).predict(golden)
     model_uri = package_model(run, model_folder)
     try:
-        verify_package(model_uri, golden, expected)
+        verify_package(run.client.home, model_uri, golden, expected)
     except ModelError:
         discard_logged(run.client, run.client.get_logged_model(model_id_of(model_uri)))
         raise
@@ -89,19 +89,19 @@ def package_model(run: TrackedRun, model_folder: Path) -> str:
     Returns:
         The model's URI.
     """
-    # Left alone, MLflow would file the model under its active experiment, which nobody has set.
+    # Left alone, MLflow would file the model under its active experiment, which is not set.
     logged = run.client.create_logged_model(
         run.reference.experiment_id, name="model", source_run_id=run.run_id
     )
     try:
-        with scratch_folder() as scratch:
+        with scratch_folder(run.client.home) as scratch:
             package = _built(run, logged, model_folder, scratch)
             run.client.set_logged_model_tags(logged.model_id, {FILES_SHA256: files_digest(package)})
             run.client.log_model_artifacts(logged.model_id, str(package))
         run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         _copy_metrics(run, logged.model_id)
     except BaseException:
-        with suppress(MlflowException):  # the next night removes it
+        with suppress(MlflowException):  # the next run removes it
             discard_logged(run.client, logged)
         raise
     return f"models:/{logged.model_id}"
@@ -133,7 +133,7 @@ def _built(run: TrackedRun, logged: LoggedModel, model_folder: Path, scratch: Pa
     pyfunc_flavor["artifacts"] = {"model": {"path": MODEL_FOLDER, "uri": MODEL_FOLDER}}
     described.model_size_bytes = sum(p.stat().st_size for p in package.rglob("*") if p.is_file())
     described.save(str(package / MLMODEL_FILE_NAME))
-    if (home := evergreen_home()).is_dir():  # MLflow copies code with its permissions
+    if (home := run.client.home.root).is_dir():  # MLflow copies code with its permissions
         close_tree(package, home.stat().st_mode & 0o770)
     return package
 
@@ -166,19 +166,22 @@ def signature_of(model: FittedModel) -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
-def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame) -> None:
+def verify_package(
+    home: Home, model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame
+) -> None:
     """Load the package in a clean process, with pickle forbidden, and compare its predictions.
 
     Args:
+        home: whose scratch folder is used.
         model_uri: what `package_model` returned.
         golden: raw rows.
-        expected: what the model said of them before it was packaged.
+        expected: the predictions of the model before it was packaged.
 
     Raises:
-        ModelError: the package is not the one that was logged, does not load, or does not say
-            the same.
+        ModelError: the package is not the one that was logged, does not load, or predicts
+            something else.
     """
-    with downloaded(model_uri) as package, scratch_folder() as scratch:
+    with downloaded(home, model_uri) as package, scratch_folder(home) as scratch:
         check_recorded(MlflowClient(), model_uri, package)
         rows, out = scratch / "rows.parquet", scratch / "out.parquet"
         golden.to_parquet(rows)
@@ -211,7 +214,7 @@ def verify_package(model_uri: str, golden: pd.DataFrame, expected: pd.DataFrame)
 
 def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> None:
     if list(actual.columns) != list(expected.columns) or len(actual) != len(expected):
-        raise ModelError(f"{model_uri}: the reloaded model answers with other columns or rows")
+        raise ModelError(f"{model_uri}: the reloaded model returns other columns or rows")
     for name in expected.columns:
         ours, theirs = expected[name].to_numpy(), actual[name].to_numpy()
         if ours.dtype.kind != theirs.dtype.kind:
@@ -221,4 +224,4 @@ def _compare(model_uri: str, actual: pd.DataFrame, expected: pd.DataFrame) -> No
         else:
             same = bool((ours == theirs).all())
         if not same:
-            raise ModelError(f"{model_uri}: the reloaded model says something else of {name!r}")
+            raise ModelError(f"{model_uri}: the reloaded model predicts other values of {name!r}")

@@ -3,17 +3,24 @@
 from dataclasses import dataclass
 
 from pipeline_lib.evaluation.standing import Verdict
+from pipeline_lib.home import Home, RunFolder
 
 
 @dataclass(frozen=True)
 class RunReference:
-    """Which MLflow run; `start_ms` is milliseconds since 1970."""
+    """Which MLflow run, and the home it is of; `start_ms` is milliseconds since 1970."""
 
     run_id: str
     experiment_id: str
     run_key: str
     start_ms: int
     url: str
+    home: Home
+
+    @property
+    def files(self) -> RunFolder:
+        """The files of the runs of its key."""
+        return self.home.run(self.run_key)
 
 
 @dataclass(frozen=True)

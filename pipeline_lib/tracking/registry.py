@@ -13,8 +13,10 @@ from mlflow.exceptions import MlflowException
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation.journal import now
+from pipeline_lib.home import Home
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.serving import FittedModel, load_model
+from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.logged_models import check_recorded, model_id_of
 from pipeline_lib.tracking.reference import RegisteredVersion
 from pipeline_lib.tracking.runs import TrackedRun
@@ -55,21 +57,21 @@ class Champion:
     sha256: str = ""
 
 
-def read_champion(client: MlflowClient, name: str) -> Champion | None:
+def read_champion(client: StoreClient, name: str) -> Champion | None:
     """Load the champion, or return None if no version has the alias.
 
-    Its files are believed only if they are those that were registered.
+    Its files are used only if they are those that were registered.
     """
     found = champion_version(client, name)
-    return None if found is None else _read_version(found)
+    return None if found is None else _read_version(client.home, found)
 
 
-def _read_version(found: ModelVersion) -> Champion:
+def _read_version(home: Home, found: ModelVersion) -> Champion:
     version, split_rule = str(found.version), found.tags.get("split.rule", "")
     place = uri = uri_of(found)
     sha256 = found.tags.get(SHA256, "")
     try:
-        with downloaded(uri) as package:
+        with downloaded(home, uri) as package:
             place = str(package).rstrip("/")
             folder = package / MODEL_FOLDER
             if package_digest(folder) != sha256:
@@ -81,7 +83,7 @@ def _read_version(found: ModelVersion) -> Champion:
 
 
 def read_champion_to_start_from(
-    client: MlflowClient, name: str, *, run_key: str, split_rule: str
+    client: StoreClient, name: str, *, run_key: str, split_rule: str
 ) -> Champion | None:
     """Load the champion whose weights a run begins with, or return None if there is none.
 
@@ -100,7 +102,7 @@ def read_champion_to_start_from(
         found = version_or_none(client, name, before)
         if found is None:
             return Champion(before, None, "", "this very run started from it, and it is gone")
-    champion = _read_version(found)
+    champion = _read_version(client.home, found)
     if champion.split_rule == split_rule:
         return champion
     problem = "it was made with another split and may have learned from tonight's test rows"
@@ -123,7 +125,7 @@ def register_version(
     version = find_twin(client, name, run.run_key, sha256)
     is_new = version is None
     if version is None:
-        with downloaded(model_uri) as package:
+        with downloaded(client.home, model_uri) as package:
             all_tags[FILES_SHA256] = check_recorded(client, model_uri, package)
         version = _create_version(run, name, model_uri, all_tags)
     # A kill may have come between; done again, these change nothing.
@@ -159,31 +161,31 @@ def _create_version(
     return version
 
 
-def find_twin(client: MlflowClient, name: str, run_key: str, sha256: str) -> ModelVersion | None:
+def find_twin(client: StoreClient, name: str, run_key: str, sha256: str) -> ModelVersion | None:
     """Return the version that holds this very package of this run key, whole; None without one."""
     return next(
         (
             version
             for version in versions_of(client, name, run_key=run_key)
-            if version.tags.get(SHA256) == sha256 and not what_is_wrong_with(version)
+            if version.tags.get(SHA256) == sha256 and not what_is_wrong_with(client.home, version)
         ),
         None,
     )
 
 
-def promote(client: MlflowClient, version: RegisteredVersion, *, instead_of: str) -> bool:
+def promote(client: StoreClient, version: RegisteredVersion, *, instead_of: str) -> bool:
     """Move the alias `champion` if it still is where it was when the version was judged.
 
-    The last step of a night, and safe to repeat. MLflow has no compare-and-set: the alias is read
+    The last step of a run, and safe to repeat. MLflow has no compare-and-set: the alias is read
     immediately before it is written, and read again afterwards.
 
     Args:
         client: the registry.
-        version: what becomes champion.
+        version: the one to promote.
         instead_of: the version that had the alias then; empty if none had.
 
     Returns:
-        Whether the version is champion now; if not, somebody else has moved the alias.
+        Whether the version is champion now; if not, something else has moved the alias.
     """
     name, found = version.name, _champion_number(client, version.name)
     if found != version.version:
@@ -200,7 +202,8 @@ def promote(client: MlflowClient, version: RegisteredVersion, *, instead_of: str
         if str(current) == version.version:
             client.delete_registered_model_alias(name, CHALLENGER)
     except MlflowException as error:  # the champion is this one: that stands
-        keep_for_later(name, version=version.version, tags={PROMOTED_AT: promoted_at})
+        dataset = client.home.dataset(name)
+        keep_for_later(dataset, version=version.version, tags={PROMOTED_AT: promoted_at})
         _log.warning("%s; the next run notes the promotion there", what_failed(client, error))
     return True
 

@@ -18,10 +18,9 @@ from urllib.parse import unquote
 
 from pipeline_lib.databases import home_lock
 from pipeline_lib.errors import StorageError, first_line
-from pipeline_lib.storage import write_json
+from pipeline_lib.home import Home
+from pipeline_lib.storage.json_files import write_json
 
-DATABASE = "mlflow.db"
-_RECORD = "home.json"
 _TIMEOUT_S = 60.0
 # Where MLflow keeps addresses of artifacts (3.17).
 _ADDRESSES = (
@@ -43,8 +42,8 @@ class _Prefix:
     new: str
 
 
-def follow_home(home: Path) -> bool:
-    """Bring the addresses in a home's database to where the home is; done again, nothing changes.
+def follow_home(home: Home) -> bool:
+    """Rewrite the addresses in a home's database to where the home is now; safe to repeat.
 
     Returns:
         Whether any address was another one.
@@ -52,20 +51,20 @@ def follow_home(home: Path) -> bool:
     Raises:
         StorageError: the database cannot be read or written.
     """
-    if not (home / DATABASE).exists() or _recorded(home) == str(home):
+    if not home.mlflow_db.exists() or _recorded(home) == str(home.root):
         return False
     with home_lock(home):
         recorded = _recorded(home)
-        if recorded == str(home):
+        if recorded == str(home.root):
             return False
         try:
             n_changed = _rewrite(home, recorded)
         except sqlite3.Error as error:
             raise StorageError(
-                f"{home} was moved, and the addresses in its {DATABASE} cannot follow: "
+                f"{home.root} was moved, and the addresses in {home.mlflow_db.name} cannot follow: "
                 f"{first_line(error)}. Make it writable, and end what holds it"
             ) from error
-        write_json(home / _RECORD, {"home": str(home)})
+        write_json(home.record, {"home": str(home.root)})
     if n_changed:
         _logger.warning(
             "the home was moved or copied from %s: %d addresses of artifacts follow it",
@@ -75,27 +74,27 @@ def follow_home(home: Path) -> bool:
     return n_changed > 0
 
 
-def _recorded(home: Path) -> str | None:
+def _recorded(home: Home) -> str | None:
     """Return the place that the addresses are of; None where no run has noted it."""
     try:
-        found = cast("dict[str, Any]", json.loads((home / _RECORD).read_text("utf-8")))["home"]
+        found = cast("dict[str, Any]", json.loads(home.record.read_text("utf-8")))["home"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return str(found)
 
 
-def _rewrite(home: Path, recorded: str | None) -> int:
+def _rewrite(home: Home, recorded: str | None) -> int:
     """Rewrite all addresses in one transaction; return how many."""
-    database = sqlite3.connect(home / DATABASE, timeout=_TIMEOUT_S, isolation_level=None)
+    database = sqlite3.connect(home.mlflow_db, timeout=_TIMEOUT_S, isolation_level=None)
     with closing(database):
         database.execute("BEGIN IMMEDIATE")
-        prefixes = [*_of_record(home, recorded), *_of_experiments(home, database)]
+        prefixes = [*_of_record(home.root, recorded), *_of_experiments(home.root, database)]
         n_changed = 0
         for table, column in _ADDRESSES:
             if _has_column(database, table, column):
                 n_changed += _replace(database, table, column, prefixes)
         if n_changed and _has_column(database, "tags", "value"):
-            _replace_places(home, database, prefixes)
+            _replace_places(home.root, database, prefixes)
         database.execute("COMMIT")
     return n_changed
 
@@ -109,7 +108,7 @@ def _of_record(home: Path, recorded: str | None) -> list[_Prefix]:
 
 
 def _of_experiments(home: Path, database: sqlite3.Connection) -> list[_Prefix]:
-    """Return what addresses began with, told from those experiments whose artifacts lie here.
+    """Return how addresses began, found from the experiments whose artifacts lie here.
 
     Homes of earlier releases have no record.
     """

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException, RestException
@@ -18,15 +17,17 @@ from mlflow.exceptions import MlflowException, RestException
 from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
+from pipeline_lib.home import Home, is_run_key
 from pipeline_lib.scratch import sweep_beside
-from pipeline_lib.storage import Json, current_project, dataset_folder, run_folder
+from pipeline_lib.storage.json_files import Json
+from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.logged_models import discard_abandoned
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.store import (
     connect,
     experiment_id,
-    tracking_uri,
     ui_url,
+    uses_server,
     what_failed,
 )
 from pipeline_lib.tracking.unrecorded import end_or_keep
@@ -41,7 +42,7 @@ _CLASS_WEIGHTS = "training.loss.class_weights"
 class TrackedRun:
     """A running MLflow run; every call names it, nothing depends on threads or globals."""
 
-    client: MlflowClient
+    client: StoreClient
     reference: RunReference
 
     @classmethod
@@ -51,7 +52,7 @@ class TrackedRun:
         Raises:
             ServerError: MLflow is absent or refuses.
         """
-        return cls(connect(), reference)
+        return cls(connect(reference.home), reference)
 
     @property
     def run_id(self) -> str:
@@ -109,25 +110,26 @@ class TrackedRun:
 @contextmanager
 def start_run(
     config: PipelineConfig,
+    home: Home,
     snapshot: Snapshot | None,
     *,
     run_key: str,
     run_name: str,
     tags: Mapping[str, str],
 ) -> Generator[RunReference]:
-    """Start a run with its parameters, tags, config and dataset; end it whatever happens.
+    """Start a run with its parameters, tags, config and dataset; always end it.
 
-    A night that ended before it had a snapshot has neither a dataset nor a run key.
+    A run that ended before it had a snapshot has neither a dataset nor a run key.
 
     The run ends FINISHED, FAILED after an exception, or KILLED after an interruption. Runs of the
     same key, or of the same dataset's folder, that a killed process left RUNNING are ended as
-    KILLED first: whoever calls holds the folder, so nobody else runs in it.
+    KILLED first: the caller holds the folder, so no other run is in it.
 
     Raises:
-        ServerError: MLflow is absent or refuses, now or at any call of the night's own. If it is
+        ServerError: MLflow is absent or refuses, now or at any call of this run. If it is
             the last one, which ends the run, the next run makes it.
     """
-    client = connect()
+    client = connect(home)
     try:
         experiment, run = _create(client, config, snapshot, run_key, run_name, tags)
     except MlflowException as error:
@@ -139,6 +141,7 @@ def start_run(
         start_ms=int(run.info.start_time),
         url=f"{ui_url()}/#/experiments/{experiment}/runs/{run.info.run_id}"
         "?workflowType=machine_learning",
+        home=home,
     )
     tracked = TrackedRun(client, reference)
     try:
@@ -156,11 +159,11 @@ def start_run(
         if isinstance(error, MlflowException):
             raise _lost(client, error) from error
         raise
-    end_or_keep(config.name, tracked.run_id, "FINISHED")
+    end_or_keep(home.dataset(config.name), tracked.run_id, "FINISHED")
 
 
 def _create(
-    client: MlflowClient,
+    client: StoreClient,
     config: PipelineConfig,
     snapshot: Snapshot | None,
     run_key: str,
@@ -169,7 +172,7 @@ def _create(
 ) -> tuple[str, Run]:
     """End what kills have left open, and return the experiment's id and a new run."""
     experiment = experiment_id(client, config.name)
-    place = f"{socket.gethostname()}:{dataset_folder(config.name)}"
+    place = f"{socket.gethostname()}:{client.home.dataset(config.name).folder}"
     ours = {_PLACE: place, **({"run_key": run_key} if run_key else {})}
     _end_abandoned(client, experiment, ours)
     discard_abandoned(client, experiment, config.name, ours)
@@ -180,7 +183,7 @@ def _create(
         "data.digest": snapshot.digest if snapshot else "",
         "config.digest": config.digest(),
         "config.path": config.path,
-        "git.commit": _git_commit(),
+        "git.commit": _git_commit(config.project),
         "mlflow.source.name": "flows/retrain.py",
         **tags,
     }
@@ -189,23 +192,23 @@ def _create(
 
 
 def _is_silence(error: BaseException) -> bool:
-    """Tell whether the server did not answer: asked again, it would take as long once more."""
-    is_answer = isinstance(error, RestException) or not tracking_uri().startswith("http")
+    """Return whether the server did not answer: another call would take as long again."""
+    is_answer = isinstance(error, RestException) or not uses_server()
     return isinstance(error, ServerError | MlflowException) and not is_answer
 
 
-def _lost(client: MlflowClient, error: MlflowException) -> ServerError:
+def _lost(client: StoreClient, error: MlflowException) -> ServerError:
     return ServerError(
         f"{what_failed(client, error)}. What is trained is kept: when MLflow is in order, "
         "run the same again, and it goes on from there"
     )
 
 
-def _end_abandoned(client: MlflowClient, experiment: str, ours: Mapping[str, str]) -> None:
+def _end_abandoned(client: StoreClient, experiment: str, ours: Mapping[str, str]) -> None:
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         if any(run.data.tags.get(tag) == value for tag, value in ours.items()):
-            if key := run.data.tags.get("run_key", ""):
-                sweep_beside(run_folder(key))
+            if is_run_key(key := run.data.tags.get("run_key", "")):
+                sweep_beside(client.home.run(key).folder)
             client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -234,12 +237,12 @@ def _dataset(config: PipelineConfig, snapshot: Snapshot) -> DatasetInput:
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "snapshot")])
 
 
-def _git_commit() -> str:
+def _git_commit(project: Path) -> str:
     """Return the commit of the project, `-dirty` with local changes, or nothing outside git."""
     command = [
         "git",
         "-C",
-        str(current_project()),
+        str(project),
         "describe",
         "--always",
         "--abbrev=40",

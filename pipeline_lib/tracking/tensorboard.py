@@ -26,7 +26,7 @@ class TensorBoardLog:
     Each event is in the file when its call returns.
 
     TensorBoard's own writer writes in a thread, which a full disk ends with a traceback, and the
-    training at the next epoch. Here it is told once and writing stops.
+    training at the next epoch. Here it is logged once and writing stops.
     """
 
     def __init__(

@@ -1,12 +1,12 @@
 """What MLflow, TensorBoard and `epochs.jsonl` keep of a training."""
 
 import shutil
-from pathlib import Path
 from types import TracebackType
 
 from pipeline_lib.encoding.codebook import codebook
 from pipeline_lib.evaluation.plots import plot_losses
 from pipeline_lib.fitting import Start
+from pipeline_lib.home import RunFolder
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.tensorboard import TensorBoardLog
@@ -19,13 +19,13 @@ class TrainingLog:
     Args:
         start: the training; epochs that it has behind it are written first.
         run: the MLflow run.
-        folder: of the run.
+        files: of the run.
         resumed_at: where an interrupted training goes on; empty if it begins.
     """
 
-    def __init__(self, start: Start, run: TrackedRun, folder: Path, *, resumed_at: str) -> None:
+    def __init__(self, start: Start, run: TrackedRun, files: RunFolder, *, resumed_at: str) -> None:
         session = start.session
-        self._session, self._run, self._board_folder = session, run, folder / "tensorboard"
+        self._session, self._run, self._board_folder = session, run, files.tensorboard
         run.log_json(codebook(session.encoder), "encoding/categories.json")
         tags = {"device": session.device_name}
         if start.first_weights:
@@ -38,7 +38,7 @@ class TrainingLog:
         self._board = TensorBoardLog(self._board_folder, primary=primary, history=history)
         if (network := session.training.network) is not None:
             self._board.add_graph(network, session.sample())
-        self._epochs = EpochLog(folder / "epochs.jsonl", run, primary=primary, history=history)
+        self._epochs = EpochLog(files.epochs, run, primary=primary, history=history)
 
     def __enter__(self) -> "TrainingLog":
         self._epochs.__enter__()

@@ -1,4 +1,4 @@
-"""What the registry says of a dataset's versions: aliases, tags, files. Imports no torch.
+"""What the registry knows of a dataset's versions: aliases, tags, files. Imports no torch.
 
 A version's tags are its record: which run key, rows, config and date made it, what was decided,
 and when the alias `champion` reached it.
@@ -28,8 +28,10 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 from pipeline_lib.errors import ModelError, StorageError, examples, first_line
+from pipeline_lib.home import Home
 from pipeline_lib.scratch import scratch_folder
-from pipeline_lib.storage import MANIFEST, believed, digest_file, digest_json
+from pipeline_lib.storage.digests import digest_file, digest_json
+from pipeline_lib.storage.publishing import MANIFEST, believed
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Tags of a version.
@@ -81,8 +83,8 @@ def versions_of(client: MlflowClient, name: str, *, run_key: str = "") -> list[M
 
 
 @contextmanager
-def downloaded(uri: str) -> Generator[Path]:
-    """Give a copy of a package, for as long as the context lasts.
+def downloaded(home: Home, uri: str) -> Generator[Path]:
+    """Yield a copy of a package, for as long as the context lasts.
 
     Left alone, MLflow puts what a server sends into a temporary folder that stays, and gives out
     the very files of a store on this machine.
@@ -95,7 +97,7 @@ def downloaded(uri: str) -> Generator[Path]:
         repository = repository.repo
     if isinstance(repository, LocalArtifactRepository):
         _refuse_links(Path(repository.artifact_dir))
-    with scratch_folder() as scratch:
+    with scratch_folder(home) as scratch:
         yield Path(download_artifacts(uri, dst_path=str(scratch)))
 
 
@@ -116,8 +118,8 @@ def package_digest(model_folder: Path) -> str:
 def files_digest(package: Path) -> str:
     """Return one sha256 over names and contents of a package's files.
 
-    What MLflow adds when it gives out a package is no part of it, nor is Python's bytecode, of
-    which `strange_bytecode` tells.
+    What MLflow adds when it gives out a package is no part of it, nor is Python's bytecode:
+    see `strange_bytecode`.
     """
     files = {
         _name(path, package): digest_file(path)
@@ -130,7 +132,7 @@ def files_digest(package: Path) -> str:
 
 
 def _name(path: Path, package: Path) -> str:
-    """Return a file's name; one that is no text is none of ours, and must not stop anybody."""
+    """Return a file's name; one that is not text is none of ours, and must stop nothing."""
     return os.fsencode(path.relative_to(package)).decode("utf-8", "backslashreplace")
 
 
@@ -154,11 +156,11 @@ def uri_of(version: ModelVersion) -> str:
     return f"models:/{version.name}/{version.version}"
 
 
-def what_is_wrong_with(version: ModelVersion) -> str:
-    """Return why a version's files cannot be believed, or an empty string if they are whole."""
+def what_is_wrong_with(home: Home, version: ModelVersion) -> str:
+    """Return why a version's files cannot be trusted, or an empty string if they are whole."""
     place = uri = uri_of(version)
     try:
-        with downloaded(uri) as package:
+        with downloaded(home, uri) as package:
             place = str(package).rstrip("/")
             folder = package / MODEL_FOLDER
             if package_digest(folder) != version.tags.get(SHA256) or believed(folder) is None:
@@ -179,7 +181,7 @@ def changed_around_the_model(version: ModelVersion, package: Path) -> str:
 
 
 def what_is_not_recorded(version: ModelVersion) -> str:
-    """Return which files of a version nobody can verify, or an empty string."""
+    """Return which files of a version cannot be verified, or an empty string."""
     if FILES_SHA256 in version.tags:
         return ""
     return (
@@ -192,14 +194,14 @@ CHANGED = "its files were changed after they were registered, or were made elsew
 
 
 def unusable(error: BaseException, place: str, uri: str) -> str:
-    """Say that files cannot be used; the temporary `place` is gone when this is read."""
+    """Return a message about unusable files; `place`, which is temporary, is not shown."""
     return f"its files cannot be used: {first_line(error).replace(place, uri)}"
 
 
 def is_absent(error: MlflowException) -> bool:
-    """Tell a registry without the model or the alias from one that cannot be asked."""
+    """Return whether the model or the alias is absent, not the registry unreachable."""
     if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
         return True
-    # What the store says of a known model without the alias (3.17).
+    # The store's answer for a known model without the alias (3.17).
     known_model = error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
     return known_model and "not found" in str(error)

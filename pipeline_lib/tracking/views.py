@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import METRIC_FACTS, Metric
 from pipeline_lib.errors import UsageError, unknown_dataset
+from pipeline_lib.home import Home
 from pipeline_lib.tracking.store import connect, is_anything_recorded, ui_url
 from pipeline_lib.tracking.versions import champion_version
 
@@ -35,15 +36,15 @@ class RunRow:
     params: dict[str, str]
 
 
-def compare_runs(name: str, *, limit: int = 20) -> tuple[RunRow, ...]:
+def compare_runs(home: Home, name: str, *, limit: int = 20) -> tuple[RunRow, ...]:
     """Return the latest runs of a dataset, newest first.
 
     Raises:
         UsageError: MLflow knows no experiment of that name, or there is no store yet.
     """
-    if not is_anything_recorded():
+    if not is_anything_recorded(home):
         raise _not_recorded(name, [])
-    client = connect()
+    client = connect(home)
     experiment = _experiment(client, name)
     versions = {v.run_id: str(v.version) for v in client.search_model_versions(f"name = '{name}'")}
     champion = champion_version(client, name)
@@ -67,9 +68,9 @@ def compare_runs(name: str, *, limit: int = 20) -> tuple[RunRow, ...]:
     return tuple(rows)
 
 
-def comparison_url(name: str) -> str:
+def comparison_url(home: Home, name: str) -> str:
     """Return the page of a dataset's leaderboard."""
-    client = connect()
+    client = connect(home)
     return _leaderboard_url(_experiment(client, name))
 
 

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from pipeline_lib.errors import StorageError
-from pipeline_lib.storage import evergreen_home, writable_folder
+from pipeline_lib.home import Home
 
 _INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 
 
-def keep_compiled_code_private() -> Path:
+def keep_compiled_code_private(home: Home) -> Path:
     """Let torch and Triton keep compiled code under the home, and return the folder.
 
     To be called before each compilation: torch reads the places late, and sets them itself.
@@ -27,7 +27,7 @@ def keep_compiled_code_private() -> Path:
     Raises:
         StorageError: the folder belongs to another user, or cannot be written.
     """
-    folder = _own_folder(writable_folder(evergreen_home()) / "compiled")
+    folder = _own_folder(home)
     os.environ[_INDUCTOR] = str(folder / "inductor")
     os.environ["TRITON_CACHE_DIR"] = str(folder / "triton")
     from torch._inductor.runtime import cache_dir_utils
@@ -58,8 +58,10 @@ def load_compiler_unused() -> None:
         del os.environ[_INDUCTOR]
 
 
-def _own_folder(folder: Path) -> Path:
+def _own_folder(home: Home) -> Path:
     """Make a folder that no other user may enter, without what others could have written there."""
+    home.writable(home.root)
+    folder = home.compiled
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.config import METRIC_FACTS, Metric, Task, TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError
+from pipeline_lib.home import Home, find_home
 from pipeline_lib.training.averages import averaged
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, batch_bounds, refuse_too_few_rows
 from pipeline_lib.training.compiling import keep_compiled_code_private, load_compiler_unused
@@ -54,6 +55,7 @@ class TrainingLoop(Generic[N]):
         target_scale: deviation of the target, to report errors in its own unit.
         class_weights: of the training loss, shape ``(n_classes,)``.
         numeric_names: of the columns of `x_num`, to name extreme ones.
+        home: keeps compiled code; the working directory's without it.
 
     Raises:
         TrainingError: a split is too small.
@@ -73,10 +75,11 @@ class TrainingLoop(Generic[N]):
         target_scale: float = 1.0,
         class_weights: Tensor | None = None,
         numeric_names: Sequence[str] = (),
+        home: Home | None = None,
     ) -> None:
         refuse_too_few_rows(train.n_rows, val.n_rows)
         if training.compile:
-            keep_compiled_code_private()
+            keep_compiled_code_private(home or find_home())
         else:
             load_compiler_unused()
         self.model: N = model

@@ -14,6 +14,7 @@ import pytest
 from pipeline_lib.config import load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.snapshots.snapshot import Snapshot
+from pipeline_lib.home import find_home
 from pipeline_lib.monitoring.drift_report import NightRecord
 from pipeline_lib.monitoring.history import Night, remember_night
 
@@ -184,9 +185,9 @@ def test_check_stops_at_a_table_that_was_loaded_twice(tmp_path: Path) -> None:
 
 def test_check_holds_the_rows_against_the_nights_before(tmp_path: Path) -> None:
     path = write_config(tmp_path)
-    name = load_config(path).name
+    dataset = find_home().dataset(load_config(path).name)
     record = NightRecord(date(2026, 5, 1), 4000, "", {}, ())
-    remember_night(name, Snapshot(tmp_path, "d", 4000, "old.csv"), Night(record, None))
+    remember_night(Snapshot(tmp_path, "d", 4000, "old.csv", dataset=dataset), Night(record, None))
 
     code, _, err = evergreen("check", str(path), "--run-date", "2026-05-03")
 
@@ -251,7 +252,7 @@ def test_a_name_that_could_lie_anywhere_is_no_dataset(name: str) -> None:
     code, _, err = evergreen("codes", name)
 
     assert code == 2
-    assert "is no name of a dataset" in err
+    assert "is not a valid name of a dataset" in err
 
 
 @pytest.mark.parametrize("limit", ["0", "-3", "100000"])

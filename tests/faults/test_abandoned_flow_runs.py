@@ -16,13 +16,15 @@ from prefect.states import Completed, Pending, Running
 
 from flows.attempt import GONE, left_open, only_run_of
 from pipeline_lib.attempts import attempt_of
+from pipeline_lib.home import find_home
 
 PROJECT = Path(__file__).resolve().parents[2]
 CODE = """
 import sys, time
 from pipeline_lib.attempts import Attempt
+from pipeline_lib.home import find_home
 for name in sys.argv[2:]:
-    Attempt.begin(sys.argv[1], name)
+    Attempt.begin(find_home().dataset(sys.argv[1]), name)
 print("begun", flush=True)
 time.sleep(600)
 """
@@ -30,7 +32,7 @@ time.sleep(600)
 
 @flow
 def night() -> None:
-    with only_run_of("toy"):
+    with only_run_of(find_home().dataset("toy")):
         pass
 
 
@@ -77,7 +79,7 @@ def test_whoever_holds_the_dataset_ends_the_runs_that_no_process_makes(
     task_run = client.create_task_run(step, killed.id, dynamic_key="0", state=Running())
     gone, living = begun("toy", killed, decided, told), begun("toy", alive)
     other = begun("other", foreign)
-    attempt_of("toy", str(decided.id)).end(
+    attempt_of(find_home().dataset("toy"), str(decided.id)).end(
         {"type": "COMPLETED", "name": "Promoted", "message": "it is better"}
     )
     client.set_flow_run_state(told.id, Completed(name="Kept"))
@@ -85,7 +87,7 @@ def test_whoever_holds_the_dataset_ends_the_runs_that_no_process_makes(
         for process in (gone, other):
             process.kill()
             process.wait()
-        seen = left_open()
+        seen = left_open(find_home())
 
         night()
 
@@ -104,7 +106,7 @@ def test_whoever_holds_the_dataset_ends_the_runs_that_no_process_makes(
         assert state_of(client, told).name == "Kept"
         assert state_of(client, alive).name == "Running"
         assert state_of(client, foreign).name == "Running"
-        assert left_open() == [foreign.name]
+        assert left_open(find_home()) == [foreign.name]
     finally:
         living.kill()
         living.wait()
@@ -120,7 +122,7 @@ def test_a_crash_that_somebody_else_told_gives_way_to_what_the_night_decided(
     process = begun("toy", decided)
     page = evergreen_home_of_the_test / "report.md"
     page.write_text("# The page")
-    attempt = attempt_of("toy", str(decided.id))
+    attempt = attempt_of(find_home().dataset("toy"), str(decided.id))
     attempt.end({"type": "COMPLETED", "name": "Promoted", "message": "it is better"})
     attempt.note({"page": str(page), "artifact": "decision-toy", "about": "toy: promoted"})
     process.kill()
@@ -173,4 +175,4 @@ def test_a_run_that_another_server_knows_is_kept_for_it(client: SyncPrefectClien
 
     night()
 
-    assert attempt_of("toy", str(elsewhere.id)).path.exists()
+    assert attempt_of(find_home().dataset("toy"), str(elsewhere.id)).path.exists()

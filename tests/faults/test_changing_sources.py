@@ -15,6 +15,7 @@ from pipeline_lib.data.snapshots.snapshot import take_snapshot
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import SourceError
+from pipeline_lib.home import find_home
 
 N_ROWS = 400_000
 
@@ -85,7 +86,7 @@ def test_a_file_that_changes_between_a_first_look_and_the_reading_leaves_no_snap
     change(tmp_path / "toy.csv")
 
     with pytest.raises(SourceError, match="changed while it was read; run again when"):
-        take_snapshot("toy", stream)
+        take_snapshot(find_home().dataset("toy"), stream)
 
     assert list((evergreen_home_of_the_test / "datasets" / "toy" / "snapshots").iterdir()) == []
 

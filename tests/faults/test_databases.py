@@ -21,7 +21,7 @@ from evergreen.commands.compare import compare
 from evergreen.prefect_database import make_prefect_database
 from pipeline_lib.databases import Schema, make_whole, tables_of
 from pipeline_lib.errors import StorageError, UsageError
-from pipeline_lib.storage import evergreen_home, writable_folder
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.store import connect, experiment_id
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -45,12 +45,17 @@ def connect(*args, **more):
 sqlite3.connect = sqlite3.dbapi2.connect = connect
 """
 HANDLED = "from evergreen.interruption import raise_when_terminated\nraise_when_terminated()\n"
-CONNECT = "from pipeline_lib.tracking.store import connect\nconnect()\n"
+CONNECT = (
+    "from pipeline_lib.home import find_home\n"
+    "from pipeline_lib.tracking.store import connect\nconnect(find_home())\n"
+)
 OF_PREFECT = """
 from evergreen.environment import prepare_prefect
-prepare_prefect()
+from pipeline_lib.home import find_home
+home = find_home()
+prepare_prefect(home)
 from evergreen.prefect_database import make_prefect_database
-make_prefect_database()
+make_prefect_database(home)
 """
 
 
@@ -92,7 +97,7 @@ def fill(file: Path) -> None:
 
 @pytest.fixture
 def home() -> Path:
-    return writable_folder(evergreen_home())
+    return find_home().writable(find_home().root)
 
 
 @pytest.fixture
@@ -118,6 +123,7 @@ sys.path.insert(0, "")
 from pathlib import Path
 from tests.faults import test_databases as t
 from pipeline_lib.databases import make_whole
+from pipeline_lib.home import find_home
 
 def cut(file):
     left = int(sys.argv[2])
@@ -127,7 +133,7 @@ def cut(file):
         database.execute(f"CREATE TABLE t{number} (n INTEGER)")
     os.kill(os.getpid(), signal.SIGKILL)
 
-make_whole(Path(sys.argv[1]), judge=t.judge, fill=cut)
+make_whole(Path(sys.argv[1]), judge=t.judge, fill=cut, home=find_home())
 """
 
 
@@ -140,12 +146,12 @@ def test_a_kill_while_a_schema_is_made_leaves_no_database_and_the_next_start_mak
         assert said_by(process)[0] == -signal.SIGKILL
         assert not (home / "x.db").exists()
 
-    made = make_whole(home / "x.db", judge=judge, fill=fill)
+    made = make_whole(home / "x.db", judge=judge, fill=fill, home=find_home())
 
     assert made
     assert len(tables_in(home / "x.db")) == N_TABLES
     assert sorted(path.name for path in home.iterdir()) == [".home.lock", "x.db"]
-    assert not make_whole(home / "x.db", judge=judge, fill=fill)
+    assert not make_whole(home / "x.db", judge=judge, fill=fill, home=find_home())
     assert caplog.records == []
 
 
@@ -164,7 +170,7 @@ def test_a_half_made_database_is_set_aside_and_made_again_and_that_is_said(
             half.commit()
     before = database.read_bytes()
 
-    make_whole(database, judge=judge, fill=fill)
+    make_whole(database, judge=judge, fill=fill, home=find_home())
 
     assert len(tables_in(database)) == N_TABLES
     aside = [path for path in home.iterdir() if path.name.startswith("x.db.aside-")]
@@ -181,7 +187,7 @@ def test_the_log_of_a_database_that_is_gone_is_not_played_into_the_new_one(home:
         old.execute("CREATE TABLE stale (n INTEGER)")
         (home / "x.db-wal").write_bytes((home / "old.db-wal").read_bytes())
 
-    make_whole(home / "x.db", judge=judge, fill=fill)
+    make_whole(home / "x.db", judge=judge, fill=fill, home=find_home())
 
     assert "stale" not in tables_in(home / "x.db")
     assert len(tables_in(home / "x.db")) == N_TABLES
@@ -201,7 +207,7 @@ def test_a_half_made_database_that_another_process_is_making_is_left_to_it(home:
     assert process.stdout is not None
     process.stdout.readline()
 
-    made = make_whole(database, judge=judge, fill=fill)
+    made = make_whole(database, judge=judge, fill=fill, home=find_home())
 
     assert not made
     assert said_by(process)[0] == 0
@@ -230,9 +236,9 @@ def test_a_database_of_an_earlier_release_is_brought_up_to_date_in_a_copy(home: 
                 copy.execute(f"CREATE TABLE t{number} (n INTEGER)")
 
     with pytest.raises(KeyboardInterrupt):
-        make_whole(database, judge=is_older, fill=cut)
+        make_whole(database, judge=is_older, fill=cut, home=find_home())
     assert tables_in(database) == {"t0"}
-    make_whole(database, judge=is_older, fill=upgrade)
+    make_whole(database, judge=is_older, fill=upgrade, home=find_home())
 
     with contextlib.closing(sqlite3.connect(database)) as found:
         assert found.execute("SELECT n FROM t0").fetchall() == [(7,)]
@@ -244,7 +250,7 @@ def test_a_damaged_database_is_told_and_stays_where_it_is(home: Path) -> None:
     (home / "x.db").write_bytes(b"no database at all" * 500)
 
     with pytest.raises(StorageError, match=r"x\.db cannot be read: file is not a database"):
-        make_whole(home / "x.db", judge=judge, fill=fill)
+        make_whole(home / "x.db", judge=judge, fill=fill, home=find_home())
 
     assert (home / "x.db").read_bytes() == b"no database at all" * 500
 
@@ -256,13 +262,13 @@ def test_a_full_disk_is_named_and_room_that_comes_back_is_used(
     monkeypatch.setenv("EVERGREEN_HOME", str(disk / "home"))
 
     with pytest.raises(StorageError) as refused:
-        connect()
+        connect(find_home())
 
     assert "is full" in str(refused.value)
     assert f"{disk / 'home' / 'mlflow.db'}" in str(refused.value)
     assert sorted(path.name for path in (disk / "home").iterdir()) == [".home.lock"]
     small_disk("20m")
-    assert experiment_id(connect(), "shop")
+    assert experiment_id(connect(find_home()), "shop")
 
 
 @pytest.mark.parametrize("steps", ["the first tables", "a third"])
@@ -284,7 +290,7 @@ def test_a_half_made_mlflow_database_is_made_again(
             connection.exec_driver_sql("DELETE FROM alembic_version")
     engine.dispose()
 
-    client = connect()
+    client = connect(find_home())
 
     assert experiment_id(client, "shop")
     assert len(list(home.glob("mlflow.db.aside-*"))) == 1
@@ -332,7 +338,7 @@ def test_a_database_of_another_release_of_prefect_is_told_and_stays_as_it_is(
     place = {PREFECT_API_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{database}"}
 
     with temporary_settings(place), pytest.raises(StorageError, match="another release") as told:
-        make_prefect_database()
+        make_prefect_database(find_home())
 
     assert str(database) in str(told.value)
     assert database.read_bytes() == before
@@ -397,7 +403,7 @@ def test_prefects_database_is_made_whole_after_a_kill_a_full_disk_and_a_half_mad
     assert code == 0, said
     assert "half-made" in said
     assert {"flow_run", "alembic_version"} <= tables_in(database)
-    again = OF_PREFECT.replace("make_prefect_database()", "", 1) + "print('same')"
+    again = OF_PREFECT.replace("make_prefect_database(home)", "", 1) + "print('same')"
     assert said_by(run_script(again, EVERGREEN_HOME=str(home))) == (0, "same\n")
 
 

@@ -12,6 +12,7 @@ SCRIPT = """
 import resource, sys
 import numpy as np
 import pyarrow as pa
+from pipeline_lib.home import find_home
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import check_snapshot
 from pipeline_lib.data.splits.split_rows import split_checked
@@ -54,7 +55,7 @@ def stream(*sizes):
     return RowStream("cars.csv", tables[0].schema, tuple(parts))
 
 def snapshot(*sizes):
-    return take_snapshot(config.name, stream(*sizes))
+    return take_snapshot(find_home().dataset(config.name), stream(*sizes))
 
 def encoded(rows, **encoding):
     settings = config.encoding.model_copy(update=encoding)
@@ -69,7 +70,8 @@ def bits(data):
 small = snapshot(2000, 2001)
 rows = split_checked(config, check_snapshot(config, small))
 before = encoded(rows)
-known = bits(before), {n: v.categories.to_pylist() for n, v in read_ledger("cars").items()}
+ledger = read_ledger(find_home().dataset("cars"))
+known = bits(before), {n: v.categories.to_pylist() for n, v in ledger.items()}
 
 large = checked = assigned = None
 if step != "snapshot":
@@ -97,7 +99,7 @@ except StorageError as error:
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 
 again = encoded(split_checked(config, check_snapshot(config, snapshot(2000, 2001))))
-ledger = {n: v.categories.to_pylist() for n, v in read_ledger("cars").items()}
+ledger = {n: v.categories.to_pylist() for n, v in read_ledger(find_home().dataset("cars")).items()}
 print(not again.is_new and (bits(again), ledger) == known)
 after = encoded(split_checked(config, check_snapshot(config, snapshot(60_000, 2001))))
 print(sum(after.read(name).n_rows for name in SPLITS) > 30_000)

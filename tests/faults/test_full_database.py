@@ -9,9 +9,10 @@ SCRIPT = """
 import os, resource
 from pathlib import Path
 from mlflow.exceptions import MlflowException
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.store import connect, experiment_id, what_failed
 
-client = connect()
+client = connect(find_home())
 run = client.create_run(experiment_id(client, "cars"))
 size = (Path(os.environ["EVERGREEN_HOME"]) / "mlflow.db").stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

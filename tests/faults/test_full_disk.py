@@ -14,8 +14,10 @@ import torch
 from pipeline_lib.config import PipelineConfig, TrainingSettings
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import StorageError
+from pipeline_lib.home import find_home
 from pipeline_lib.models import EmbeddingMLP
-from pipeline_lib.storage import publish, read_json_lines
+from pipeline_lib.storage.json_files import read_json_lines
+from pipeline_lib.storage.publishing import publish
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.tensorboard import TensorBoardLog
@@ -46,10 +48,12 @@ def run(
 ) -> Iterator[TrackedRun]:
     """An MLflow run, on another disk."""
     home = tmp_path_factory.mktemp("home")
-    snapshot = Snapshot(home, "ab" * 32, 90, "toy.csv")
+    snapshot = Snapshot(home, "ab" * 32, 90, "toy.csv", dataset=find_home().dataset("toy"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_HOME", str(home))
-        with start_run(table_config(), snapshot, run_key="k", run_name="n", tags={}) as reference:
+        with start_run(
+            table_config(), find_home(), snapshot, run_key="k", run_name="n", tags={}
+        ) as reference:
             yield TrackedRun.of(reference)
 
 

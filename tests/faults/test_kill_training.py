@@ -14,6 +14,7 @@ SCRIPT = """
 import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
+from pipeline_lib.home import find_home
 from pipeline_lib.config import PipelineConfig, TrainingSettings
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.models import EmbeddingMLP
@@ -54,9 +55,10 @@ def make(member):
 def train(folder):
     os.environ["EVERGREEN_HOME"] = str(folder)
     members = Members(make, 2)
-    snapshot = Snapshot(folder, "ab" * 32, 3000, "toy")
+    snapshot = Snapshot(folder, "ab" * 32, 3000, "toy", dataset=find_home().dataset("toy"))
     tags = {"trigger": "test"}
-    with start_run(config, snapshot, run_key="k", run_name="n", tags=tags) as reference:
+    how = {"run_key": "k", "run_name": "n"}
+    with start_run(config, find_home(), snapshot, tags=tags, **how) as reference:
         run = TrackedRun.of(reference)
         keeper = Keeper(members, folder, key="k", every_s=0.01)
         log = EpochLog(

@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline_lib.storage import read_json_lines
+from pipeline_lib.home import find_home
+from pipeline_lib.storage.json_files import read_json_lines
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun
@@ -135,7 +136,7 @@ def test_a_server_that_is_away_is_not_asked_again_at_every_epoch(
     with socketserver.TCPServer(("127.0.0.1", 0), HangsUp) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = MlflowClient(f"http://127.0.0.1:{server.server_address[1]}")
-        run = TrackedRun(client, RunReference("0" * 32, "1", "k", 1_000, ""))
+        run = TrackedRun(client, RunReference("0" * 32, "1", "k", 1_000, "", find_home()))
         log = EpochLog(tmp_path / "epochs.jsonl", run, primary="accuracy")
         for epoch in range(1, 201):
             log.append(EpochRecord(epoch, 1.0, 1.0, 0.5, 0.1, epoch_s=0.1, is_best=False))

@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 
 from pipeline_lib.data.car_evaluation import car_evaluation
+from pipeline_lib.home import find_home
 
 CONFIG = """
 name: cars
@@ -101,4 +102,4 @@ def story(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         (root / "cars.csv").unlink()
         states["no rows"] = night()
         with get_client(sync_client=True) as prefect:
-            yield Story(home, config, states, connect(), prefect)
+            yield Story(home, config, states, connect(find_home()), prefect)

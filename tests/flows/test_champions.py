@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 
 from flows.outcome import Outcome
 from pipeline_lib.evaluation.journal import JournalEntry, read_journal
+from pipeline_lib.home import find_home
 
 CONFIG = """
 name: {name}
@@ -75,7 +76,7 @@ class Project:
 
     def journal(self) -> tuple[JournalEntry, ...]:
         """Return the dataset's entries."""
-        return read_journal(self.name)
+        return read_journal(find_home().dataset(self.name))
 
     def forget_last_entry(self) -> None:
         """Take the last line from the journal, as a kill before it leaves it."""
@@ -98,7 +99,7 @@ def project(
 
     name = f"gems_{request.node.name[-50:]}"
     monkeypatch.setenv("EVERGREEN_HOME", str(root / ".evergreen"))
-    project = Project(root, connect(), name)
+    project = Project(root, connect(find_home()), name)
     (root / f"{name}.yaml").write_text(_config(name))
     project.rows.write_text(_rows(600))
     first = project.night(run_date="2026-11-28")
@@ -174,7 +175,7 @@ def test_a_damaged_champion_is_whole_again_after_a_night_of_other_rows(project: 
 
     champion = champion_version(project.client, project.name)
     assert champion is not None
-    assert what_is_wrong_with(champion) == ""
+    assert what_is_wrong_with(find_home(), champion) == ""
     assert outcome.champion == project.champion()
     assert any("version 2, the same model, is champion instead" in note for note in outcome.notes)
     assert project.night().decision == "skipped"
@@ -216,7 +217,7 @@ def test_a_lost_registry_is_no_beginning(project: Project) -> None:
     try:
         outcome = project.night()
 
-        client = connect()
+        client = connect(find_home())
     finally:
         del os.environ["MLFLOW_TRACKING_URI"]
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import pyarrow.csv as pa_csv
 import pytest
 from mlflow import MlflowClient
-from prefect import flow, task
 
 from flows.retrain import retrain
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.encoding.encoded_splits import ledger_folder, read_ledger
+from pipeline_lib.encoding.encoded_splits import read_ledger
 from pipeline_lib.evaluation.journal import read_journal
-from pipeline_lib.storage import evergreen_home, in_project
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.store import connect
 from tests.flows.conftest import CONFIG
 
@@ -29,30 +28,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("EVERGREEN_HOME")
     monkeypatch.chdir(elsewhere)
     return folder
-
-
-@task
-def home_of_a_task() -> Path:
-    """Return what a task takes for the home."""
-    return evergreen_home()
-
-
-@flow
-def asks_for_homes(project: Path) -> list[Path]:
-    """Return what a flow, a task and a task in a thread of its own take for the home."""
-    with in_project(project):
-        return [evergreen_home(), home_of_a_task(), home_of_a_task.submit().result()]
-
-
-def test_tasks_have_the_home_of_their_flow_in_its_thread_and_in_others(
-    harness: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("EVERGREEN_HOME")
-
-    homes = {name: asks_for_homes(tmp_path / name) for name in ("one", "two")}
-
-    assert homes == {name: [tmp_path / name / ".evergreen"] * 3 for name in ("one", "two")}
-    assert not evergreen_home().is_relative_to(tmp_path)
 
 
 def test_a_flow_run_from_elsewhere_keeps_its_state_in_the_configs_project(
@@ -77,8 +52,7 @@ def test_a_moved_and_a_copied_project_go_on_and_touch_nothing_of_the_old_place(
         return state.result().reason
 
     def store(place: Path) -> MlflowClient:
-        with in_project(place):
-            return connect()
+        return connect(find_home(place))
 
     assert "first model" in night(project, 1400)
     copy, moved = tmp_path / "a copy", tmp_path / "moved ü#"
@@ -96,8 +70,8 @@ def test_a_moved_and_a_copied_project_go_on_and_touch_nothing_of_the_old_place(
     assert not project.exists()
     for place in (copy, moved):
         assert len(store(place).search_model_versions("name = 'cars'")) == 2
-        with in_project(place):
-            assert len(read_journal("cars")) == 2
+        assert len(read_journal(find_home(place).dataset("cars"))) == 2
+    assert [path.name for path in Path.cwd().iterdir()] == ["prefect.yaml"]
 
 
 @pytest.mark.slow
@@ -108,13 +82,13 @@ def test_a_night_with_a_lost_ledger_starts_from_the_champions_codes_and_its_page
     table = car_evaluation()
     pa_csv.write_csv(table.slice(600, 1000), project / "cars.csv")
     retrain(config, return_state=True)
-    with in_project(project):
-        before = {n: words.categories.to_pylist() for n, words in read_ledger("cars").items()}
-        shutil.rmtree(ledger_folder("cars").parent)
-        pa_csv.write_csv(table, project / "cars.csv")
+    dataset = find_home(project).dataset("cars")
+    before = {n: words.categories.to_pylist() for n, words in read_ledger(dataset).items()}
+    shutil.rmtree(dataset.ledger.parent)
+    pa_csv.write_csv(table, project / "cars.csv")
 
-        outcome = retrain(config, return_state=True).result()
+    outcome = retrain(config, return_state=True).result()
 
-        after = {n: words.categories.to_pylist() for n, words in read_ledger("cars").items()}
+    after = {n: words.categories.to_pylist() for n, words in read_ledger(dataset).items()}
     assert {name: words[: len(before[name])] for name, words in after.items()} == before
     assert "the ledger was not there: it starts from the" in Path(outcome.report).read_text()

@@ -14,6 +14,7 @@ from evergreen.environment import prepare_prefect
 from evergreen.prefect_server import require_server
 from evergreen.work_pool import pool_facts
 from pipeline_lib.errors import ServerError, UsageError
+from pipeline_lib.home import find_home
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def test_what_is_no_address_is_told_before_prefect_reads_it(
     monkeypatch.setenv("PREFECT_API_URL", url)
 
     with pytest.raises(UsageError) as raised:
-        prepare_prefect()
+        prepare_prefect(find_home())
 
     assert f"export PREFECT_API_URL={better}" in str(raised.value)
 

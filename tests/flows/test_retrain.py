@@ -12,6 +12,7 @@ import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from pipeline_lib.evaluation.journal import JournalEntry, read_journal
+from pipeline_lib.home import find_home
 from tests.flows.conftest import Story
 
 CURVES = ["train/loss", "val/loss", "val/macro_f1", "learning_rate", "epoch_s"]
@@ -284,7 +285,7 @@ def test_the_journal_holds_every_run_in_order(story: Story) -> None:
 
 def _journal(story: Story) -> tuple[JournalEntry, ...]:
     os.environ["EVERGREEN_HOME"] = str(story.home)  # restored by the fixture around each test
-    return read_journal("cars")
+    return read_journal(find_home().dataset("cars"))
 
 
 def test_a_clean_process_loads_the_champion_without_pickle_and_predicts_raw_rows(

@@ -14,7 +14,8 @@ from prefect.logging.configuration import setup_logging
 
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.evaluation.journal import read_journal
-from pipeline_lib.storage import dataset_folder, lock
+from pipeline_lib.home import find_home
+from pipeline_lib.storage.locks import lock
 from tests.flows.conftest import CONFIG
 
 pytest.importorskip("s3fs")
@@ -177,5 +178,5 @@ def test_a_night_whose_source_takes_too_long_fails_with_its_page_and_lets_the_da
     assert "`execution.timeout_s.ingest`" in entry.reason
     (page,) = (tmp_path / "home" / "runs").glob("*/report.md")
     assert "ingest took longer than 3 s" in page.read_text()
-    with lock(dataset_folder("cars") / ".lock", on_wait=lambda: pytest.fail("it is held")):
+    with lock(find_home().dataset("cars").lock, on_wait=lambda: pytest.fail("it is held")):
         pass

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from prefect.client.schemas.objects import State
 
 from flows.outcome import Outcome
+from pipeline_lib.home import find_home
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "release_49fd611.tar.xz"
 
@@ -56,14 +57,16 @@ def upgraded(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Upgrade
             return state.result()
 
         codes, journal = _codes(root), _journal(root)
-        champion = read_champion(connect(), "shop")
+        champion = read_champion(connect(find_home()), "shop")
         assert champion is not None, "no champion"
         assert champion.model is not None, champion.problem
         answers = champion.model.predict(pd.read_csv("shop.csv", dtype=str, nrows=50))
         same_rows, again = night(), night()
         (root / "shop.csv").write_text(_grown((root / "shop.csv").read_text()))
         more_rows = night()
-        return Upgraded(root, connect(), codes, journal, answers, same_rows, again, more_rows)
+        return Upgraded(
+            root, connect(find_home()), codes, journal, answers, same_rows, again, more_rows
+        )
 
 
 def _codes(root: Path) -> dict[str, list[str]]:

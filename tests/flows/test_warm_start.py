@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from prefect.client.schemas.objects import State
 
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.storage import run_folder
+from pipeline_lib.home import find_home
 from tests.flows.conftest import CONFIG
 
 WARM = "training.start_from=champion"
@@ -43,7 +43,7 @@ def night(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
                 promote=True,
                 assignments=assignments,
             )
-            client = connect()
+            client = connect(find_home())
             experiment = client.get_experiment_by_name("warm_cars")
             assert experiment is not None
             query = f"tags.`prefect.flow_run_id` = '{state.state_details.flow_run_id}'"
@@ -55,7 +55,9 @@ def night(harness: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 def _n_epochs(run: Run) -> int:
-    return len((run_folder(run.data.tags["run_key"]) / "epochs.jsonl").read_text().splitlines())
+    return len(
+        (find_home().run(run.data.tags["run_key"]).folder / "epochs.jsonl").read_text().splitlines()
+    )
 
 
 def test_a_warm_night_takes_the_champion_over_and_a_quarter_of_the_epochs(night: Night) -> None:
@@ -86,7 +88,7 @@ def test_members_that_start_warm_go_on_through_one_curve(night: Night) -> None:
 
     from pipeline_lib.tracking.store import connect
 
-    points = connect().get_metric_history(run.info.run_id, "val/loss")
+    points = connect(find_home()).get_metric_history(run.info.run_id, "val/loss")
     assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
 
 

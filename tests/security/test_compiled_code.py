@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.errors import StorageError
+from pipeline_lib.home import find_home
 from pipeline_lib.training.compiling import keep_compiled_code_private
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -110,7 +111,7 @@ def test_places_that_torch_has_chosen_before_are_left(
 ) -> None:
     from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 
-    folder = keep_compiled_code_private()
+    folder = keep_compiled_code_private(find_home())
 
     assert folder == evergreen_home_of_the_test / "compiled"
     assert _mode(folder) == 0o700
@@ -126,7 +127,7 @@ def test_what_others_could_write_into_is_emptied(evergreen_home_of_the_test: Pat
     (planted.parents[1] / "link").symlink_to(evergreen_home_of_the_test)
     planted.parents[1].chmod(0o777)
 
-    folder = keep_compiled_code_private()
+    folder = keep_compiled_code_private(find_home())
 
     assert (list(folder.iterdir()), _mode(folder)) == ([], 0o700)
 
@@ -148,4 +149,4 @@ def test_a_folder_that_is_not_this_users_is_refused(
         pytest.skip("only root gives a folder away")
 
     with pytest.raises(StorageError, match="belongs to another user"):
-        keep_compiled_code_private()
+        keep_compiled_code_private(find_home())

@@ -19,7 +19,7 @@ from pipeline_lib import fit, load_model
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import ConfigError, EvergreenError, ModelError, UsageError
 from pipeline_lib.serving import ExtraColumnsWarning, FittedModel
-from pipeline_lib.storage import digest_file
+from pipeline_lib.storage.digests import digest_file
 from pipeline_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline_lib.training.keeper import Keeper
 from tests.conftest import MakeConfig, MakeTable

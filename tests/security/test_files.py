@@ -16,17 +16,13 @@ import pytest
 from evergreen.commands.new import new
 from pipeline_lib import fit
 from pipeline_lib.errors import StorageError
+from pipeline_lib.home import find_home
 from pipeline_lib.permissions import umask_of
-from pipeline_lib.storage import (
-    append_json_line,
-    dataset_folder,
-    evergreen_home,
-    lock,
-    publish,
-    replacing,
-    writable_folder,
-    write_json,
-)
+from pipeline_lib.storage.folders import writable_folder
+from pipeline_lib.storage.json_files import append_json_line, write_json
+from pipeline_lib.storage.locks import lock
+from pipeline_lib.storage.publishing import publish
+from pipeline_lib.storage.replacing import replacing
 
 PROJECT = Path(__file__).resolve().parents[2]
 OTHER_GROUP = 61234
@@ -75,9 +71,9 @@ def test_a_home_is_its_owners_alone_whatever_the_umask(
 ) -> None:
     umask(value)
 
-    write_json(writable_folder(dataset_folder("shop")) / "x.json", {})
-    append_json_line(dataset_folder("shop") / "x.jsonl", {})
-    with lock(dataset_folder("shop") / ".lock", on_wait=lambda: None):
+    write_json(find_home().writable(find_home().dataset("shop").folder) / "x.json", {})
+    append_json_line(find_home().dataset("shop").folder / "x.jsonl", {})
+    with lock(find_home().dataset("shop").folder / ".lock", on_wait=lambda: None):
         pass
 
     assert mode(place / "home") == 0o700
@@ -92,7 +88,7 @@ def test_folders_that_are_made_above_a_home_are_not_for_everybody_to_write(
     monkeypatch.setenv("EVERGREEN_HOME", str(place / "a" / "b" / "home"))
     umask(0)
 
-    writable_folder(evergreen_home())
+    find_home().writable(find_home().root)
 
     assert [mode(place / name) for name in ("a", "a/b", "a/b/home")] == [0o755, 0o755, 0o700]
 
@@ -111,7 +107,7 @@ def test_a_home_of_an_earlier_release_is_closed_and_that_is_said_once(
     assert as_other_user("cat", rows).stdout == "rows"
 
     for _ in range(3):
-        writable_folder(dataset_folder("shop"))
+        find_home().writable(find_home().dataset("shop").folder)
 
     assert mode(place / "home") == 0o700
     assert "Permission denied" in as_other_user("cat", rows).stderr
@@ -149,9 +145,9 @@ def test_a_home_that_its_owner_opened_to_a_group_stays_open_to_it_and_never_to_t
         os.chown(home, -1, group)
         home.chmod(before)
 
-    writable_folder(dataset_folder("shop"))
+    find_home().writable(find_home().dataset("shop").folder)
     umask(umask_of(home))
-    new_file = writable_folder(dataset_folder("sales")) / "x.json"
+    new_file = find_home().writable(find_home().dataset("sales").folder) / "x.json"
     write_json(new_file, {})
 
     assert mode(home) == after
@@ -176,7 +172,7 @@ def test_sharing_a_home_opens_nothing_that_its_owner_keeps_closed(
     (place / "home").chmod(0o770)
 
     for _ in range(2):
-        writable_folder(dataset_folder("shop"))
+        find_home().writable(find_home().dataset("shop").folder)
 
     assert mode(place / "home" / "compiled") & 0o777 == 0o700
 
@@ -202,7 +198,7 @@ def test_closing_a_home_follows_no_link_and_touches_no_file_of_two_names(
     (place / "home" / "up").symlink_to(place)
     os.link(twice, place / "home" / "hard")
 
-    writable_folder(evergreen_home())
+    find_home().writable(find_home().root)
 
     assert (mode(outside), mode(twice), mode(place)) == (0o644, 0o644, 0o755)
     assert mode(place / "home") == 0o700
@@ -215,7 +211,7 @@ def test_a_home_that_is_everybodys_is_refused_with_a_better_place(
     monkeypatch.setenv("EVERGREEN_HOME", str(place))
 
     with pytest.raises(StorageError, match=f"as {place}/evergreen"):
-        writable_folder(evergreen_home())
+        find_home().writable(find_home().root)
 
     assert mode(place) == 0o1777
 
@@ -227,7 +223,7 @@ def test_a_folder_of_a_project_keeps_its_permissions_and_that_is_said(
     monkeypatch.setenv("EVERGREEN_HOME", str(place))
 
     for _ in range(2):
-        writable_folder(evergreen_home())
+        find_home().writable(find_home().root)
 
     assert mode(place) == 0o755
     assert [record.getMessage().count(str(place)) for record in caplog.records] == [1]
@@ -242,7 +238,7 @@ def test_the_folder_of_a_user_keeps_its_permissions_even_as_home_of_evergreen(
     umask(0o022)
     home_of_a_release(place / "home", 0o755)
 
-    writable_folder(evergreen_home())
+    find_home().writable(find_home().root)
 
     assert mode(place / "home") == 0o755
     assert umask_of(place / "home") == 0o077
@@ -256,23 +252,26 @@ def test_a_home_that_another_account_has_prepared_is_refused(place: Path) -> Non
     os.chown(place / "home", 65533, -1)
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pipeline_lib.storage import evergreen_home, writable_folder\n"
+        "from pipeline_lib.home import find_home\n"
         "os.setuid(65534)\n"
-        "writable_folder(evergreen_home())"
+        "find_home().writable(find_home().root)"
     )
 
     done = subprocess.run(
         [sys.executable, "-c", script, str(PROJECT)], capture_output=True, text=True, check=False
     )
 
-    assert "everybody may write there: its files cannot be believed" in done.stderr
+    assert "all users may write there: its files cannot be trusted" in done.stderr
 
 
 @pytest.mark.parametrize("target", ["a file", "nothing"])
 def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_is_untouched(
     place: Path, target: str
 ) -> None:
-    victim, file = place / "victim", writable_folder(dataset_folder("shop")) / ".lock"
+    victim, file = (
+        place / "victim",
+        find_home().writable(find_home().dataset("shop").folder) / ".lock",
+    )
     if target == "a file":
         victim.write_text("keys")
     file.symlink_to(victim)
@@ -288,7 +287,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_is_untouched(
 
 
 def test_a_lock_cuts_no_file_and_is_no_pipe(place: Path) -> None:
-    folder = writable_folder(dataset_folder("shop"))
+    folder = find_home().writable(find_home().dataset("shop").folder)
     (folder / "text").write_text("kept")
     os.mkfifo(folder / "pipe")
 

@@ -22,6 +22,7 @@ from pipeline_lib import fit
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation.journal import JournalEntry
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.champions import why_again
 from pipeline_lib.tracking.package import package_model, verify_package
 from pipeline_lib.tracking.registry import find_twin, promote, read_champion, register_version
@@ -58,12 +59,17 @@ def made(
 ) -> Store:
     """Return a home with one version, the champion."""
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("model") / "model"
-    config, snapshot = table_config(), Snapshot(folder.parent, "ab" * 32, 200, "toy.csv")
+    config, snapshot = (
+        table_config(),
+        Snapshot(folder.parent, "ab" * 32, 200, "toy.csv", dataset=find_home().dataset("toy")),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         fit(config, toy_table(200)).save(folder)
-        with start_run(config, snapshot, run_key="key-1", run_name="n", tags={}) as reference:
+        with start_run(
+            config, find_home(), snapshot, run_key="key-1", run_name="n", tags={}
+        ) as reference:
             run = TrackedRun.of(reference)
             version = register_version(run, NAME, package_model(run, folder), folder, {})
         promote(run.client, version, instead_of="")
@@ -74,7 +80,7 @@ def made(
 def store(made: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Return the store, whose package is whole again after the test."""
     monkeypatch.setenv("EVERGREEN_HOME", str(made.home))
-    connect()
+    connect(find_home())
     shutil.copytree(made.package, tmp_path / "whole")
     yield made
     shutil.rmtree(made.package)
@@ -116,7 +122,7 @@ ATTACKS: dict[str, Callable[[Path], object]] = {
     "a file removed": lambda p: (p / "code/pipeline_lib/errors.py").unlink(),
     "two files exchanged": lambda p: (p / INIT).replace(p / "code/pipeline_lib/errors.py"),
     "bytecode of the model code": lambda p: _bytecode(p, "model_code.py", "1"),
-    "bytecode of our code": lambda p: _bytecode(p, "code/pipeline_lib/storage.py", "1"),
+    "bytecode of our code": lambda p: _bytecode(p, "code/pipeline_lib/home.py", "1"),
     "bytecode for python -O": lambda p: _bytecode(p, INIT, "1", tag="1"),
     "bytecode never compared with its source": lambda p: _bytecode(p, INIT, "1", flags=1),
     "bytecode beside the code": lambda p: (p / "code/torch.pyc").write_bytes(b""),
@@ -186,7 +192,7 @@ def test_a_package_that_is_changed_between_packaging_and_registering_is_neither_
     rows = pd.DataFrame({"color": ["red"], "size": [10.0]})
 
     with pytest.raises(ModelError, match="changed after they were registered"):
-        verify_package(uri, rows, rows)
+        verify_package(find_home(), uri, rows, rows)
     with pytest.raises(ModelError, match="changed after they were registered"):
         register_version(store.run, "other", uri, store.model, {})
 
@@ -197,9 +203,11 @@ def test_a_package_that_is_changed_between_packaging_and_registering_is_neither_
 def test_whether_a_package_is_whole_is_told_without_importing_torch(store: Store) -> None:
     script = (
         "import sys, json\n"
+        "from pipeline_lib.home import find_home\n"
         "from pipeline_lib.tracking.store import connect\n"
         "from pipeline_lib.tracking.versions import champion_version, what_is_wrong_with\n"
-        f"found = what_is_wrong_with(champion_version(connect(), {NAME!r}))\n"
+        f"home = find_home()\n"
+        f"found = what_is_wrong_with(home, champion_version(connect(home), {NAME!r}))\n"
         "print(json.dumps([found, 'torch' in sys.modules]))\n"
     )
     _append(store.package, "MLmodel", "\n")

@@ -24,6 +24,7 @@ from pipeline_lib.addresses import ServerAddress, link, open_secret, shown_addre
 from pipeline_lib.config import CsvFile, SqlQuery, load_config
 from pipeline_lib.data.sources.sql import open_query
 from pipeline_lib.errors import ConfigError, EvergreenError, ServerError, SourceError, UsageError
+from pipeline_lib.home import find_home
 from pipeline_lib.shown import show_log_lines
 from pipeline_lib.tracking.address import check_address
 from pipeline_lib.tracking.store import connect, tracking_uri, ui_url
@@ -230,20 +231,25 @@ def test_mlflows_health_is_asked_with_a_header_and_the_resolver_hears_no_secret(
     with answering(realm) as port:
         monkeypatch.setattr(socket, "getaddrinfo", heard)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:hun%2Fter2@127.0.0.1:{port}")
-        client = connect()
+        client = connect(find_home())
 
         assert set(asked) == {"127.0.0.1"}
         assert all(
             given and given.startswith("Basic ") for said in realm.values() for given in said
         )
         assert "/health" in realm
-        assert client.tracking_uri == tracking_uri() == ui_url() == f"http://127.0.0.1:{port}"
+        assert (
+            client.tracking_uri
+            == tracking_uri(find_home())
+            == ui_url()
+            == f"http://127.0.0.1:{port}"
+        )
 
     realm.clear()
     with answering(realm) as other:  # a password is not carried on to another server
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{other}")
         with pytest.raises(ServerError):
-            connect()
+            connect(find_home())
         assert {given for said in realm.values() for given in said} == {None}
 
 
@@ -262,7 +268,7 @@ def test_a_tracking_server_that_is_not_there_is_told_without_the_password(
     ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(EvergreenError) as raised:
-            connect()
+            connect(find_home())
         assert SECRET not in str(raised.value)
 
 
@@ -296,13 +302,13 @@ def test_prefects_address_gives_its_password_away_before_prefect_reads_it(
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")
     monkeypatch.setenv("PREFECT_API_URL", "http://ann:hun%2Fter2@127.0.0.1:9/api")
 
-    prepare_prefect()
+    prepare_prefect(find_home())
 
     assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:9/api"
     assert os.environ["PREFECT_API_AUTH_STRING"] == "ann:hun/ter2"
     monkeypatch.setenv("PREFECT_API_URL", "http://ann:hun/ter2-hunter2@127.0.0.1:9/api")
     with pytest.raises(UsageError) as raised:
-        prepare_prefect()
+        prepare_prefect(find_home())
     assert SECRET not in str(raised.value)
 
 

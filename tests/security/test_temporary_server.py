@@ -235,8 +235,9 @@ def test_each_process_has_credentials_of_its_own_whatever_the_user_exports(
     code = """
 import json, os
 from evergreen.environment import prepare_prefect
-prepare_prefect()
-prepare_prefect()
+from pipeline_lib.home import find_home
+prepare_prefect(find_home())
+prepare_prefect(find_home())
 names = "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_KEY"
 print(json.dumps([os.environ.get(name) for name in names]))
 """

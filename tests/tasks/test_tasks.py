@@ -13,12 +13,11 @@ from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.snapshots.snapshot import take_snapshot
 from pipeline_lib.data.sources.stream import RowStream
-from pipeline_lib.encoding.encoded_splits import ledger_folder
 from pipeline_lib.errors import ContractError, VolumeError
 from pipeline_lib.evaluation.journal import read_journal
+from pipeline_lib.home import find_home
 from pipeline_lib.monitoring.history import read_last_night
 from pipeline_lib.monitoring.validate import Validated
-from pipeline_lib.storage import run_folder
 from tasks.encode import encode
 from tasks.ingest import ingest
 from tasks.report_failure import report_failure
@@ -37,7 +36,7 @@ def config() -> Iterator[PipelineConfig]:
 
 
 def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -> None:
-    snapshot = ingest.fn(config, DAY)
+    snapshot = ingest.fn(config, find_home(), DAY)
     rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
 
     encoded = encode.fn(config, rows, DAY)
@@ -49,10 +48,10 @@ def test_what_a_task_hands_on_is_small_and_names_files(config: PipelineConfig) -
 
 
 def test_ingesting_the_same_rows_twice_keeps_one_snapshot(config: PipelineConfig) -> None:
-    first = ingest.fn(config, DAY)
+    first = ingest.fn(config, find_home(), DAY)
     written = (first.folder / "rows.parquet").stat().st_mtime_ns
 
-    second = ingest.fn(config, DAY)
+    second = ingest.fn(config, find_home(), DAY)
 
     assert second == first
     assert (second.folder / "rows.parquet").stat().st_mtime_ns == written
@@ -61,11 +60,13 @@ def test_ingesting_the_same_rows_twice_keeps_one_snapshot(config: PipelineConfig
 def test_codes_keep_their_meaning_when_a_category_comes_late(config: PipelineConfig) -> None:
     table = car_evaluation()
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
-    first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
+    first = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(without_high, source="the first night")
+    )
     rows = split.fn(config, validate.fn(config, first, DAY).rows)
     before = encode.fn(config, rows, DAY).read_encoder().vocabularies["safety"]
 
-    again = split.fn(config, validate.fn(config, ingest.fn(config, DAY), DAY).rows)
+    again = split.fn(config, validate.fn(config, ingest.fn(config, find_home(), DAY), DAY).rows)
     after = encode.fn(config, again, DAY).read_encoder().vocabularies["safety"]
 
     assert before.categories.to_pylist() == ["low", "med"]
@@ -77,7 +78,7 @@ def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> N
     broken = config.model_copy(update={"columns": {**config.columns, "safety": strict}})
 
     with pytest.raises(ContractError, match="1152 rows hold"):
-        validate.fn(broken, ingest.fn(broken, DAY), DAY)
+        validate.fn(broken, ingest.fn(broken, find_home(), DAY), DAY)
 
 
 def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineConfig) -> None:
@@ -88,22 +89,26 @@ def test_a_checkpoint_belongs_to_the_codes_it_was_trained_on(config: PipelineCon
     )
     table = car_evaluation()
     without_high = table.filter(pc.not_equal(table["safety"], "high"))
-    first = take_snapshot(config.name, RowStream.of(without_high, source="the first night"))
+    first = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(without_high, source="the first night")
+    )
     encode.fn(config, split.fn(config, validate.fn(config, first, DAY).rows), DAY)
-    snapshot = ingest.fn(config, DAY)
+    snapshot = ingest.fn(config, find_home(), DAY)
     rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
     resumed: list[str | None] = []
 
     def live() -> None:
         encoded = encode.fn(config, rows, DAY)
-        with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as run:
+        with start_run(config, find_home(), snapshot, run_key="k", run_name="n", tags={}) as run:
             train.fn(config, rows, encoded, run)
         tracked = TrackedRun.of(run)
         resumed.append(tracked.client.get_run(run.run_id).data.tags.get("resumed_at"))
 
     live()
     live()
-    shutil.rmtree(ledger_folder(config.name))  # as its message says where it is damaged
+    shutil.rmtree(
+        find_home().dataset(config.name).ledger
+    )  # as its message says where it is damaged
     live()
 
     assert resumed == [None, "the end, epoch 2", None]
@@ -140,8 +145,10 @@ def _night(config: PipelineConfig, n_rows: int, source: str) -> Validated:
     # The first rows of the table in another order: each class and each word is there early.
     order = np.random.default_rng(0).permutation(1728)[:n_rows]
     rows = car_evaluation().take(order)
-    last = read_last_night(config.name)
-    snapshot = take_snapshot(config.name, RowStream.of(rows, source=source), last=last)
+    last = read_last_night(find_home().dataset(config.name))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(rows, source=source), last=last
+    )
     return validate.fn(config, snapshot, DAY)
 
 
@@ -170,11 +177,13 @@ def test_growth_is_said_once_among_the_notes(config: PipelineConfig) -> None:
 def test_a_category_that_no_night_before_had_is_said(config: PipelineConfig) -> None:
     table = car_evaluation()
     old = table.filter(pc.not_equal(table["doors"], "5more"))
-    first = take_snapshot(config.name, RowStream.of(old, source="the first night"))
+    first = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(old, source="the first night")
+    )
     rows = validate.fn(config, first, DAY)
     encode.fn(config, split.fn(config, rows.rows), DAY)
 
-    tonight = validate.fn(config, ingest.fn(config, DAY), DAY)
+    tonight = validate.fn(config, ingest.fn(config, find_home(), DAY), DAY)
 
     assert not any("values that are new" in note for note in rows.notes())
     assert "column 'doors': values that are new: '5more' (432 rows)" in tonight.notes()
@@ -186,10 +195,17 @@ def test_a_night_that_fails_while_mlflow_is_away_leaves_its_page_and_a_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     report_failure(
-        config, RuntimeError("no luck"), snapshot=None, run=None, run_name="n", tags={}, links={}
+        config,
+        find_home().dataset(config.name),
+        RuntimeError("no luck"),
+        snapshot=None,
+        run=None,
+        run_name="n",
+        tags={},
+        links={},
     )
 
-    [entry] = read_journal(config.name)
+    [entry] = read_journal(find_home().dataset(config.name))
     assert (entry.decision, entry.reason) == ("failed", "RuntimeError: no luck")
-    page = run_folder(f"{config.name}-without-rows") / "report.md"
+    page = find_home().run(f"{config.name}-without-rows").folder / "report.md"
     assert "RuntimeError: no luck" in page.read_text()

@@ -18,7 +18,7 @@ from pipeline_lib.config.settings import Settings
 from pipeline_lib.errors import ModelError
 from pipeline_lib.fitting import start_on_rows
 from pipeline_lib.models import Dimensions, EstimatorKind, FitInput
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.home import find_home
 from pipeline_lib.scratch import scratch_folder, sweep, sweep_beside
-from pipeline_lib.storage import dataset_folder, publish, replacing, staged
+from pipeline_lib.storage.publishing import publish, staged
+from pipeline_lib.storage.replacing import replacing
 
 _HOLDS = """
 import sys, time
+from pipeline_lib.home import find_home
 from pipeline_lib.scratch import scratch_folder
-with scratch_folder() as folder:
+with scratch_folder(find_home()) as folder:
     (folder / "package").write_text("")
     print(folder, flush=True)
     time.sleep(600)
@@ -24,7 +27,7 @@ def test_scratch_lies_in_the_home_and_is_gone_afterwards(evergreen_home_of_the_t
     home = evergreen_home_of_the_test
     home.mkdir()
 
-    with scratch_folder() as folder:
+    with scratch_folder(find_home()) as folder:
         (folder / "below").mkdir()
         assert folder.is_relative_to(home)
 
@@ -32,7 +35,7 @@ def test_scratch_lies_in_the_home_and_is_gone_afterwards(evergreen_home_of_the_t
 
 
 def test_who_only_reads_makes_no_home(evergreen_home_of_the_test: Path) -> None:
-    with scratch_folder() as folder:
+    with scratch_folder(find_home()) as folder:
         assert folder.is_dir()
 
     assert not folder.exists()
@@ -48,12 +51,12 @@ def test_scratch_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(
     assert process.stdout is not None
     left = Path(process.stdout.readline().strip())
 
-    sweep("toy")
+    sweep(find_home().dataset("toy"))
     before = left.exists()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with scratch_folder() as mine:
-        sweep("toy")
+    with scratch_folder(find_home()) as mine:
+        sweep(find_home().dataset("toy"))
 
         assert before
         assert not left.exists()
@@ -64,7 +67,8 @@ def test_scratch_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(
 _DIES = """
 import os, sys
 from pathlib import Path
-from pipeline_lib.storage import publish, replacing, staged
+from pipeline_lib.storage.publishing import publish, staged
+from pipeline_lib.storage.replacing import replacing
 folder = Path(sys.argv[1])
 with (
     staged(folder, "numbered") as stage,
@@ -81,7 +85,7 @@ with (
 def test_what_a_kill_left_beside_its_place_is_removed_and_nothing_else(
     evergreen_home_of_the_test: Path,
 ) -> None:
-    folder = dataset_folder("toy")
+    folder = find_home().dataset("toy").folder
     with publish(folder / "encoded" / "cd34", {}) as scratch:
         (scratch / "train.parquet").write_text("whole")
     (folder / ".lock").write_text("")
@@ -89,7 +93,7 @@ def test_what_a_kill_left_beside_its_place_is_removed_and_nothing_else(
     subprocess.run([sys.executable, "-c", _DIES, str(folder)], check=False)
     n_left = sum(path.is_file() for path in folder.rglob("*")) - len(whole)
 
-    sweep("toy")
+    sweep(find_home().dataset("toy"))
 
     assert n_left >= 2
     assert {path for path in folder.rglob("*") if path.is_file()} == whole

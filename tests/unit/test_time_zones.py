@@ -26,6 +26,7 @@ from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.datetimes import DatetimeFitter
 from pipeline_lib.encoding.encoded_splits import encode_splits
 from pipeline_lib.errors import ContractError
+from pipeline_lib.home import find_home
 from pipeline_lib.serving import FittedModel
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -70,7 +71,7 @@ def _hours(floats: np.ndarray) -> list[int]:
 
 def _night(config: PipelineConfig, stream: RowStream) -> tuple[Snapshot, list[int], list[int]]:
     """Return a night's snapshot, the hours of its encoded rows, and the hours they should have."""
-    snapshot = take_snapshot(config.name, stream)
+    snapshot = take_snapshot(find_home().dataset(config.name), stream)
     rows = split_checked(config, check_snapshot(config, snapshot))
     encoded = encode_splits(config, rows, today="2026-01-01")
     found: list[int] = []
@@ -110,7 +111,7 @@ def test_files_of_two_zones_are_utcs_and_it_is_said(
     stream = open_source(source, root=tmp_path, run_date=date(2026, 1, 1))
     config = _config(table_config)
 
-    report = check_snapshot(config, take_snapshot("toy", stream)).report
+    report = check_snapshot(config, take_snapshot(find_home().dataset("toy"), stream)).report
 
     assert report.zones == {"at": "UTC"}
     assert report.zone_notes == (
@@ -349,7 +350,9 @@ def test_the_days_of_a_time_split_begin_at_midnight_of_the_zone(table_config: Ma
         columns={"at": {"kind": "datetime"}},
         split={"kind": "time", "val_from": "2026-05-03", "test_from": "2026-05-04"},
     )
-    snapshot = take_snapshot("toy", RowStream.of(_table(pa.array(at)), source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset("toy"), RowStream.of(_table(pa.array(at)), source="toy.csv")
+    )
 
     rows = split_checked(config, check_snapshot(config, snapshot))
 

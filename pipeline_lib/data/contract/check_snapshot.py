@@ -19,13 +19,8 @@ from pipeline_lib.data.values.casts import read_columns
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.written import has_typed_values
 from pipeline_lib.errors import StorageError
-from pipeline_lib.storage import (
-    code_digest,
-    digest_json,
-    evergreen_home,
-    replacing,
-    writable_folder,
-)
+from pipeline_lib.storage.digests import code_digest, digest_json
+from pipeline_lib.storage.replacing import replacing
 
 OnBatch = Callable[[pa.Table, npt.NDArray[np.int64]], None]
 
@@ -145,7 +140,7 @@ def _spelled(
 
 def _put_aside(config: PipelineConfig, snapshot: Snapshot, report: ContractReport) -> Path:
     """Write the quarantined rows; return the file."""
-    folder = writable_folder(evergreen_home() / "quarantine" / config.name)
+    folder = snapshot.dataset.home.writable(snapshot.dataset.quarantine)
     path = folder / f"{run_key(config, snapshot)}.parquet"
     first_row, writer = 0, None
     try:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline_lib.config import QuarantineBudget
 from pipeline_lib.data.contract.repeats import Repeats
 from pipeline_lib.errors import QuarantineBudgetError, Violation, examples
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 ROW_COLUMN, RULES_COLUMN = "evergreen_row", "evergreen_rules"
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline_lib.data.arrow import different, float_bits, microseconds, one_array
 from pipeline_lib.data.hashing import NULL, Hashes, fold, hash_text
-from pipeline_lib.storage import Json
+from pipeline_lib.storage.json_files import Json
 
 MIN_DISTINCT = 100
 """Different rows from which equal counts are no chance: 100 even counts are one in 2^100."""

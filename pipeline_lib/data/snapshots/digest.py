@@ -9,7 +9,8 @@ import pyarrow as pa
 from pipeline_lib.data.arrow import has_zone, is_binary, is_null, is_wide_text
 from pipeline_lib.data.hashing import add_words
 from pipeline_lib.data.values.written import is_typed_text
-from pipeline_lib.storage import Json, digest_json
+from pipeline_lib.storage.digests import digest_json
+from pipeline_lib.storage.json_files import Json
 
 _BLOCK_ROWS = 65_536
 

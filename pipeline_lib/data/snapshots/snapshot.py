@@ -17,8 +17,10 @@ from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.data.snapshots.digest import ContentDigest
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import examples
+from pipeline_lib.home import DatasetFolder
 from pipeline_lib.interruption import raise_if_heard
-from pipeline_lib.storage import Json, believed, dataset_folder, staged
+from pipeline_lib.storage.json_files import Json
+from pipeline_lib.storage.publishing import believed, staged
 
 _ROW_GROUP_ROWS = _BATCH_ROWS = BATCH_ROWS
 
@@ -56,6 +58,7 @@ class Snapshot:
     parts: tuple[PartRows, ...] = ()
     arrivals: tuple[tuple[int, int], ...] | None = None
     news: tuple[str, ...] = ()
+    dataset: DatasetFolder = field(kw_only=True)
 
     @property
     def rows_file(self) -> Path:
@@ -147,11 +150,11 @@ class LastNight:
         }
 
     @classmethod
-    def from_json(cls, name: str, spec: dict[str, Any]) -> "LastNight":
-        """Return the run that `to_json` described, of the dataset `name`."""
+    def from_json(cls, dataset: DatasetFolder, spec: dict[str, Any]) -> "LastNight":
+        """Return the run that `to_json` described."""
         parts = tuple(PartRows(**part) for part in cast("list[dict[str, Any]]", spec["parts"]))
         # A name that is no snapshot's leads nowhere: then there is nothing to copy from.
-        folder = snapshots_folder(name) / (re.sub(r"[^0-9a-f]", "_", str(spec["folder"])) or "_")
+        folder = dataset.snapshots / (re.sub(r"[^0-9a-f]", "_", str(spec["folder"])) or "_")
         digest, reading, n_rows = str(spec["digest"]), str(spec["reading"]), int(spec["n_rows"])
         ranges = cast("list[tuple[int, int]] | None", spec.get("arrivals"))
         arrivals = None if ranges is None else tuple((int(a), int(b)) for a, b in ranges)
@@ -191,12 +194,12 @@ class _Writing:
 
 
 def take_snapshot(
-    name: str, stream: RowStream, *, reading: str = "", last: LastNight | None = None
+    dataset: DatasetFolder, stream: RowStream, *, reading: str = "", last: LastNight | None = None
 ) -> Snapshot:
     """Keep the rows under `datasets/<name>/snapshots/<digest>/`; once, however often it is called.
 
     Args:
-        name: of the dataset.
+        dataset: where they are kept.
         stream: the rows.
         reading: digest of the settings that they are read with; other settings, other rows.
         last: the last run, whose unchanged parts need no reading.
@@ -205,9 +208,10 @@ def take_snapshot(
         SourceError: the source breaks off, or holds other than it should.
         StorageError: the place cannot be written.
     """
-    earlier = _Earlier(last if last and last.reading == reading else None, stream.schema)
+    known = last if last and last.reading == reading else None
+    earlier = _Earlier(dataset, known, stream.schema)
     prefix_rows = last.n_rows if last else None
-    with staged(snapshots_folder(name), "rows") as stage:
+    with staged(dataset.home.writable(dataset.snapshots), "rows") as stage:
         path = stage.folder / "rows.parquet"
         with pq.ParquetWriter(path, stream.schema, compression="zstd") as writer:
             digest = ContentDigest(stream.schema, prefix_rows=prefix_rows)
@@ -215,7 +219,7 @@ def take_snapshot(
             for part in stream.parts:
                 writing.take(part, earlier.batches(part) or iter(part.batches()))
         content = digest.finish()
-        folder = snapshots_folder(name) / content[:16]
+        folder = dataset.snapshots / content[:16]
         manifest = believed(folder)
         if manifest is None or manifest.get("digest") != content:
             facts: dict[str, Json] = {
@@ -226,27 +230,28 @@ def take_snapshot(
             }
             stage.publish(folder, facts)
     snapshot = Snapshot(
-        folder, content, writing.n_rows, stream.source, reading, tuple(writing.parts)
+        folder,
+        content,
+        writing.n_rows,
+        stream.source,
+        reading,
+        tuple(writing.parts),
+        dataset=dataset,
     )
     return _with_news(
         snapshot, stream, last, grew=last is not None and digest.prefix == last.digest
     )
 
 
-def snapshots_folder(name: str) -> Path:
-    """Return where a dataset's snapshots lie."""
-    return dataset_folder(name) / "snapshots"
-
-
 class _Earlier:
     """The parts of the last snapshot that can be copied."""
 
-    def __init__(self, last: LastNight | None, schema: pa.Schema) -> None:
+    def __init__(self, dataset: DatasetFolder, last: LastNight | None, schema: pa.Schema) -> None:
         self._parts: dict[tuple[str, str], PartRows] = {}
         manifest = believed(last.folder) if last else None
         if last is None or manifest is None or manifest.get("digest") != last.digest:
             return
-        self._snapshot = Snapshot(last.folder, last.digest, last.n_rows, "")
+        self._snapshot = Snapshot(last.folder, last.digest, last.n_rows, "", dataset=dataset)
         if pq.read_schema(self._snapshot.rows_file).equals(schema):
             self._parts = {(p.name, p.fingerprint): p for p in last.parts if p.fingerprint}
 

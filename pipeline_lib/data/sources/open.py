@@ -16,10 +16,16 @@ from pipeline_lib.data.sources.sql import open_query, query_name
 from pipeline_lib.data.sources.stores import FolderStore, is_remote, store_of
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import SourceError
+from pipeline_lib.home import Home
 
 
 def open_source(
-    source: Source, *, root: Path, run_date: date, needed: Collection[str] = ()
+    source: Source,
+    *,
+    root: Path,
+    run_date: date,
+    needed: Collection[str] = (),
+    home: Home | None = None,
 ) -> RowStream:
     """Open a source: find its files or its columns, and read no rows yet.
 
@@ -29,6 +35,7 @@ def open_source(
         run_date: the run's date: files of later days are not read, queries may ask for it.
         needed: columns that have to be there with one value in a row: nested ones of a Parquet
             file are left out.
+        home: for whose runs remote files are fetched; without it they go to temporary files.
 
     Returns:
         A stream whose names are unique and not blank. From CSV and SQL every column is of type
@@ -45,12 +52,12 @@ def open_source(
         case BuiltinTable():
             return RowStream.of(car_evaluation(), source=name)
         case CsvFile():
-            found = _found(source, root=root, run_date=run_date)
+            found = _found(source, root=root, run_date=run_date, home=home)
             heads = [csv_head(dated.file, source) for dated in found.files]
             schema = common_schema(heads)
             readers = [partial(csv_batches, dated.file, source, schema) for dated in found.files]
         case ParquetFile():
-            found = _found(source, root=root, run_date=run_date)
+            found = _found(source, root=root, run_date=run_date, home=home)
             heads = [parquet_head(dated.file, needed) for dated in found.files]
             schema = common_schema(heads)
             readers = [partial(parquet_batches, dated.file, schema) for dated in found.files]
@@ -82,6 +89,8 @@ def source_name(source: Source, *, root: Path) -> str:
             assert_never(source)
 
 
-def _found(source: CsvFile | ParquetFile, *, root: Path, run_date: date) -> FoundFiles:
-    store = store_of(source.path, root=root, follow_symlinks=source.follow_symlinks)
+def _found(
+    source: CsvFile | ParquetFile, *, root: Path, run_date: date, home: Home | None
+) -> FoundFiles:
+    store = store_of(source.path, root=root, follow_symlinks=source.follow_symlinks, home=home)
     return find_files(source.path, store, window_days=source.window_days, run_date=run_date)

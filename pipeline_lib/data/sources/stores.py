@@ -27,9 +27,10 @@ from pipeline_lib.errors import (
     did_you_mean,
     first_line,
 )
+from pipeline_lib.home import Home
 from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.shown import printable
-from pipeline_lib.storage import digest_json, digest_opened
+from pipeline_lib.storage.digests import digest_json, digest_opened
 
 _S3 = "s3://"
 _COPY_BYTES = 8 * 1024 * 1024
@@ -83,13 +84,16 @@ class Store(Protocol):
         ...
 
 
-def store_of(path: str, *, root: Path, follow_symlinks: bool = False) -> Store:
+def store_of(
+    path: str, *, root: Path, follow_symlinks: bool = False, home: Home | None = None
+) -> Store:
     """Return the store that a config's path means.
 
     Args:
         path: of a file, a glob, or one with dates.
         root: the folder that a relative path starts from.
         follow_symlinks: whether what a glob finds may lie elsewhere; a bucket has no links.
+        home: for whose runs files of a bucket are fetched.
 
     Raises:
         UsageError: the path names a kind of store that is not known, or `s3fs` is not installed.
@@ -102,7 +106,7 @@ def store_of(path: str, *, root: Path, follow_symlinks: bool = False) -> Store:
             raise UsageError(
                 f"{path}: S3 needs s3fs, which is not installed: pip install 'evergreen-tables[s3]'"
             ) from None
-        return BucketStore(cast("AbstractFileSystem", s3), _S3)
+        return BucketStore(cast("AbstractFileSystem", s3), _S3, home)
     if "://" in path:
         raise UsageError(f"{path}: files are read from folders and from s3://, not from there")
     return FolderStore(root, follow_symlinks)
@@ -263,6 +267,7 @@ class BucketStore:
 
     system: AbstractFileSystem
     scheme: str
+    home: Home | None = None
 
     def place(self, path: str) -> str:
         """Return the path, which says all."""
@@ -275,7 +280,7 @@ class BucketStore:
                 facts = cast("Mapping[str, object]", self.system.info(path))
             except FileNotFoundError:
                 return None
-        return BucketFile(self.system, path, facts) if facts["type"] == "file" else None
+        return BucketFile(self.system, path, facts, self.home) if facts["type"] == "file" else None
 
     def matches(self, pattern: str) -> "dict[str, BucketFile]":
         """Return the files that a glob finds, by path."""
@@ -293,7 +298,9 @@ class BucketStore:
             for name, facts in names.items()
             if facts["type"] == "file" and glob.matches(name.removeprefix(start))
         }
-        return {path: BucketFile(self.system, path, facts) for path, facts in paths.items()}
+        return {
+            path: BucketFile(self.system, path, facts, self.home) for path, facts in paths.items()
+        }
 
     def missing(self, path: str) -> SourceError:
         """Return what to say of a path that is no file."""
@@ -307,6 +314,7 @@ class BucketFile:
     system: AbstractFileSystem
     name: str
     facts: Mapping[str, object]
+    home: Home | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -334,7 +342,7 @@ class BucketFile:
             SourceError: it cannot be fetched whole, or has changed since it was found.
             StorageError: this disk is full.
         """
-        with scratch_folder() as folder:
+        with scratch_folder(self.home) as folder:
             self._fetch(folder / "fetched")
             yield folder / "fetched"
 

@@ -33,15 +33,9 @@ from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.splits.assign import SPLITS, UNUSED, SplitAssigner, SplitName
 from pipeline_lib.data.values.casts import arrow_type, read_columns
 from pipeline_lib.data.values.spelling import KnownWords
-from pipeline_lib.storage import (
-    Json,
-    believed,
-    code_digest,
-    dataset_folder,
-    digest_bytes,
-    digest_json,
-    publish,
-)
+from pipeline_lib.storage.digests import code_digest, digest_bytes, digest_json
+from pipeline_lib.storage.json_files import Json
+from pipeline_lib.storage.publishing import believed, publish
 
 _ASSIGNMENT = "assignment.parquet"
 
@@ -117,7 +111,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     # The target counts for every kind of split: warnings name its classes.
     target: list[Json] = [data.target, data.task]
     digest = digest_json([snapshot.digest, aside, rule, typing, target, code_digest()])
-    folder = dataset_folder(config.name) / "splits" / digest[:16]
+    folder = snapshot.dataset.splits / digest[:16]
     manifest = believed(folder)
     if manifest is None or manifest.get("digest") != digest:
         manifest = _split(config, checked, by, folder, digest)
@@ -172,6 +166,8 @@ def _split(
         "n_rows": {str(name): n for name, n in assignment.counts.items()},
         "warnings": warnings,
     }
+    dataset = checked.snapshot.dataset
+    dataset.home.writable(dataset.splits)
     with publish(folder, facts) as scratch, ExitStack() as stack:
         pq.write_table(pa.table({"split": splits}), scratch / _ASSIGNMENT, compression="zstd")
         first_row, writer = 0, None

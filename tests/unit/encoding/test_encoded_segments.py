@@ -22,11 +22,10 @@ from pipeline_lib.encoding import encoded_splits as encoded_splits_module
 from pipeline_lib.encoding.encoded_splits import (
     EncodedData,
     encode_splits,
-    ledger_folder,
     read_ledger,
 )
 from pipeline_lib.errors import StorageError, UnknownCategoryError
-from pipeline_lib.storage import dataset_folder
+from pipeline_lib.home import find_home
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -70,7 +69,10 @@ def _night(
     schema = next(iter(parts.values())).schema
     stream = RowStream("toy", schema, tuple(_part(n, t, prints) for n, t in parts.items()))
     snapshot = take_snapshot(
-        config.name, stream, reading=reading, last=last.last() if last else None
+        find_home().dataset(config.name),
+        stream,
+        reading=reading,
+        last=last.last() if last else None,
     )
     rows = split_checked(config, check_snapshot(config, snapshot))
     return Night(snapshot, encode_splits(config, rows, today=today))
@@ -91,7 +93,7 @@ def _written(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _segments() -> Path:
-    return dataset_folder("toy") / "segments"
+    return find_home().dataset("toy").folder / "segments"
 
 
 def _bits(split: EncodedSplit) -> list[bytes]:
@@ -115,7 +117,7 @@ def test_the_same_rows_are_encoded_once_also_on_another_day(
     table_config: MakeConfig, parts: dict[str, pa.Table]
 ) -> None:
     first = _night(table_config(), parts)
-    places = [first.encoded.folder, ledger_folder("toy"), _segments()]
+    places = [first.encoded.folder, find_home().dataset("toy").ledger, _segments()]
     written = [_written(place) for place in places]
 
     second = _night(table_config(), parts, today="2026-02-02", last=first)
@@ -250,7 +252,7 @@ def test_codes_keep_their_meaning_over_growing_nights(
 
         now = last.vocabulary()
         assert now[: len(known)] == known
-        assert read_ledger("toy")["color"].categories.to_pylist() == now
+        assert read_ledger(find_home().dataset("toy"))["color"].categories.to_pylist() == now
         rows = pa.concat_tables(parts.values())
         x_cat = np.concatenate([last.encoded.read(name).x_cat[:, 0] for name in SPLITS])
         decoded = last.encoded.read_encoder().vocabularies["color"].decode(x_cat.tolist())
@@ -269,7 +271,7 @@ def test_where_the_ledger_began_anew_what_was_encoded_before_is_not_believed(
 ) -> None:
     config, rows = table_config(), {"all": toy_table(200)}
     before = _night(config, rows).vocabulary()
-    shutil.rmtree(ledger_folder("toy"))
+    shutil.rmtree(find_home().dataset("toy").ledger)
     colors = ["zebra" if word == "blue" else word for word in rows["all"]["color"].to_pylist()]
     _night(config, {"all": rows["all"].set_column(0, "color", pa.array(colors))})
 
@@ -278,7 +280,10 @@ def test_where_the_ledger_began_anew_what_was_encoded_before_is_not_believed(
     assert before == ["blue", "green", "red", "teal"]
     assert again.encoded.is_new
     assert again.vocabulary() == ["green", "red", "teal", "zebra", "blue"]
-    assert again.vocabulary() == read_ledger("toy")["color"].categories.to_pylist()
+    assert (
+        again.vocabulary()
+        == read_ledger(find_home().dataset("toy"))["color"].categories.to_pylist()
+    )
 
 
 def test_without_a_ledger_nothing_is_believed_and_it_is_made_again(
@@ -286,22 +291,22 @@ def test_without_a_ledger_nothing_is_believed_and_it_is_made_again(
 ) -> None:
     config, rows = table_config(), {"all": toy_table(200)}
     before = _night(config, rows).vocabulary()
-    shutil.rmtree(ledger_folder("toy"))
+    shutil.rmtree(find_home().dataset("toy").ledger)
 
     again = _night(config, rows)
 
     assert again.encoded.is_new
     assert again.vocabulary() == before
-    assert set(read_ledger("toy")) == {"color"}
+    assert set(read_ledger(find_home().dataset("toy"))) == {"color"}
 
 
 def test_the_ledger_of_another_dataset_is_refused(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     _night(table_config(), {"all": toy_table(200)})
-    other = dataset_folder("other")
+    other = find_home().dataset("other").folder
     other.mkdir(parents=True)
-    ledger_folder("toy").rename(other / "ledger")
+    find_home().dataset("toy").ledger.rename(other / "ledger")
 
     with pytest.raises(StorageError, match="is the ledger of 'toy', not of 'other'"):
         _night(table_config(name="other"), {"all": toy_table(200)})
@@ -312,7 +317,7 @@ def test_a_ledger_that_was_cut_is_refused(
     table_config: MakeConfig, toy_table: MakeTable, n_bytes: int
 ) -> None:
     _night(table_config(), {"all": toy_table(200)})
-    path = ledger_folder("toy") / "categories.parquet"
+    path = find_home().dataset("toy").ledger / "categories.parquet"
     path.write_bytes(path.read_bytes()[:n_bytes])
 
     with pytest.raises(StorageError, match="is damaged"):
@@ -369,13 +374,13 @@ def test_an_unknown_category_leaves_neither_splits_nor_a_grown_ledger(
     color = {"kind": "category", "on_unknown": "error"}
     config = table_config(columns={"color": color, "size": {"kind": "number"}})
     first = _night(config, {"all": toy_table(200)})
-    ledger = _written(ledger_folder("toy"))
+    ledger = _written(find_home().dataset("toy").ledger)
     words = [f"only {n}" for n in range(200)]
 
     with pytest.raises(UnknownCategoryError, match="column 'color'"):
         _night(config, {"all": toy_table(200).set_column(0, "color", pa.array(words))})
 
-    assert _written(ledger_folder("toy")) == ledger
+    assert _written(find_home().dataset("toy").ledger) == ledger
     assert list(first.encoded.folder.parent.iterdir()) == [first.encoded.folder]
 
 
@@ -408,7 +413,7 @@ def test_a_column_may_be_called_as_a_folder_or_as_a_files_own(
         pa.concat_tables(named.values()), encoder, night.encoded.read_target()
     )
     assert sum(night.encoded.read(split).x_cat.sum() for split in SPLITS) == expected.x_cat.sum()
-    assert set(read_ledger("toy")) == {name}
+    assert set(read_ledger(find_home().dataset("toy"))) == {name}
 
 
 def test_nothing_unpublished_is_left_beside_the_datasets_folders(
@@ -416,5 +421,5 @@ def test_nothing_unpublished_is_left_beside_the_datasets_folders(
 ) -> None:
     _night(table_config(), parts)
 
-    names = [path.name for path in dataset_folder("toy").rglob("*")]
+    names = [path.name for path in find_home().dataset("toy").folder.rglob("*")]
     assert [name for name in names if name.startswith(".")] == []

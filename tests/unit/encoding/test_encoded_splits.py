@@ -16,17 +16,19 @@ from pipeline_lib.encoding.codebook import codebook, codes_of_dataset
 from pipeline_lib.encoding.encoded_splits import (
     EncodedData,
     encode_splits,
-    ledger_folder,
     read_ledger,
 )
 from pipeline_lib.errors import StorageError, UsageError
+from pipeline_lib.home import find_home
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
 
 
 def _split(config: PipelineConfig, table: pa.Table) -> SplitRows:
-    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(table, source="toy.csv")
+    )
     return split_checked(config, check_snapshot(config, snapshot))
 
 
@@ -81,7 +83,7 @@ def test_encoding_the_same_rows_twice_changes_neither_splits_nor_ledger(
 ) -> None:
     config = table_config()
     first = _night(config, toy_table(200))
-    places = (first.folder, ledger_folder(config.name))
+    places = (first.folder, find_home().dataset(config.name).ledger)
     written = [_written(place) for place in places]
 
     second = _night(config, toy_table(200), "2026-01-02")
@@ -100,7 +102,7 @@ def test_a_column_that_the_config_leaves_out_for_a_night_keeps_its_codes(
 
     _night(table_config(columns={"shape": word, "size": size}), table, "2026-01-02")
 
-    assert set(read_ledger("toy")) == {"color", "shape"}
+    assert set(read_ledger(find_home().dataset("toy"))) == {"color", "shape"}
     shuffled = table.take(pa.array(range(199, -1, -1)))
     again = _night(table_config(columns=both), shuffled, "2026-01-03")
     assert again.changes == ()
@@ -115,7 +117,7 @@ def test_a_column_that_turns_from_words_to_numbers_leaves_a_ledger_that_can_be_r
 
     _night(table_config(columns={**rest, "doors": {"kind": "number"}}), table, "2026-01-02")
 
-    assert read_ledger("toy")["doors"].categories.to_pylist() == ["2", "4"]
+    assert read_ledger(find_home().dataset("toy"))["doors"].categories.to_pylist() == ["2", "4"]
     again = _night(table_config(columns=rest), table, "2026-01-03")
     assert again.changes == ()
 
@@ -126,7 +128,7 @@ def test_a_damaged_ledger_is_refused_for_codes_would_change_their_meaning(
 ) -> None:
     config = table_config()
     _night(config, toy_table(200))
-    path = ledger_folder(config.name) / file
+    path = find_home().dataset(config.name).ledger / file
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
     with pytest.raises(StorageError, match="is damaged"):
@@ -134,7 +136,7 @@ def test_a_damaged_ledger_is_refused_for_codes_would_change_their_meaning(
 
 
 def test_the_first_night_has_no_ledger() -> None:
-    assert read_ledger("toy") == {}
+    assert read_ledger(find_home().dataset("toy")) == {}
 
 
 def test_a_damaged_encoded_split_is_written_again(
@@ -167,7 +169,7 @@ def test_the_codes_of_a_dataset_are_told_reserved_ones_first(
 ) -> None:
     _night(table_config(), toy_table(200))
 
-    codes = codes_of_dataset("toy", "color")
+    codes = codes_of_dataset(find_home().dataset("toy"), "color")
 
     assert [(c.code, c.category, c.meaning) for c in codes] == [
         (0, None, "unseen"),
@@ -177,7 +179,7 @@ def test_the_codes_of_a_dataset_are_told_reserved_ones_first(
         (4, "red", "category"),
         (5, "teal", "category"),
     ]
-    assert codes == codes_of_dataset("toy")
+    assert codes == codes_of_dataset(find_home().dataset("toy"))
 
 
 def test_a_dataset_or_column_without_codes_is_told_with_the_nearest(
@@ -186,9 +188,9 @@ def test_a_dataset_or_column_without_codes_is_told_with_the_nearest(
     _night(table_config(), toy_table(200))
 
     with pytest.raises(UsageError, match=r"'tooy' has no codes yet; did you mean toy\?"):
-        codes_of_dataset("tooy")
+        codes_of_dataset(find_home().dataset("tooy"))
     with pytest.raises(UsageError, match=r"no category column 'colr'; did you mean color\?"):
-        codes_of_dataset("toy", "colr")
+        codes_of_dataset(find_home().dataset("toy"), "colr")
 
 
 def test_the_codebook_keeps_column_names_as_values(toy_table: MakeTable) -> None:
@@ -253,7 +255,9 @@ def test_rows_that_return_after_another_night_tell_what_that_night_did_not_have(
 
     assert not again.is_new
     assert [str(change) for change in again.changes] == ["1 gone quiet ('amber'), 1 back ('blue')"]
-    of_word = {code.category: code for code in codes_of_dataset("toy", "color")}
+    of_word = {
+        code.category: code for code in codes_of_dataset(find_home().dataset("toy"), "color")
+    }
     assert (of_word["blue"].count, of_word["blue"].last_seen) == (n_blue, "2026-01-03")
     assert (of_word["amber"].count, of_word["amber"].state) == (0, "retired")
     assert of_word["amber"].code == 6

@@ -20,6 +20,7 @@ from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.encoding.encoded_splits import EncodedData, encode_splits
 from pipeline_lib.encoding.labels import label_type_of
 from pipeline_lib.encoding.target import spelled_for
+from pipeline_lib.home import find_home
 from pipeline_lib.monitoring.monitor import Watch, known_classes
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -41,7 +42,7 @@ def _night(config: PipelineConfig, table: pa.Table, *, fingerprint: str = "") ->
     if fingerprint:
         parts = tuple(replace(part, fingerprint=fingerprint) for part in stream.parts)
         stream = replace(stream, parts=(*parts, Part("none", "0", lambda: iter(()))))
-    snapshot = take_snapshot(config.name, stream)
+    snapshot = take_snapshot(find_home().dataset(config.name), stream)
     rows = split_checked(config, check_snapshot(config, snapshot))
     return encode_splits(config, rows, today="2026-01-01")
 
@@ -249,7 +250,7 @@ def test_the_watch_over_drift_sees_typed_values_in_the_spelling_of_the_ledger(
     config = table_config()
     known = _night(config, _rows(_text(["True", "False"]))).read_encoder().known
     typed = _rows(pa.array([n % 2 == 0 for n in range(N_ROWS)]))
-    snapshot = take_snapshot(config.name, RowStream.of(typed, source="toy"))
+    snapshot = take_snapshot(find_home().dataset(config.name), RowStream.of(typed, source="toy"))
     seen: list[str] = []
 
     check_snapshot(
@@ -272,10 +273,11 @@ def test_labels_that_come_typed_tonight_are_no_drift_of_the_target(
 
     for labels in (pa.array([str(on) for on in is_on]), pa.array(is_on)):
         snapshot = take_snapshot(
-            config.name, RowStream.of(_rows(flags, labels), source=str(labels.type))
+            find_home().dataset(config.name),
+            RowStream.of(_rows(flags, labels), source=str(labels.type)),
         )
         watch = Watch(config, snapshot, {})
-        known = known_classes(config, champion=champion)
+        known = known_classes(config, find_home().dataset(config.name), champion=champion)
         check_snapshot(config, snapshot, on_batch=watch.see, known=known)
         watched = watch.finish(reference=champion, run_date=night)
         champion, night = snapshot.digest, date(2026, 1, 2)
@@ -289,7 +291,7 @@ def test_a_predefined_split_takes_typed_values_for_its_words(table_config: MakeC
     config = table_config(split={"kind": "predefined", "column": "part", **words})
     parts = pa.array([1 + n % 3 for n in range(N_ROWS)])
     table = _rows(_text(["red", "blue"])).append_column("part", parts)
-    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy"))
+    snapshot = take_snapshot(find_home().dataset(config.name), RowStream.of(table, source="toy"))
 
     rows = split_checked(config, check_snapshot(config, snapshot))
 

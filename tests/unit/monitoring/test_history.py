@@ -18,10 +18,10 @@ from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.splits.split_rows import SplitRows, split_checked
 from pipeline_lib.encoding.encoded_splits import EncodedData, encode_splits, read_ledger
 from pipeline_lib.errors import StorageError
+from pipeline_lib.home import find_home
 from pipeline_lib.monitoring.drift_report import NightRecord
 from pipeline_lib.monitoring.history import Night, read_last_night, read_nights, remember_night
 from pipeline_lib.monitoring.monitor import Watch, Watched, read_profile
-from pipeline_lib.storage import dataset_folder
 from tests.unit.data.in_memory import read_source
 
 BIKE = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "bike_hour.csv"
@@ -87,17 +87,24 @@ def _live(tables: list[pa.Table]) -> list[Lived]:
     for number, table in enumerate(tables):
         today = FIRST + timedelta(days=number)
         stream = RowStream.of(table, source="bike")
-        snapshot = take_snapshot(config.name, stream, last=read_last_night(config.name))
-        known = {name: words.categories for name, words in read_ledger(config.name).items()}
+        snapshot = take_snapshot(
+            find_home().dataset(config.name),
+            stream,
+            last=read_last_night(find_home().dataset(config.name)),
+        )
+        known = {
+            name: words.categories
+            for name, words in read_ledger(find_home().dataset(config.name)).items()
+        }
         watch = Watch(config, snapshot, known)
         checked = check_snapshot(config, snapshot, on_batch=watch.see)
         watched = watch.finish(reference=champion, run_date=today)
         arrivals = watched.arrivals.record if watched.arrivals else None
-        remember_night(config.name, snapshot, Night(watched.rows.record, arrivals))
+        remember_night(snapshot, Night(watched.rows.record, arrivals))
         rows = split_checked(config, checked)
         encoded = encode_splits(config, rows, today=today.isoformat())
         champion = champion or snapshot.digest
-        ledger = read_ledger(config.name)
+        ledger = read_ledger(find_home().dataset(config.name))
         codes = {name: words.categories.to_pylist() for name, words in ledger.items()}
         lived.append(Lived(table.num_rows, watched, rows, encoded, codes))
     return lived
@@ -163,15 +170,17 @@ def test_a_damaged_profile_is_told_with_its_file_and_what_to_do(
     (folder / "profile.json").write_text(damage)
 
     with pytest.raises(StorageError, match=r"profile\.json is damaged: .*\. Remove it"):
-        read_profile("bike", "0123456789abcdef" * 4)
+        read_profile(find_home().dataset("bike"), "0123456789abcdef" * 4)
 
 
 def _remembered(table: pa.Table) -> Snapshot:
     """Take the rows of a night, and remember it."""
     stream = RowStream.of(table, source="toy.csv")
-    snapshot = take_snapshot("toy", stream, last=read_last_night("toy"))
+    snapshot = take_snapshot(
+        find_home().dataset("toy"), stream, last=read_last_night(find_home().dataset("toy"))
+    )
     record = NightRecord(date(2026, 1, 1), table.num_rows, "", {}, ())
-    remember_night("toy", snapshot, Night(record, record))
+    remember_night(snapshot, Night(record, record))
     return snapshot
 
 
@@ -179,10 +188,13 @@ def test_a_night_that_goes_on_after_a_kill_has_the_new_rows_of_its_first_attempt
     table = pa.table({"x": range(120)})
     _remembered(table.slice(0, 100))
     _remembered(table)
-    stream, last = RowStream.of(table, source="toy.csv"), read_last_night("toy")
+    stream, last = (
+        RowStream.of(table, source="toy.csv"),
+        read_last_night(find_home().dataset("toy")),
+    )
     assert last is not None
 
-    again = take_snapshot("toy", stream, last=last)
+    again = take_snapshot(find_home().dataset("toy"), stream, last=last)
 
     assert again.arrivals == ()
     assert last.going_on(again).arrivals == ((100, 120),)
@@ -190,10 +202,12 @@ def test_a_night_that_goes_on_after_a_kill_has_the_new_rows_of_its_first_attempt
 
 def test_other_rows_do_not_go_on_with_the_last_night() -> None:
     _remembered(pa.table({"x": range(100)}))
-    last = read_last_night("toy")
+    last = read_last_night(find_home().dataset("toy"))
     assert last is not None
 
-    other = take_snapshot("toy", RowStream.of(pa.table({"x": range(7)}), source="t"), last=last)
+    other = take_snapshot(
+        find_home().dataset("toy"), RowStream.of(pa.table({"x": range(7)}), source="t"), last=last
+    )
 
     assert last.going_on(other) == other
 
@@ -204,7 +218,11 @@ def test_a_night_that_is_done_again_counts_once_among_the_past_ones() -> None:
     for table in (first, first, second, second, first):
         _remembered(table)
 
-    assert [night.rows.n_rows for night in read_nights("toy")] == [100, 120, 100]
+    assert [night.rows.n_rows for night in read_nights(find_home().dataset("toy"))] == [
+        100,
+        120,
+        100,
+    ]
 
 
 def test_a_damaged_line_of_past_nights_is_said_and_the_others_count(
@@ -212,14 +230,17 @@ def test_a_damaged_line_of_past_nights_is_said_and_the_others_count(
 ) -> None:
     for n_rows in (100, 120, 140):
         _remembered(pa.table({"x": range(n_rows)}))
-    path = dataset_folder("toy") / "nights.jsonl"
+    path = find_home().dataset("toy").folder / "nights.jsonl"
     first, second, third = path.read_text().splitlines()
     damages = ["no json", "[]", '{"rows": 3, "arrivals": null}', second.replace("120", '"many"')]
 
     for damage in damages:
         path.write_text(f"{first}\n{damage}\n{third}\n")
         caplog.clear()
-        assert [night.rows.n_rows for night in read_nights("toy")] == [100, 140]
+        assert [night.rows.n_rows for night in read_nights(find_home().dataset("toy"))] == [
+            100,
+            140,
+        ]
         (told,) = [record.getMessage() for record in caplog.records]
         assert told.startswith(f"{path}:2 is damaged: ")
         assert "Restore the file, or remove the line" in told
@@ -231,12 +252,12 @@ def test_a_damaged_memory_of_the_last_night_is_said_and_written_anew(
 ) -> None:
     table = pa.table({"x": range(100)})
     _remembered(table)
-    path = dataset_folder("toy") / "last_night.json"
+    path = find_home().dataset("toy").folder / "last_night.json"
     caplog.clear()
     path.write_text(damage)
 
-    assert read_last_night("toy") is None
+    assert read_last_night(find_home().dataset("toy")) is None
     (told,) = {record.getMessage() for record in caplog.records}
     assert told.startswith(f"{path} is damaged (")
     _remembered(table)
-    assert read_last_night("toy") is not None
+    assert read_last_night(find_home().dataset("toy")) is not None

@@ -10,10 +10,11 @@ import pytest
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import DataError, VolumeError
+from pipeline_lib.home import find_home
 from pipeline_lib.monitoring.drift_report import NightRecord
 from pipeline_lib.monitoring.history import Night, read_nights, remember_night
 from pipeline_lib.monitoring.volume import Volume, source_settings
-from pipeline_lib.storage import append_json_line, dataset_folder
+from pipeline_lib.storage.json_files import append_json_line
 
 MakeConfig = Callable[..., PipelineConfig]
 FIRST = date(2026, 11, 1)
@@ -166,9 +167,9 @@ def test_nights_of_an_earlier_release_count(table_config: MakeConfig, tmp_path: 
     config = table_config()
     record = NightRecord(FIRST, 1000, "", {}, ())
     line = {"rows": record.to_json(), "arrivals": None}
-    append_json_line(dataset_folder(config.name) / "nights.jsonl", line)
+    append_json_line(find_home().dataset(config.name).folder / "nights.jsonl", line)
 
-    nights = read_nights(config.name)
+    nights = read_nights(find_home().dataset(config.name))
 
     assert nights == [Night(record, None)]
     with pytest.raises(VolumeError, match=r"1,000 rows of 2026-11-01;"):
@@ -177,8 +178,10 @@ def test_nights_of_an_earlier_release_count(table_config: MakeConfig, tmp_path: 
 
 def test_a_night_is_remembered_with_its_source(table_config: MakeConfig, tmp_path: Path) -> None:
     config = table_config()
-    snapshot = Snapshot(tmp_path, "abc", 7, "old.csv")
+    snapshot = Snapshot(tmp_path, "abc", 7, "old.csv", dataset=find_home().dataset(config.name))
 
-    remember_night(config.name, snapshot, _night(config, 0, 7, source="", digest=""))
+    remember_night(snapshot, _night(config, 0, 7, source="", digest=""))
 
-    assert read_nights(config.name) == [_night(config, 0, 7, source="old.csv", digest="abc")]
+    assert read_nights(find_home().dataset(config.name)) == [
+        _night(config, 0, 7, source="old.csv", digest="abc")
+    ]

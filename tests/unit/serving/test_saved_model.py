@@ -18,7 +18,7 @@ from pipeline_lib.errors import (
     StorageError,
 )
 from pipeline_lib.serving import FittedModel
-from pipeline_lib.storage import MANIFEST, publish
+from pipeline_lib.storage.publishing import MANIFEST, publish
 from tests.unit.serving.conftest import rows_of
 
 MakeConfig = Callable[..., PipelineConfig]

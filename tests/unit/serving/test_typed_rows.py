@@ -19,7 +19,7 @@ from pipeline_lib import fit, load_model
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.serving import FittedModel
-from pipeline_lib.storage import MANIFEST, publish
+from pipeline_lib.storage.publishing import MANIFEST, publish
 
 MakeConfig = Callable[..., PipelineConfig]
 N_ROWS = 240

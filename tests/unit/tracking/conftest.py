@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
+from pipeline_lib.home import find_home
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.tracking.package import package_model
 from pipeline_lib.tracking.reference import RegisteredVersion
@@ -40,13 +41,13 @@ def evergreen_home_of_the_test(store_home: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def client() -> MlflowClient:
     """Return a client of the shared store."""
-    return connect()
+    return connect(find_home())
 
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Snapshot:
     """Return a snapshot of rows that nobody reads."""
-    return Snapshot(tmp_path, "ab" * 32, 1728, "toy.csv")
+    return Snapshot(tmp_path, "ab" * 32, 1728, "toy.csv", dataset=find_home().dataset("toy"))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +76,9 @@ def register(
         folder = tmp_path / run_key / "model"
         fitted.save(folder)
         tags = {"trigger": "manual"}
-        with start_run(config, snapshot, run_key=run_key, run_name="n", tags=tags) as reference:
+        with start_run(
+            config, find_home(), snapshot, run_key=run_key, run_name="n", tags=tags
+        ) as reference:
             run = TrackedRun.of(reference)
             uri = package_model(run, folder)
             version = register_version(run, name, uri, folder, {"decision": "promoted"})

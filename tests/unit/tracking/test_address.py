@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.errors import EvergreenError, ServerError, UsageError
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.address import relative_place
 from pipeline_lib.tracking.store import connect, tracking_uri
 
@@ -13,7 +14,7 @@ def refusal(uri: str, monkeypatch: pytest.MonkeyPatch) -> EvergreenError:
     """Return what is said of an address, which MLflow alone would ask for minutes."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(EvergreenError) as raised:
-        connect()
+        connect(find_home())
     assert len(str(raised.value).splitlines()) == 1
     assert "secret" not in str(raised.value)
     return raised.value
@@ -66,7 +67,7 @@ def test_blanks_name_no_address(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "  ")
 
-    assert tracking_uri() == f"sqlite:///{evergreen_home_of_the_test / 'mlflow.db'}"
+    assert tracking_uri(find_home()) == f"sqlite:///{evergreen_home_of_the_test / 'mlflow.db'}"
 
 
 @pytest.mark.parametrize(

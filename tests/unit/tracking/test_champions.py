@@ -13,6 +13,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.errors import UsageError
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry
 from pipeline_lib.evaluation.standing import History
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.champions import history_of, is_unfinished, standing_of, why_again
 from pipeline_lib.tracking.registry import promote, read_champion
 from pipeline_lib.tracking.versions import (
@@ -66,7 +67,7 @@ def test_versions_without_a_champion_are_no_beginning(
 def test_a_promoted_version_that_the_registry_does_not_have_is_no_beginning(
     client: MlflowClient, table_config: MakeConfig
 ) -> None:
-    append_entry("champions_c", _entry("4", "key-1"))
+    append_entry(find_home().dataset("champions_c"), _entry("4", "key-1"))
 
     history = _history(client, table_config(name="champions_c"), None)
 
@@ -83,7 +84,7 @@ def test_a_promotion_that_was_interrupted_before_the_alias_moved_goes_on(
     name = f"champions_d_{len(done)}"
     made = register(name, "key-1")  # tagged decision=promoted
     if done == "journaled":
-        append_entry(name, _entry("1", "key-1"))
+        append_entry(find_home().dataset(name), _entry("1", "key-1"))
     if done == "promoted, then taken out":
         promote(client, made.version, instead_of="")
         client.delete_registered_model_alias(name, CHAMPION)
@@ -101,7 +102,7 @@ def test_a_promotion_whose_journal_line_is_missing_is_finished_while_it_has_the_
     made = register(name, "key-1")
     promote(client, made.version, instead_of="")
     if is_journaled:
-        append_entry(name, _entry("1", "key-1"))
+        append_entry(find_home().dataset(name), _entry("1", "key-1"))
 
     unfinished = is_unfinished(client, name, run_key="key-1", sha256=package_digest(made.folder))
 
@@ -116,7 +117,7 @@ def test_a_model_that_was_taken_back_before_the_journal_was_written_is_known(
     promote(client, first.version, instead_of="")
     promote(client, second.version, instead_of="1")
     client.set_model_version_tag("champions_k", "2", PROMOTED_AT, "2126-11-28T02:00:00+00:00")
-    append_entry("champions_k", _entry("1", "key-1"))
+    append_entry(find_home().dataset("champions_k"), _entry("1", "key-1"))
 
     client.set_registered_model_alias("champions_k", CHAMPION, "1")
 
@@ -146,7 +147,9 @@ def test_a_model_that_a_person_took_back_is_known_and_a_later_champion_is_not_th
     config = table_config(name="champions_e")
     first, second = register("champions_e", "key-1"), register("champions_e", "key-2")
     for made in (first, second):
-        append_entry("champions_e", _entry(made.version.version, made.run.run_key))
+        append_entry(
+            find_home().dataset("champions_e"), _entry(made.version.version, made.run.run_key)
+        )
     client.set_registered_model_alias("champions_e", CHAMPION, "2")
 
     assert not _history(client, config, first).taken_back
@@ -209,7 +212,7 @@ def test_rows_are_decided_about_again_when_the_champion_is_not_what_it_was(
     assert bool(found) is bool(why)
 
 
-@pytest.mark.parametrize("damaged", ["MLmodel", "model_code.py", "code/pipeline_lib/storage.py"])
+@pytest.mark.parametrize("damaged", ["MLmodel", "model_code.py", "code/pipeline_lib/home.py"])
 def test_a_champion_that_mlflow_cannot_load_as_it_was_registered_is_something_new(
     client: MlflowClient, register: Register, damaged: str
 ) -> None:
@@ -218,7 +221,7 @@ def test_a_champion_that_mlflow_cannot_load_as_it_was_registered_is_something_ne
     past = _entry("1", "key-1")
     package = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/1"))
     (package / "code/pipeline_lib/__pycache__").mkdir()  # as whoever loads it in place leaves it
-    (package / "code/pipeline_lib/__pycache__/storage.pyc").write_bytes(b"x")
+    (package / "code/pipeline_lib/__pycache__/home.pyc").write_bytes(b"x")
 
     before = why_again(client, name, past, "1")
     (package / damaged).unlink()

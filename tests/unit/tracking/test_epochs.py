@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import Metric, PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
-from pipeline_lib.storage import read_json_lines
+from pipeline_lib.home import find_home
+from pipeline_lib.storage.json_files import read_json_lines
 from pipeline_lib.tracking.epochs import EpochLog
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun, start_run
@@ -25,7 +26,7 @@ def _record(epoch: int) -> EpochRecord:
 
 
 def _run(config: PipelineConfig, snapshot: Snapshot) -> TrackedRun:
-    with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as reference:
+    with start_run(config, find_home(), snapshot, run_key="k", run_name="n", tags={}) as reference:
         return TrackedRun.of(reference)
 
 
@@ -41,7 +42,7 @@ def _unreachable(monkeypatch: pytest.MonkeyPatch) -> TrackedRun:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    reference = RunReference("0" * 32, "1", "k", 1_000, "")
+    reference = RunReference("0" * 32, "1", "k", 1_000, "", find_home())
     return TrackedRun(MlflowClient(f"http://127.0.0.1:{port}"), reference)
 
 

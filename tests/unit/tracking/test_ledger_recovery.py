@@ -10,8 +10,10 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import CategoryColumn, PipelineConfig
 from pipeline_lib.encoding import Encoder, Vocabulary
-from pipeline_lib.encoding.encoded_splits import ledger_folder, read_ledger, write_ledger
-from pipeline_lib.storage import MANIFEST, digest_file, publish
+from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
+from pipeline_lib.home import find_home
+from pipeline_lib.storage.digests import digest_file
+from pipeline_lib.storage.publishing import MANIFEST, publish
 from pipeline_lib.tracking.ledger_recovery import recover_ledger
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -71,7 +73,7 @@ def registry(client: MlflowClient, config: PipelineConfig, tmp_path: Path) -> Re
 
 
 def _known(config: PipelineConfig) -> dict[str, list[str]]:
-    ledger = read_ledger(config.name)
+    ledger = read_ledger(find_home().dataset(config.name))
     return {name: words.categories.to_pylist() for name, words in ledger.items()}
 
 
@@ -85,7 +87,7 @@ def test_a_lost_ledger_starts_from_the_champions_codes_and_says_so(
     assert _known(config) == {"color": ["red", "blue"]}  # blue is 3, as it was
     assert told == (
         "the ledger was not there: it starts from the 2 categories of registered version 1, "
-        "so that codes keep their meaning",
+        "so that codes stay the same",
     )
     assert recover_ledger(client, config) == ()
 
@@ -97,7 +99,7 @@ def test_counts_and_days_come_back_with_the_codes(
 
     recover_ledger(client, config)
 
-    color = read_ledger(config.name)["color"]
+    color = read_ledger(find_home().dataset(config.name))["color"]
     assert color.counts.tolist() == [0, 1]
     assert color.first_seen.astype(str).tolist() == ["2026-01-01"] * 2
 
@@ -164,7 +166,7 @@ def test_without_any_package_that_can_be_believed_codes_start_anew_and_it_is_sai
     (told,) = recover_ledger(client, config)
 
     assert _known(config) == {}
-    assert "codes start anew" in told
+    assert "codes are assigned anew" in told
     assert f"models:/{config.name}/1" in told
 
 
@@ -172,14 +174,14 @@ def test_a_first_night_has_nothing_to_recover_and_nothing_to_say(
     client: MlflowClient, config: PipelineConfig
 ) -> None:
     assert recover_ledger(client, config) == ()
-    assert not ledger_folder(config.name).exists()
+    assert not find_home().dataset(config.name).ledger.exists()
 
 
 def test_a_ledger_from_before_the_champion_takes_the_champions_new_codes(
     client: MlflowClient, config: PipelineConfig, registry: Registry
 ) -> None:
     write_ledger(
-        config.name,
+        find_home().dataset(config.name),
         {"color": _vocabulary("color", ["red"]), "size": _vocabulary("size", ["big"])},
     )
     registry.promote(registry.add({"color": ["red", "blue"]}))
@@ -193,7 +195,9 @@ def test_a_ledger_from_before_the_champion_takes_the_champions_new_codes(
 def test_a_ledger_that_knows_more_than_the_champion_stays_as_it_is(
     client: MlflowClient, config: PipelineConfig, registry: Registry
 ) -> None:
-    write_ledger(config.name, {"color": _vocabulary("color", ["red", "blue", "teal"])})
+    write_ledger(
+        find_home().dataset(config.name), {"color": _vocabulary("color", ["red", "blue", "teal"])}
+    )
     registry.promote(registry.add({"color": ["red", "blue"]}))
 
     assert recover_ledger(client, config) == ()
@@ -203,7 +207,7 @@ def test_a_ledger_that_knows_more_than_the_champion_stays_as_it_is(
 def test_codes_that_differ_from_the_champions_are_reported_and_left_alone(
     client: MlflowClient, config: PipelineConfig, registry: Registry
 ) -> None:
-    write_ledger(config.name, {"color": _vocabulary("color", ["blue", "red"])})
+    write_ledger(find_home().dataset(config.name), {"color": _vocabulary("color", ["blue", "red"])})
     registry.promote(registry.add({"color": ["red", "blue"]}))
 
     (told,) = recover_ledger(client, config)

@@ -7,7 +7,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline_lib.errors import StorageError
-from pipeline_lib.evaluation.journal import JournalEntry, append_entry, journal_path
+from pipeline_lib.evaluation.journal import JournalEntry, append_entry
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.champions import standing_of
 from pipeline_lib.tracking.losses import what_is_behind
 from tests.unit.tracking.conftest import MakeConfig, Registered
@@ -26,7 +27,7 @@ def test_an_emptied_registry_beside_a_journal_with_versions_stops_the_night(
 ) -> None:
     config = table_config(name=f"losses_{decision}_{promote}".lower())
     for version in ("1", "2"):
-        append_entry(config.name, _entry(version, decision))
+        append_entry(find_home().dataset(config.name), _entry(version, decision))
 
     with pytest.raises(StorageError) as raised:
         standing_of(client, config, config, run_date=date(2026, 11, 30), promote=promote)
@@ -36,15 +37,15 @@ def test_an_emptied_registry_beside_a_journal_with_versions_stops_the_night(
     assert "knows 2 versions" in said
     assert ("version 2 was promoted on 2026-11-28" in said) is (decision == "promoted")
     assert "Put mlflow.db back from a backup" in said
-    assert f"mv {journal_path(config.name)} " in said
+    assert f"mv {find_home().dataset(config.name).journal} " in said
 
 
 def test_the_journal_moved_away_is_a_beginning(
     client: MlflowClient, table_config: MakeConfig
 ) -> None:
     config = table_config(name="losses_moved")
-    append_entry(config.name, _entry("1"))
-    journal = journal_path(config.name)
+    append_entry(find_home().dataset(config.name), _entry("1"))
+    journal = find_home().dataset(config.name).journal
     journal.rename(journal.with_name("decisions.jsonl.lost"))
 
     standing = standing_of(client, config, config, run_date=date(2026, 11, 30))
@@ -56,7 +57,7 @@ def test_a_model_that_a_person_deleted_is_no_lost_registry(
     client: MlflowClient, register: Register
 ) -> None:
     made = register("losses_deleted", "key-1")
-    append_entry("losses_deleted", _entry("1", run_id=made.run.run_id))
+    append_entry(find_home().dataset("losses_deleted"), _entry("1", run_id=made.run.run_id))
     client.delete_registered_model("losses_deleted")
 
     assert what_is_behind(client, "losses_deleted") == ()
@@ -64,10 +65,10 @@ def test_a_model_that_a_person_deleted_is_no_lost_registry(
 
 def test_a_registry_from_an_older_backup_is_said(client: MlflowClient, register: Register) -> None:
     made = register("losses_behind", "key-1")
-    append_entry("losses_behind", _entry("1", run_id=made.run.run_id))
+    append_entry(find_home().dataset("losses_behind"), _entry("1", run_id=made.run.run_id))
     before = what_is_behind(client, "losses_behind")
-    append_entry("losses_behind", _entry("12"))
-    append_entry("losses_behind", _entry("9", "kept"))
+    append_entry(find_home().dataset("losses_behind"), _entry("12"))
+    append_entry(find_home().dataset("losses_behind"), _entry("9", "kept"))
 
     (note,) = what_is_behind(client, "losses_behind")
 
@@ -77,7 +78,7 @@ def test_a_registry_from_an_older_backup_is_said(client: MlflowClient, register:
 
 
 def test_nights_without_a_version_are_nothing_to_lose(client: MlflowClient) -> None:
-    append_entry("losses_rejected", _entry("", "rejected"))
+    append_entry(find_home().dataset("losses_rejected"), _entry("", "rejected"))
 
     assert what_is_behind(client, "losses_rejected") == ()
 

@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
+from pipeline_lib.home import find_home
 from pipeline_lib.serving import FittedModel
-from pipeline_lib.storage import run_folder
 from pipeline_lib.tracking.mending import mend_champion
 from pipeline_lib.tracking.registry import Champion, promote, read_champion
 from pipeline_lib.tracking.versions import (
@@ -39,7 +39,7 @@ def _champion(client: MlflowClient, name: str) -> Champion:
 def _whole_champion(client: MlflowClient, name: str) -> str:
     version = champion_version(client, name)
     assert version is not None
-    assert what_is_wrong_with(version) == ""
+    assert what_is_wrong_with(find_home(), version) == ""
     return str(version.version)
 
 
@@ -57,7 +57,7 @@ def test_a_champion_whose_model_is_still_somewhere_is_packaged_anew(
         case "code":
             shutil.rmtree(_package(name) / "code")
         case _:
-            shutil.copytree(made.folder, run_folder(made.run.run_key) / "model")
+            shutil.copytree(made.folder, find_home().run(made.run.run_key).folder / "model")
             shutil.rmtree(_package(name))
 
     mended, told = mend_champion(made.run, name, _champion(client, name), ROWS)

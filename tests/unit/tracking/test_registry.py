@@ -19,8 +19,10 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from pipeline_lib import fit
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ModelError, ServerError
+from pipeline_lib.home import find_home
 from pipeline_lib.serving import FittedModel, load_model
-from pipeline_lib.storage import MANIFEST, digest_file
+from pipeline_lib.storage.digests import digest_file
+from pipeline_lib.storage.publishing import MANIFEST
 from pipeline_lib.tracking.package import (
     package_model,
     signature_of,
@@ -58,7 +60,7 @@ def test_a_package_says_the_same_in_a_clean_process_and_becomes_champion(
     made = register("registry_a", "key-1")
     expected = fitted.predict(ROWS)
 
-    verify_package(made.uri, ROWS, expected)
+    verify_package(find_home(), made.uri, ROWS, expected)
     promote(client, made.version, instead_of="")
 
     champion = read_champion(client, "registry_a")
@@ -80,8 +82,8 @@ def test_a_package_that_says_something_else_is_refused(
     expected = fitted.predict(ROWS)
     expected["probability_hot"] += 0.01
 
-    with pytest.raises(ModelError, match="says something else of 'probability_hot'"):
-        verify_package(made.uri, ROWS, expected)
+    with pytest.raises(ModelError, match="predicts other values of 'probability_hot'"):
+        verify_package(find_home(), made.uri, ROWS, expected)
 
 
 def test_a_package_holds_no_pickle_and_our_code(
@@ -293,7 +295,7 @@ def test_what_is_fetched_from_a_server_is_removed_again(
 
     monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", as_from_a_server)
     if not is_damaged:
-        verify_package(made.uri, ROWS, fitted.predict(ROWS))
+        verify_package(find_home(), made.uri, ROWS, fitted.predict(ROWS))
     champion = read_champion(client, name)
 
     assert champion is not None
@@ -337,11 +339,13 @@ def test_a_package_answers_in_the_type_of_the_target(
 ) -> None:
     model = _of_labels(table_config, [False, True])
     model.save(tmp_path / "model")
-    with start_run(table_config(name="typed"), snapshot, run_key="k", run_name="n", tags={}) as run:
+    with start_run(
+        table_config(name="typed"), find_home(), snapshot, run_key="k", run_name="n", tags={}
+    ) as run:
         uri = package_model(TrackedRun.of(run), tmp_path / "model")
 
     answer = mlflow.pyfunc.load_model(uri).predict(ROWS)
 
     assert answer["prediction"].dtype == "bool"
     assert list(answer)[1:3] == ["probability_false", "probability_true"]
-    verify_package(uri, ROWS, model.predict(ROWS))
+    verify_package(find_home(), uri, ROWS, model.predict(ROWS))

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
-from pipeline_lib.storage import digest_file
+from pipeline_lib.home import Home, find_home
+from pipeline_lib.storage.digests import digest_file
 from pipeline_lib.tracking.relocation import follow_home
 from pipeline_lib.tracking.runs import start_run
 from pipeline_lib.tracking.store import connect, experiment_id
@@ -29,7 +30,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
 
     def connected(home: Path) -> MlflowClient:
         monkeypatch.setenv("EVERGREEN_HOME", str(home))
-        return connect()
+        return connect(find_home())
 
     return connected
 
@@ -41,12 +42,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVERGREEN_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        client = connect()
+        client = connect(find_home())
         run = client.create_run(experiment_id(client, "cars"))
         client.log_text(run.info.run_id, "hello", "a/report.md")
         client.create_registered_model("cars")
         client.create_model_version("cars", f"{run.info.artifact_uri}/a", run.info.run_id)
-        connect()
+        connect(find_home())
     return home
 
 
@@ -55,7 +56,7 @@ def home(filled: Path, tmp_path: Path) -> Path:
     """Return such a home for one test; it lies where it was made."""
     place = tmp_path / "old" / ".evergreen"
     shutil.copytree(filled, place)
-    follow_home(place)
+    follow_home(Home(place))
     return place
 
 
@@ -197,11 +198,12 @@ def test_a_kill_before_the_new_place_is_noted_changes_nothing_that_is_done(
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
+        "from pipeline_lib.home import Home\n"
         "from pipeline_lib.tracking.relocation import follow_home\n"
         "def kill(event, arguments):\n"
         "    if event == 'os.rename': os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.addaudithook(kill)\n"
-        "follow_home(Path(sys.argv[1]))\n"
+        "follow_home(Home(Path(sys.argv[1])))\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, str(moved)], check=False)
     after_the_kill = _addresses(moved)
@@ -218,8 +220,9 @@ def test_two_processes_follow_a_moved_home_at_once(home: Path, use: Use, tmp_pat
     moved = _moved(home, "new")
     script = (
         "import sys\nfrom pathlib import Path\n"
+        "from pipeline_lib.home import Home\n"
         "from pipeline_lib.tracking.relocation import follow_home\n"
-        "follow_home(Path(sys.argv[1]))\n"
+        "follow_home(Home(Path(sys.argv[1])))\n"
     )
 
     both = [subprocess.Popen([sys.executable, "-c", script, str(moved)]) for _ in range(2)]
@@ -237,12 +240,12 @@ def test_a_run_that_a_kill_left_open_before_the_move_is_ended_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config, client = table_config(name="cars"), use(home)
-    with start_run(config, snapshot, run_key="one", run_name="n", tags={}) as killed:
+    with start_run(config, find_home(), snapshot, run_key="one", run_name="n", tags={}) as killed:
         pass
     client.update_run(killed.run_id, "RUNNING")
 
     client = use(_moved(home, "datasets"))
-    with start_run(config, snapshot, run_key="two", run_name="n", tags={}):
+    with start_run(config, find_home(), snapshot, run_key="two", run_name="n", tags={}):
         pass
 
     assert client.get_run(killed.run_id).info.status == "KILLED"

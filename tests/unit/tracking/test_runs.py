@@ -16,6 +16,7 @@ from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.evaluation.plots import plot_confusion
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 
@@ -25,7 +26,9 @@ MakeConfig = Callable[..., PipelineConfig]
 def _run(config: PipelineConfig, snapshot: Snapshot, run_key: str = "k1") -> RunReference:
     """Run one run to its end."""
     tags = {"trigger": "manual", "empty": ""}
-    with start_run(config, snapshot, run_key=run_key, run_name="night", tags=tags) as reference:
+    with start_run(
+        config, find_home(), snapshot, run_key=run_key, run_name="night", tags=tags
+    ) as reference:
         return reference
 
 
@@ -98,7 +101,9 @@ def test_a_run_that_does_not_finish_says_so(
     started: list[RunReference] = []
 
     def fail_in_between() -> None:
-        with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as reference:
+        with start_run(
+            config, find_home(), snapshot, run_key="k", run_name="n", tags={}
+        ) as reference:
             started.append(reference)
             raise error
 
@@ -188,7 +193,7 @@ def test_a_run_leaves_no_run_active_in_mlflows_globals(
 ) -> None:
     config = table_config(name="runs_i")
 
-    with start_run(config, snapshot, run_key="k", run_name="n", tags={}):
+    with start_run(config, find_home(), snapshot, run_key="k", run_name="n", tags={}):
         assert mlflow.active_run() is None
 
     assert mlflow.active_run() is None

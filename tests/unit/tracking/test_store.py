@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline_lib.errors import ServerError, StorageError, UsageError
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.store import connect, experiment_id, tracking_uri, ui_url
 
 
@@ -41,7 +42,7 @@ def test_a_server_that_does_not_answer_is_asked_once_though_mlflow_would_retry_f
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
 
     with pytest.raises(ServerError, match=rf"no MLflow server answers at 127\.0\.0\.1:{port}"):
-        connect()
+        connect(find_home())
 
     assert len(callers) == 1
 
@@ -61,7 +62,7 @@ def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, uri: s
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
     with pytest.raises((ServerError, UsageError), match="MLFLOW_TRACKING_URI"):
-        connect()
+        connect(find_home())
 
 
 def test_without_a_server_the_database_lies_below_the_home_and_not_where_one_stands(
@@ -70,8 +71,8 @@ def test_without_a_server_the_database_lies_below_the_home_and_not_where_one_sta
     del client
     monkeypatch.chdir(tmp_path)
 
-    assert tracking_uri() == f"sqlite:///{store_home}/mlflow.db"
-    connect()
+    assert tracking_uri(find_home()) == f"sqlite:///{store_home}/mlflow.db"
+    connect(find_home())
     assert list(tmp_path.iterdir()) == []
     assert ui_url() == "http://127.0.0.1:5000"
 
@@ -83,7 +84,7 @@ def test_another_home_is_another_store_in_the_same_process(
 
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "other"))
 
-    assert tracking_uri() == f"sqlite:///{tmp_path}/other/mlflow.db"
+    assert tracking_uri(find_home()) == f"sqlite:///{tmp_path}/other/mlflow.db"
 
 
 def test_a_home_that_cannot_be_written_is_told(
@@ -93,7 +94,7 @@ def test_a_home_that_cannot_be_written_is_told(
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "file" / "home"))
 
     with pytest.raises(StorageError, match="EVERGREEN_HOME"):
-        connect()
+        connect(find_home())
 
 
 def test_a_database_of_another_mlflow_is_told_with_its_reason(
@@ -106,7 +107,7 @@ def test_a_database_of_another_mlflow_is_told_with_its_reason(
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
 
     with pytest.raises(ServerError, match="out-of-date database schema"):
-        connect()
+        connect(find_home())
 
 
 def test_an_experiment_is_created_once(client: MlflowClient) -> None:
@@ -129,17 +130,17 @@ def test_a_home_is_no_setting_that_the_next_home_of_the_process_meets(
     client: MlflowClient, store_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del client
-    experiment_id(connect(), "store_c")
+    experiment_id(connect(find_home()), "store_c")
     shutil.copy(store_home / "mlflow.db", tmp_path / "mlflow.db")
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
 
-    other = connect()
+    other = connect(find_home())
     experiment_id(other, "store_d")
 
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert other.tracking_uri == mlflow.get_tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("EVERGREEN_HOME", str(store_home))
-    assert connect().get_experiment_by_name("store_d") is None
+    assert connect(find_home()).get_experiment_by_name("store_d") is None
 
 
 def test_the_server_that_a_person_names_stays_the_setting_of_the_process(
@@ -150,5 +151,5 @@ def test_the_server_that_a_person_names_stays_the_setting_of_the_process(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path))
 
-    assert connect().tracking_uri == uri
+    assert connect(find_home()).tracking_uri == uri
     assert os.environ["MLFLOW_TRACKING_URI"] == uri

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from pipeline_lib.config import Metric, PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import UsageError
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 from pipeline_lib.tracking.store import experiment_id
 from pipeline_lib.tracking.views import compare_runs, comparison_url, share_leaderboard
@@ -32,7 +33,7 @@ def test_the_leaderboard_is_a_tag_with_the_best_run_first(
     assert "tags.`decision`" in state["selectedColumns"]
     assert f"/experiments/{experiment}/runs" in url
     assert "viewStateShareKey=evergreen" in url
-    assert url == comparison_url(f"views_{primary}")
+    assert url == comparison_url(find_home(), f"views_{primary}")
 
 
 def test_runs_are_compared_newest_first_with_their_numbers(
@@ -42,13 +43,13 @@ def test_runs_are_compared_newest_first_with_their_numbers(
     config = table_config(name="views_runs")
     for number in (1, 2, 3):
         with start_run(
-            config, snapshot, run_key=f"k{number}", run_name=f"night {number}", tags={}
+            config, find_home(), snapshot, run_key=f"k{number}", run_name=f"night {number}", tags={}
         ) as reference:
             run = TrackedRun.of(reference)
             run.log_metrics({"test/macro_f1": number / 10})
             run.set_tags({"decision": "kept"})
 
-    rows = compare_runs("views_runs", limit=2)
+    rows = compare_runs(find_home(), "views_runs", limit=2)
 
     assert [row.run_name for row in rows] == ["night 3", "night 2"]
     assert rows[0].metrics["test/macro_f1"] == 0.3
@@ -60,4 +61,4 @@ def test_a_dataset_without_runs_is_told_with_the_nearest_name(client: MlflowClie
     experiment_id(client, "views_known")
 
     with pytest.raises(UsageError, match=r"'views_knwon' are recorded; did you mean views_known\?"):
-        compare_runs("views_knwon")
+        compare_runs(find_home(), "views_knwon")

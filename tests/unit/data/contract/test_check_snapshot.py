@@ -14,7 +14,7 @@ from pipeline_lib.data.snapshots import snapshot as snapshot_module
 from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import QuarantineBudgetError, SourceError
-from pipeline_lib.storage import evergreen_home
+from pipeline_lib.home import find_home
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -49,7 +49,7 @@ def _dirty(table: pa.Table) -> pa.Table:
 
 
 def _snapshot(config: PipelineConfig, table: pa.Table) -> Snapshot:
-    return take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+    return take_snapshot(find_home().dataset(config.name), RowStream.of(table, source="toy.csv"))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_bad_rows_are_kept_as_they_came_with_where_they_stood_and_why(
     checked = check_snapshot(config, snapshot)
 
     key = run_key(config, snapshot)
-    assert checked.quarantine == evergreen_home() / "quarantine" / "toy" / f"{key}.parquet"
+    assert checked.quarantine == find_home().root / "quarantine" / "toy" / f"{key}.parquet"
     aside = pq.read_table(checked.quarantine)
     assert aside.column_names == [*table.column_names, "evergreen_row", "evergreen_rules"]
     assert aside.select(table.column_names).equals(table.take([BAD_COLOR, BAD_SIZE, BAD_BOTH]))
@@ -98,7 +98,7 @@ def test_rows_that_are_all_good_need_no_quarantine(
 
     assert checked.quarantine is None
     assert checked.kept().all()
-    assert not (evergreen_home() / "quarantine").exists()
+    assert not (find_home().root / "quarantine").exists()
 
 
 def _shown(
@@ -155,7 +155,7 @@ def test_over_the_budget_nothing_is_put_aside(
     with pytest.raises(QuarantineBudgetError, match=r"3 of 200 rows"):
         check_snapshot(config, _snapshot(config, _dirty(toy_table(200))))
 
-    assert not (evergreen_home() / "quarantine").exists()
+    assert not (find_home().root / "quarantine").exists()
 
 
 def test_checking_again_replaces_the_file_and_leaves_nothing_beside_it(

@@ -21,6 +21,7 @@ from pipeline_lib.data.snapshots.snapshot import take_snapshot
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.splits.split_rows import split_checked
 from pipeline_lib.errors import ContractError, QuarantineBudgetError
+from pipeline_lib.home import find_home
 from tests.unit.data.contract.contracts import ALL, report_of
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -250,7 +251,9 @@ class TestSnapshot:
             shown.append(batch)
             places.extend(rows.tolist())
 
-        snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+        snapshot = take_snapshot(
+            find_home().dataset(config.name), RowStream.of(table, source="toy.csv")
+        )
         return check_snapshot(config, snapshot, on_batch=show), pa.concat_tables(shown), places
 
     def test_who_looks_on_sees_one_copy(

@@ -16,7 +16,7 @@ from pipeline_lib.data.snapshots import snapshot as module
 from pipeline_lib.data.snapshots.snapshot import LastNight, PartRows, Snapshot, take_snapshot
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.errors import SourceError
-from pipeline_lib.storage import dataset_folder
+from pipeline_lib.home import find_home
 from tests.unit.data.in_memory import content_digest
 
 SCHEMA = pa.schema([("word", pa.string()), ("size", pa.int64())])
@@ -59,7 +59,10 @@ def _last(snapshot: Snapshot) -> LastNight:
 def _night(source: Source, last: Snapshot | None = None, *, reading: str = "csv") -> Snapshot:
     source.read.clear()
     return take_snapshot(
-        "toy", source.stream(), reading=reading, last=_last(last) if last else None
+        find_home().dataset("toy"),
+        source.stream(),
+        reading=reading,
+        last=_last(last) if last else None,
     )
 
 
@@ -208,7 +211,7 @@ def test_a_source_that_breaks_off_leaves_the_last_snapshot_and_nothing_else() ->
 
     stream = RowStream("the source", SCHEMA, (Part("x", "x", broken),))
     with pytest.raises(SourceError, match="connection lost"):
-        take_snapshot("toy", stream, last=_last(first))
+        take_snapshot(find_home().dataset("toy"), stream, last=_last(first))
 
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
     assert first.read().num_rows == 3
@@ -355,21 +358,23 @@ def test_missing_days_are_told_where_the_only_part_has_grown() -> None:
     )
 )
 def test_the_last_night_survives_json(parts: list[PartRows]) -> None:
-    folder = dataset_folder("toy") / "snapshots" / "0123456789abcdef"
+    folder = find_home().dataset("toy").folder / "snapshots" / "0123456789abcdef"
     last = LastNight(folder, "0123456789abcdef" * 4, 10**12, "reading", tuple(parts))
 
     text = json.dumps(last.to_json())
 
-    assert LastNight.from_json("toy", json.loads(text)) == last
+    assert LastNight.from_json(find_home().dataset("toy"), json.loads(text)) == last
 
 
 @pytest.mark.parametrize("folder", ["..", ".", "", "../..", "/etc", "a/../..", "x/..", "..\\.."])
 def test_a_record_never_leads_out_of_the_snapshots_folder(folder: str) -> None:
     spec = {"folder": folder, "digest": "0" * 64, "n_rows": 1, "reading": "", "parts": []}
 
-    last = LastNight.from_json("toy", json.loads(json.dumps(spec)))
+    last = LastNight.from_json(find_home().dataset("toy"), json.loads(json.dumps(spec)))
 
-    assert last.folder.resolve().parent == (dataset_folder("toy") / "snapshots").resolve()
+    assert (
+        last.folder.resolve().parent == (find_home().dataset("toy").folder / "snapshots").resolve()
+    )
 
 
 def test_a_snapshot_in_parts_of_dictionaries_is_copied_as_it_is() -> None:
@@ -391,7 +396,7 @@ def test_a_snapshot_in_parts_of_dictionaries_is_copied_as_it_is() -> None:
 def test_a_single_big_batch_becomes_many_row_groups() -> None:
     table = pa.table({"size": pa.array(range(300_000), pa.int64())})
 
-    snapshot = take_snapshot("toy", RowStream.of(table, source="memory"))
+    snapshot = take_snapshot(find_home().dataset("toy"), RowStream.of(table, source="memory"))
 
     assert _group_sizes(snapshot) == [131_072, 131_072, 37_856]
     assert snapshot.read().equals(table)

@@ -16,6 +16,7 @@ from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.data.splits.assign import SPLITS, SplitName
 from pipeline_lib.data.splits.split_rows import SplitRows, shared_rows, split_checked
 from pipeline_lib.errors import ContractError
+from pipeline_lib.home import find_home
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -31,7 +32,9 @@ def test_every_checked_row_lands_in_exactly_one_split(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config, table = table_config(), toy_table(300)
-    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(table, source="toy.csv")
+    )
 
     split = split_checked(config, check_snapshot(config, snapshot))
 
@@ -52,7 +55,9 @@ def test_a_split_in_batches_is_the_split_cut_into_so_many_rows(
         for seed in range(3)
     ]
     config = table_config()
-    snapshot = take_snapshot(config.name, RowStream("toy", toy_table().schema, tuple(parts)))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream("toy", toy_table().schema, tuple(parts))
+    )
     split = split_checked(config, check_snapshot(config, snapshot))
 
     batches = list(split.batches(name, n_rows))
@@ -67,7 +72,9 @@ def test_preparing_twice_writes_nothing_the_second_time(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config()
-    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(toy_table(), source="toy.csv")
+    )
     first = split_checked(config, check_snapshot(config, snapshot))
     written = _written(first.folder)
 
@@ -79,7 +86,9 @@ def test_preparing_twice_writes_nothing_the_second_time(
 
 def test_a_damaged_split_is_written_again(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config()
-    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(toy_table(), source="toy.csv")
+    )
     first = split_checked(config, check_snapshot(config, snapshot))
     before = first.read("test")
     (first.folder / "test.parquet").write_bytes(b"damaged")
@@ -108,7 +117,9 @@ def test_digests_change_with_what_decides_the_split_and_with_nothing_else(
     same_split: bool,
 ) -> None:
     config, other = table_config(), table_config(**{section: values})
-    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(toy_table(), source="toy.csv")
+    )
 
     split = [split_checked(each, check_snapshot(each, snapshot)) for each in (config, other)]
 
@@ -121,7 +132,7 @@ def test_a_column_that_counts_as_another_type_is_another_rule_where_it_is_hashed
     table_config: MakeConfig, toy_table: MakeTable, split: str
 ) -> None:
     table = toy_table().append_column("n", pa.array([i % 50 for i in range(200)]))
-    snapshot = take_snapshot("toy", RowStream.of(table, source="toy.csv"))
+    snapshot = take_snapshot(find_home().dataset("toy"), RowStream.of(table, source="toy.csv"))
     settings = {"kind": split, **({"columns": ["n"]} if split == "group" else {})}
 
     def splits(kind: str, **others: dict[str, str]) -> SplitRows:
@@ -141,7 +152,9 @@ def test_a_column_that_counts_as_another_type_is_another_rule_where_it_is_hashed
 def test_rows_of_one_key_land_in_one_split(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(data={"key": ["customer"]}, validation={"unique_key": "warn"})
     table = toy_table(300).append_column("customer", pa.array([i % 30 for i in range(300)]))
-    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(table, source="toy.csv")
+    )
 
     split = split_checked(config, check_snapshot(config, snapshot))
 
@@ -155,7 +168,9 @@ def test_rows_that_break_the_contract_are_told_by_the_name_of_their_source(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config(columns={"color": {"kind": "number"}})
-    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="nightly/toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(toy_table(), source="nightly/toy.csv")
+    )
 
     with pytest.raises(ContractError, match=r"contract broken by nightly/toy\.csv"):
         check_snapshot(config, snapshot)
@@ -174,7 +189,10 @@ def test_a_key_keeps_its_split_when_its_type_changes(
         split = split_checked(
             config,
             check_snapshot(
-                config, take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+                config,
+                take_snapshot(
+                    find_home().dataset(config.name), RowStream.of(table, source="toy.csv")
+                ),
             ),
         )
         splits.append([{int(i) for i in split.read(name)["id"].to_pylist()} for name in SPLITS])
@@ -188,7 +206,9 @@ def test_an_empty_split_is_told_before_anything_is_trained(
     config = table_config(
         data={"key": ["color"]}, split={"test": 0.0001}, validation={"unique_key": "warn"}
     )
-    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(toy_table(), source="toy.csv")
+    )
 
     with pytest.raises(ContractError, match=r"no row falls into .*by the hash of color"):
         split_checked(config, check_snapshot(config, snapshot))
@@ -198,7 +218,9 @@ def test_split_files_keep_columns_that_the_config_does_not_name(
     table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     config = table_config(columns={"size": {"kind": "number"}})
-    snapshot = take_snapshot(config.name, RowStream.of(toy_table(), source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(toy_table(), source="toy.csv")
+    )
 
     split = split_checked(config, check_snapshot(config, snapshot))
 

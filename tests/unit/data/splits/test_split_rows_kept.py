@@ -17,6 +17,7 @@ from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.splits.assign import SPLITS, UNUSED
 from pipeline_lib.data.splits.split_rows import SplitRows, split_checked
 from pipeline_lib.errors import ContractError
+from pipeline_lib.home import find_home
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
@@ -30,7 +31,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _split(config: PipelineConfig, table: pa.Table) -> SplitRows:
-    snapshot = take_snapshot(config.name, RowStream.of(table, source="toy.csv"))
+    snapshot = take_snapshot(
+        find_home().dataset(config.name), RowStream.of(table, source="toy.csv")
+    )
     return split_checked(config, check_snapshot(config, snapshot))
 
 
