@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.zipf_table import CARDINALITIES, N_NUMBERS, write_zipf_table
-from pipeline_lib.config import Column
+from pipeline_lib.config.columns import Column
 
 WORDS = [f"c{position}" for position in range(len(CARDINALITIES))]
 NUMBERS = [f"n{position}" for position in range(N_NUMBERS)]
@@ -166,7 +166,8 @@ def check(table: Path, out: Path, clock: Clock) -> None:
     del table, out
     from datetime import date
 
-    from pipeline_lib.config import DataSettings, DriftSettings, ValidationSettings
+    from pipeline_lib.config.data import DataSettings
+    from pipeline_lib.config.validation import DriftSettings, ValidationSettings
     from pipeline_lib.data.contract.checker import ContractChecker
     from pipeline_lib.monitoring.drift import compare
     from pipeline_lib.monitoring.profile import Profile, Profiler
@@ -237,7 +238,7 @@ def predict(table: Path, out: Path, clock: Clock) -> None:
 
 def wide_contract() -> tuple[dict[str, Column], dict[str, object]]:
     """Return columns and data settings of a table of 10 columns of words and 11 of numbers."""
-    from pipeline_lib.config import CategoryColumn, NumberColumn
+    from pipeline_lib.config.columns import CategoryColumn, NumberColumn
 
     columns: dict[str, Column] = {
         **{f"c{number}": CategoryColumn(nullable=True) for number in range(10)},

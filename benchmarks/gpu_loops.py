@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from pipeline_lib.config import EmbeddingMLPSettings, TrainingSettings
+from pipeline_lib.config.models import EmbeddingMLPSettings
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP, build_model
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit

@@ -24,7 +24,8 @@ from benchmarks.train_table import (
     Table,
     run_contestant,
 )
-from pipeline_lib.config import Column, HashColumn, NumberColumn, TrainingSettings
+from pipeline_lib.config.columns import Column, HashColumn, NumberColumn
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.encoding import N_RESERVED, ClassTarget, Encoder
 from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, SplitWriter
 from pipeline_lib.models import EmbeddingMLP

@@ -6,7 +6,8 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline_lib.config import Overrides, form_config, load_config, refuse_assignments
+from pipeline_lib.config import Overrides, load_config
+from pipeline_lib.config.form import form_config, refuse_assignments
 from pipeline_lib.config.project_configs import project_configs
 from pipeline_lib.errors import ConfigError, UsageError, did_you_mean, examples
 

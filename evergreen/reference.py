@@ -13,9 +13,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
-from pipeline_lib.config import METRIC_FACTS, PipelineConfig
+from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.json_schema import SCHEMA_FILE, schema_text
-from pipeline_lib.config.metrics import fallback_metric
+from pipeline_lib.config.metrics import METRIC_FACTS, fallback_metric
 from pipeline_lib.config.settings import Settings
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -8,14 +8,9 @@ from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from pipeline_lib.config import (
-    Overrides,
-    PipelineConfig,
-    form_config,
-    load_config,
-    load_plain,
-    refuse_assignments,
-)
+from pipeline_lib.config import Overrides, PipelineConfig, load_config
+from pipeline_lib.config.form import form_config, refuse_assignments
+from pipeline_lib.config.load import load_plain
 from pipeline_lib.config.project_configs import project_configs
 from pipeline_lib.errors import UsageError
 from pipeline_lib.home import project_root

@@ -89,7 +89,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from pipeline_lib.config import HashColumn
+from pipeline_lib.config.columns import HashColumn
 from pipeline_lib.encoding import Encoder, NumberTarget
 from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, SplitWriter
 from pipeline_lib.training.batches import batch_bounds

@@ -10,8 +10,9 @@ from cyclopts import Parameter
 from evergreen.config_argument import chosen_configs
 from evergreen.every_config import Ended, conclude, turn
 from evergreen.tables import print_json, print_table, say
-from pipeline_lib.config import PipelineConfig, flat_settings, load_config
+from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.config.layers import DEFAULTS
+from pipeline_lib.config.load import flat_settings
 from pipeline_lib.home import find_home
 
 

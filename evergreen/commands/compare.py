@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from evergreen.config_argument import dataset_name
 from evergreen.environment import is_usable
 from evergreen.tables import print_json, print_table, say
-from pipeline_lib.config import METRICS
+from pipeline_lib.config.metrics import METRICS
 from pipeline_lib.home import find_home
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from evergreen.tables import print_json, print_table, say
-from pipeline_lib.config import PipelineConfig, Source, load_config
+from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.config.json_schema import SCHEMA_FILE, schema_text
+from pipeline_lib.config.sources import Source
 from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.home import NAME_PATTERN, project_of, project_root
 from pipeline_lib.permissions import make_folders

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import DatetimePart
+from pipeline_lib.config.columns import DatetimePart
 from pipeline_lib.data.arrow import is_null, microseconds
 from pipeline_lib.data.values.zones import to_local
 from pipeline_lib.encoding.moments import Moments, Scale

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from pipeline_lib.config import (
+from pipeline_lib.config.columns import (
     BooleanColumn,
     CategoryColumn,
     Column,

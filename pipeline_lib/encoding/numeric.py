@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import (
+from pipeline_lib.config.columns import (
     BooleanColumn,
     DatetimeColumn,
     NumberColumn,

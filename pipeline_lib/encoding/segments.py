@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from pipeline_lib.config import CategoryColumn, Column, HashColumn
+from pipeline_lib.config.columns import CategoryColumn, Column, HashColumn
 from pipeline_lib.data.arrow import one_array
 from pipeline_lib.encoding.hashing import HashInput
 from pipeline_lib.encoding.words import WordNumbers, WordTable

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import CategoryColumn, Column
+from pipeline_lib.config.columns import CategoryColumn, Column
 from pipeline_lib.data.splits.assign import SPLITS
 from pipeline_lib.encoding.encoder import CountedWords, Encoder, float_fitters
 from pipeline_lib.encoding.numeric import FloatFitter

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import DataSettings
+from pipeline_lib.config.data import DataSettings
 from pipeline_lib.data.values.spelling import KnownWords, meaning
 from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.config import Task
+from pipeline_lib.config.data import Task
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.encoding import EncodedSplit, NumberTarget, Target
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.evaluation.comparison import is_better

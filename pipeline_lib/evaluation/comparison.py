@@ -13,8 +13,7 @@ from typing import assert_never
 
 import numpy as np
 
-from pipeline_lib.config import METRIC_FACTS, Metric
-from pipeline_lib.config.metrics import fallback_metric
+from pipeline_lib.config.metrics import METRIC_FACTS, Metric, fallback_metric
 from pipeline_lib.evaluation.answers import Answers, Floats, Truth
 from pipeline_lib.evaluation.chance import (
     chance_sums,

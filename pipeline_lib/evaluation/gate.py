@@ -9,8 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_lib.config import METRIC_FACTS, Metric
-from pipeline_lib.config.metrics import fallback_metric
+from pipeline_lib.config.metrics import METRIC_FACTS, Metric, fallback_metric
 from pipeline_lib.evaluation.comparison import (
     Difference,
     Scores,

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn import metrics as sk
 
-from pipeline_lib.config import METRICS, Metric
+from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.encoding import NumberTarget, Target
 from pipeline_lib.evaluation.answers import Answers, Floats, Truth, row_briers, row_losses
 from pipeline_lib.evaluation.comparison import Scores

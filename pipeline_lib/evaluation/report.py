@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_lib.config import METRICS, Metric, Task
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import EvergreenError, examples, first_line

@@ -6,7 +6,7 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.evaluation.answers import Answers, Floats, Truth, row_briers, row_losses
 from pipeline_lib.evaluation.rankings import (
     MAX_RANKED,

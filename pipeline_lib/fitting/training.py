@@ -6,7 +6,9 @@ from typing import Protocol
 
 import torch
 
-from pipeline_lib.config import CrossEntropy, PipelineConfig, Task, TrainingSettings
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.training import CrossEntropy, TrainingSettings
 from pipeline_lib.encoding import ClassTarget, Encoder, NumberTarget, Target
 from pipeline_lib.home import Home
 from pipeline_lib.models import Dimensions, Model, Network

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from pipeline_lib.config import EmbeddingMLPSettings, LinearSettings, ModelSettings
+from pipeline_lib.config.models import EmbeddingMLPSettings, LinearSettings, ModelSettings
 from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
 from pipeline_lib.models.estimator import EstimatorKind
 from pipeline_lib.models.linear import LinearKind

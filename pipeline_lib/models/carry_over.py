@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline_lib.config import Column
+from pipeline_lib.config.columns import Column
 from pipeline_lib.encoding import ClassTarget, Encoder, Target, Vocabulary
 from pipeline_lib.encoding.target import classes_as
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN

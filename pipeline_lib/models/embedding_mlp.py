@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.config import EmbeddingMLPSettings
+from pipeline_lib.config.models import EmbeddingMLPSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.encoding import Encoder, Target
 from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pipeline_lib.config import TrainingSettings
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.models.model import Dimensions, Kind, Model
 
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, optim
 
-from pipeline_lib.config import LinearSettings
+from pipeline_lib.config.models import LinearSettings
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.models.estimator import BatchSource, EstimatorKind, FitInput
 from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions

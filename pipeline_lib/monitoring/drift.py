@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Literal, TypeAlias
 
-from pipeline_lib.config import DriftSettings
+from pipeline_lib.config.validation import DriftSettings
 from pipeline_lib.monitoring.drift_measures import Shift, measured, percent
 from pipeline_lib.monitoring.drift_report import (
     Aspect,

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 
-from pipeline_lib.config import DriftSettings
+from pipeline_lib.config.validation import DriftSettings
 from pipeline_lib.monitoring.category_sketch import N_BUCKETS
 from pipeline_lib.monitoring.counts import Floats
 from pipeline_lib.monitoring.distances import (

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import Column, Task
+from pipeline_lib.config.columns import Column
+from pipeline_lib.config.data import Task
 from pipeline_lib.data.arrow import different, is_number, one_array
 from pipeline_lib.data.contract.column_rules import hidden_columns
 from pipeline_lib.data.hashing import splitmix64

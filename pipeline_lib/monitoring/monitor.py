@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import HashColumn, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import HashColumn
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.errors import MAX_EXAMPLES, StorageError, examples, first_line

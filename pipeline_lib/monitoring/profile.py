@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from pipeline_lib.config import Column, NumberColumn, Task
-from pipeline_lib.config.columns import DatetimeColumn
+from pipeline_lib.config.columns import Column, DatetimeColumn, NumberColumn
+from pipeline_lib.config.data import Task
 from pipeline_lib.errors import StorageError, first_line
 from pipeline_lib.monitoring.category_sketch import N_BUCKETS, N_RARE, N_TOP, TopWord, WordCounter
 from pipeline_lib.monitoring.counts import PAGE_ROWS

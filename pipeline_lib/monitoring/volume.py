@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from pipeline_lib.config import PipelineConfig, Source
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.sources import Source
 from pipeline_lib.errors import VolumeError
 from pipeline_lib.monitoring.history import Night
 from pipeline_lib.storage.digests import digest_json

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import (
+from pipeline_lib.config.columns import (
     BooleanColumn,
     CategoryColumn,
     Column,

@@ -8,7 +8,7 @@ from typing import cast
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from pipeline_lib.config import Column
+from pipeline_lib.config.columns import Column
 from pipeline_lib.config.json_schema import SCHEMA_COMMENT
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.proposal.columns import ProposedColumn

@@ -11,15 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import (
-    CategoryColumn,
-    Column,
-    CsvFile,
-    DataSettings,
-    DatetimeColumn,
-    HashColumn,
-    Source,
-)
+from pipeline_lib.config.columns import CategoryColumn, Column, DatetimeColumn, HashColumn
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.sources import CsvFile, Source
 from pipeline_lib.data.sources.stream import LEFT_OUT
 from pipeline_lib.errors import DataError, UsageError, did_you_mean, examples
 from pipeline_lib.monitoring.leakage import MAX_ROWS, Leak, find_leaks

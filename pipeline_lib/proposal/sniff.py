@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline_lib.addresses import shown_address
-from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.config.sources import CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.sources.formats import (
     NO_FIT,
     delimiter_fit,

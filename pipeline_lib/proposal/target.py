@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline_lib.config import Task
+from pipeline_lib.config.data import Task
 from pipeline_lib.errors import DataError, examples
 from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts
 from pipeline_lib.proposal.columns import (

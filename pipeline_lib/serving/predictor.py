@@ -17,7 +17,9 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline_lib.config import Column, ModelSettings, Task
+from pipeline_lib.config.columns import Column
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.models import ModelSettings
 from pipeline_lib.data.contract.checker import conform, require_columns
 from pipeline_lib.data.sources.mixed import array_by_value
 from pipeline_lib.data.sources.tabular import TableLike, no_table, tabular

@@ -10,7 +10,8 @@ from datetime import date
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline_lib.config import PipelineConfig, own_config, source_text, why_experiment
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.ownership import own_config, source_text, why_experiment
 from pipeline_lib.errors import UsageError
 from pipeline_lib.evaluation.journal import (
     JournalEntry,

@@ -17,7 +17,7 @@ from typing import Any
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.errors import StorageError, refusal
 from pipeline_lib.storage.json_files import append_json_lines, read_json_lines
 from pipeline_lib.tracking.runs import TrackedRun

@@ -14,7 +14,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.config import CategoryColumn, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import CategoryColumn
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
 from pipeline_lib.encoding.vocabulary import Vocabulary

@@ -14,7 +14,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException, RestException
 
-from pipeline_lib.config import CrossEntropy, PipelineConfig, config_yaml, flat_settings
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.load import config_yaml, flat_settings
+from pipeline_lib.config.training import CrossEntropy
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home, is_run_key

@@ -13,7 +13,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import nn
 from torch.utils.tensorboard import _pytorch_graph as pytorch_graph
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.training.records import EpochRecord
 from pipeline_lib.training.rows import TensorSplit
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.errors import ServerError, StorageError, first_line
 from pipeline_lib.home import DatasetFolder, Home
 from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines

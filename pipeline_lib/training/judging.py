@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline_lib.config import LossSettings
+from pipeline_lib.config.training import LossSettings
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.models import Model
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS

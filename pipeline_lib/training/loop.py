@@ -16,7 +16,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.config import METRIC_FACTS, Metric, Task, TrainingSettings
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import METRIC_FACTS, Metric
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.errors import NonFiniteLossError
 from pipeline_lib.home import Home, find_home
 from pipeline_lib.training.averages import averaged

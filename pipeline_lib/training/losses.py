@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline_lib.config import CrossEntropy, Huber, LossSettings, SquaredError, Task
-from pipeline_lib.config import refuse_unknown_classes as _refuse_unknown_classes
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.pipeline import refuse_unknown_classes as _refuse_unknown_classes
+from pipeline_lib.config.training import CrossEntropy, Huber, LossSettings, SquaredError
 from pipeline_lib.errors import TrainingError
 
 

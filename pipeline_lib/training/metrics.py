@@ -20,7 +20,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from pipeline_lib.config import METRIC_FACTS, Metric
+from pipeline_lib.config.metrics import METRIC_FACTS, Metric
 from pipeline_lib.models import probabilities
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.rows import Rows

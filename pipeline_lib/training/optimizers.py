@@ -11,7 +11,7 @@ from typing import Any, assert_never, cast
 import torch
 from torch import nn, optim
 
-from pipeline_lib.config import SGD, Adam, AdamW, OptimizerSettings
+from pipeline_lib.config.training import SGD, Adam, AdamW, OptimizerSettings
 
 
 def build_optimizers(

@@ -6,7 +6,7 @@ from typing import Any, assert_never
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
 
-from pipeline_lib.config import (
+from pipeline_lib.config.schedules import (
     ConstantSchedule,
     CosineSchedule,
     CosineWarmupSchedule,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from pipeline_lib.config import TrainingSettings
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.errors import DeviceMemoryError, TrainingError, first_line
 from pipeline_lib.training.losses import TaskLoss
 from pipeline_lib.training.rows import TensorSplit

@@ -16,7 +16,8 @@ from typing import get_args
 import pytest
 
 from evergreen.app import app
-from pipeline_lib.config import Metric, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.config.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.config import CsvFile, ParquetFile
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.data.snapshots.snapshot import take_snapshot
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream

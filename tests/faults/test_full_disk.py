@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline_lib.config import PipelineConfig, TrainingSettings
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import StorageError
 from pipeline_lib.home import find_home

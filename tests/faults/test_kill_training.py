@@ -15,7 +15,8 @@ import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import torch
 from pipeline_lib.home import find_home
-from pipeline_lib.config import PipelineConfig, TrainingSettings
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.tracking.epochs import EpochLog

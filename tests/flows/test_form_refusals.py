@@ -9,7 +9,8 @@ import pytest
 from prefect.runtime import deployment
 
 from flows.parameters import refuse_strange_paths
-from pipeline_lib.config import Overrides, PipelineConfig, may_set
+from pipeline_lib.config import Overrides, PipelineConfig
+from pipeline_lib.config.form import may_set
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.yaml_text import type_choices
 from pipeline_lib.errors import ConfigError, UsageError

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.config import CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.config.sources import CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.sources.open import amounts, open_source
 from pipeline_lib.errors import SourceError
 
@@ -22,7 +22,7 @@ _READ = """
 import resource, sys
 from datetime import date
 from pathlib import Path
-from pipeline_lib.config import ParquetFile
+from pipeline_lib.config.sources import ParquetFile
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.errors import SourceError
 

@@ -20,7 +20,9 @@ import pyarrow as pa
 import pytest
 
 from evergreen.deployments_file import read_deployments
-from pipeline_lib.config import ExpressionRule, load_config, own_config
+from pipeline_lib.config import load_config
+from pipeline_lib.config.ownership import own_config
+from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
 from pipeline_lib.data.contract.checker import expression_client, require_columns
 from pipeline_lib.data.contract.row_rules import compile_rules
@@ -186,7 +188,7 @@ def test_more_columns_than_a_table_may_have_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_wide_csv_is_refused_by_its_header(tmp_path: Path) -> None:
-    from pipeline_lib.config import CsvFile
+    from pipeline_lib.config.sources import CsvFile
     from pipeline_lib.data.sources.open import open_source
 
     names = ",".join(f"column_{n}" for n in range(60_000))
@@ -345,7 +347,7 @@ def test_the_process_of_rules_ends_with_its_python() -> None:
     program = """
 import pyarrow as pa
 from pathlib import Path
-from pipeline_lib.config import ExpressionRule
+from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.data.contract.checker import expressions
 from pipeline_lib.data.contract.row_rules import compile_rules
 rows = pa.table({"price": [1.0]})

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.config import CsvFile, ParquetFile
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.paths import find_files
 from pipeline_lib.data.sources.stores import DataFile, FolderStore

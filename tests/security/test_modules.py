@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline_lib.config import FunctionRule
+from pipeline_lib.config.validation import FunctionRule
 from pipeline_lib.data.contract.row_rules import compile_rules
 from pipeline_lib.errors import RuleError
 

@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from evergreen.environment import prepare_prefect
 from evergreen.failures import describe
 from pipeline_lib.addresses import ServerAddress, link, open_secret, shown_address, without_secrets
-from pipeline_lib.config import CsvFile, SqlQuery, load_config
+from pipeline_lib.config import load_config
+from pipeline_lib.config.sources import CsvFile, SqlQuery
 from pipeline_lib.data.sources.sql import open_query
 from pipeline_lib.errors import ConfigError, EvergreenError, ServerError, SourceError, UsageError
 from pipeline_lib.home import find_home

@@ -16,14 +16,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline_lib import fit
-from pipeline_lib.config import (
-    CategoryColumn,
-    DatetimeColumn,
-    HashColumn,
-    NumberColumn,
-    PipelineConfig,
-    load_config,
-)
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.columns import CategoryColumn, DatetimeColumn, HashColumn, NumberColumn
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.codebook import codebook
 from pipeline_lib.errors import ContractError, DataError, RuleError, UnknownCategoryError

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline_lib import fit, load_model
-from pipeline_lib.config import ModelSettings, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.models import ModelSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.data.splits.split_rows import typed_to_split
 from pipeline_lib.encoding import EncodedSplit, write_split

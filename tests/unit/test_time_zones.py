@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib import fit, load_model
-from pipeline_lib.config import DatetimeColumn, DatetimePart, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import DatetimeColumn, DatetimePart
 from pipeline_lib.data.contract.check_snapshot import check_snapshot, contract_checker
 from pipeline_lib.data.contract.quarantine import ContractReport
 from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot

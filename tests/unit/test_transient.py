@@ -20,7 +20,7 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.config import SqlQuery
+from pipeline_lib.config.sources import SqlQuery
 from pipeline_lib.data.sources.sql import open_query
 from pipeline_lib.errors import (
     ContractError,

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import Column, GroupSplit, PipelineConfig, PredefinedSplit, place_of
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import Column
+from pipeline_lib.config.places import place_of
+from pipeline_lib.config.splits import GroupSplit, PredefinedSplit
 from pipeline_lib.data.contract.checker import ContractChecker, declared_columns
 from pipeline_lib.data.contract.quarantine import ContractReport
 from pipeline_lib.data.snapshots.snapshot import Snapshot

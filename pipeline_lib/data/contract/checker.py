@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import (
+from pipeline_lib.config.columns import (
     CategoryColumn,
     Column,
-    DataSettings,
     DatetimeColumn,
     NumberColumn,
     Severity,
-    ValidationSettings,
 )
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.data.contract.class_counts import ClassCounts
 from pipeline_lib.data.contract.column_clocks import ColumnClocks, times_without_zone
 from pipeline_lib.data.contract.column_rules import (

@@ -5,7 +5,8 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import DataSettings, ValidationSettings
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.errors import Violation, examples
 
 _MAX_NAMED = 20

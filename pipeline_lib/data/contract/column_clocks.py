@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from pipeline_lib.config import Column, DatetimeColumn
+from pipeline_lib.config.columns import Column, DatetimeColumn
 from pipeline_lib.data.values.casts import ReadColumn
 from pipeline_lib.data.values.zones import Clocks, ColumnZone, common_zone, zones_of_field
 from pipeline_lib.errors import Violation, examples

@@ -8,7 +8,7 @@ from typing import assert_never
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import (
+from pipeline_lib.config.columns import (
     BooleanColumn,
     CategoryColumn,
     Column,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from pipeline_lib.config import ExpressionRule
+from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.data.contract.expression_client import ExpressionProcess, SqlError, TooCostlyError
 from pipeline_lib.errors import RuleError, did_you_mean, examples, first_line
 

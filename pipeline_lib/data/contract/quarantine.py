@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import QuarantineBudget
+from pipeline_lib.config.validation import QuarantineBudget
 from pipeline_lib.data.contract.repeats import Repeats
 from pipeline_lib.errors import QuarantineBudgetError, Violation, examples
 from pipeline_lib.storage.json_files import Json

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import ExpressionRule, FunctionRule, Rule, Severity
+from pipeline_lib.config.columns import Severity
+from pipeline_lib.config.validation import ExpressionRule, FunctionRule, Rule
 from pipeline_lib.data.contract.expressions import Database, Expression
 from pipeline_lib.data.values.violations import BrokenRows, ExampleRow, positions
 from pipeline_lib.errors import MAX_EXAMPLES, ConfigError, RuleError, did_you_mean, first_line

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline_lib.config import MAX_COLUMNS
+from pipeline_lib.config.columns import MAX_COLUMNS
 from pipeline_lib.errors import SourceError, examples, repeated
 
 _MAX_LENGTH = 1000  # characters of a name

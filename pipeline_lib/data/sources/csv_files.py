@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from pipeline_lib.config import CsvFile
+from pipeline_lib.config.sources import CsvFile
 from pipeline_lib.data.sources.amounts import Amount
 from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.csv_rows import (

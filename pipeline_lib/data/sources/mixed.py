@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import Column, DatetimeColumn, NumberColumn
+from pipeline_lib.config.columns import Column, DatetimeColumn, NumberColumn
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.written import text_of
 from pipeline_lib.data.values.zones import array_of_times

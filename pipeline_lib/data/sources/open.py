@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
+from pipeline_lib.config.sources import BuiltinTable, CsvFile, ParquetFile, Source, SqlQuery
 from pipeline_lib.data.car_evaluation import car_evaluation
 from pipeline_lib.data.sources.csv_files import csv_batches, csv_head
 from pipeline_lib.data.sources.parquet_files import parquet_batches, parquet_head

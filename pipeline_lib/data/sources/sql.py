@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.addresses import is_secret_name, without_secrets
-from pipeline_lib.config import SqlQuery
 from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
+from pipeline_lib.config.sources import SqlQuery
 from pipeline_lib.data.sources.amounts import BATCH_BYTES, MAX_ROW_BYTES, Amount, long_row
 from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.stream import Part, RowStream

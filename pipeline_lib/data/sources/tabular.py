@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline_lib.config import Column
+from pipeline_lib.config.columns import Column
 from pipeline_lib.data.sources.mixed import array_by_value, column_door
 from pipeline_lib.data.values.zones import array_of_times
 from pipeline_lib.errors import (

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline_lib.config import DataSettings, Split
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.splits import Split
 from pipeline_lib.data.arrow import BATCH_ROWS, different, one_array
 from pipeline_lib.data.splits.rules import SPLITS, UNUSED, Codes, SplitName, make_rule
 from pipeline_lib.errors import MAX_EXAMPLES, ContractError, Violation, examples

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import (
-    DataSettings,
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.splits import (
     GroupSplit,
     HashSplit,
     PredefinedSplit,

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.config import (
-    CategoryColumn,
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import CategoryColumn
+from pipeline_lib.config.splits import (
     GroupSplit,
     HashSplit,
-    PipelineConfig,
     PredefinedSplit,
     StratifiedSplit,
     TimeSplit,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import Severity
+from pipeline_lib.config.columns import Severity
 from pipeline_lib.data.arrow import has_zone
 from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples
 from pipeline_lib.shown import hashed

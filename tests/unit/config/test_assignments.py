@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.config import SGD, AdamW, EmbeddingMLPSettings, Overrides, load_config
+from pipeline_lib.config import Overrides, load_config
+from pipeline_lib.config.models import EmbeddingMLPSettings
 from pipeline_lib.config.schedules import CosineSchedule
+from pipeline_lib.config.training import SGD, AdamW
 from tests.unit.config.toy import TEXT, problems_of, write
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.config import Overrides, PipelineConfig, load_config, own_config, place_of
+from pipeline_lib.config import Overrides, PipelineConfig, load_config
+from pipeline_lib.config.ownership import own_config
+from pipeline_lib.config.places import place_of
 from pipeline_lib.config.project_configs import project_configs
 from pipeline_lib.errors import ConfigError
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.config import may_set, why_experiment
 from pipeline_lib.config.execution import ExecutionSettings, StageTimeouts
+from pipeline_lib.config.form import may_set
 from pipeline_lib.config.load import load_config
+from pipeline_lib.config.ownership import why_experiment
 from pipeline_lib.errors import ConfigError
 from tests.conftest import MakeConfig
 

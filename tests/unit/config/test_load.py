@@ -9,13 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import (
-    METRICS,
-    PipelineConfig,
-    config_yaml,
-    flat_settings,
-    load_config,
-)
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.load import config_yaml, flat_settings
+from pipeline_lib.config.metrics import METRICS
 from pipeline_lib.errors import ConfigError
 from tests.unit.config.toy import TEXT, problems_of, write
 

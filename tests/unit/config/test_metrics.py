@@ -5,8 +5,15 @@ from typing import get_args
 
 import pytest
 
-from pipeline_lib.config import METRIC_FACTS, METRICS, EvaluationSettings, Metric, Task
-from pipeline_lib.config.metrics import fallback_metric, primary_metric
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import (
+    METRIC_FACTS,
+    METRICS,
+    Metric,
+    fallback_metric,
+    primary_metric,
+)
+from pipeline_lib.config.pipeline import EvaluationSettings
 
 
 def test_every_metric_that_a_config_may_name_has_its_facts() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.config import PipelineConfig, load_config, own_config, why_experiment
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.ownership import own_config, why_experiment
 
 CONFIG = """
 name: shop

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pipeline_lib.config import DatetimeColumn, PipelineConfig, TimeSplit, load_config
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.columns import DatetimeColumn
 from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.splits import TimeSplit
 from pipeline_lib.config.times import format_problem, time_problem
 from pipeline_lib.data.values.datetimes import read_bound
 from pipeline_lib.errors import ConfigError

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline_lib.config import EmbeddingMLPSettings, PipelineConfig, TrainingSettings
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.models import EmbeddingMLPSettings
+from pipeline_lib.config.training import TrainingSettings
 
 MakeConfig = Callable[..., PipelineConfig]
 

@@ -7,15 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import (
-    BooleanColumn,
-    CategoryColumn,
-    CrossEntropy,
-    CsvFile,
-    PipelineConfig,
-    config_yaml,
-    load_config,
-)
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.columns import BooleanColumn, CategoryColumn
+from pipeline_lib.config.load import config_yaml
+from pipeline_lib.config.sources import CsvFile
+from pipeline_lib.config.training import CrossEntropy
 from pipeline_lib.config.yaml_text import Scalar, YamlTextError, read_yaml_text
 from pipeline_lib.proposal.config_yaml import scalar
 from tests.unit.config.toy import TEXT, problems_of, write

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline_lib.config import Column, DataSettings, Source, ValidationSettings
+from pipeline_lib.config.columns import Column
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.sources import Source
+from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.data.contract.checker import ContractChecker
 from pipeline_lib.data.snapshots.digest import ContentDigest
 from pipeline_lib.data.sources.open import open_source

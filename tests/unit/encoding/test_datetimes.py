@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from pipeline_lib.config import DatetimeColumn, DatetimePart
+from pipeline_lib.config.columns import DatetimeColumn, DatetimePart
 from pipeline_lib.encoding.datetimes import DatetimeFitter, DatetimeInput
 
 ROUND: dict[DatetimePart, int] = {

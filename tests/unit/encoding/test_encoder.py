@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, Column, NumberColumn
+from pipeline_lib.config.columns import CategoryColumn, Column, NumberColumn
 from pipeline_lib.encoding import Encoder, Standardizer
 from pipeline_lib.errors import ModelError, UnknownCategoryError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, Column, EncodingSettings
+from pipeline_lib.config.columns import CategoryColumn, Column, EncodingSettings
 from pipeline_lib.encoding import Encoder, Vocabulary
 from pipeline_lib.encoding.encoder import CountedWords
 from pipeline_lib.encoding.ledger import LedgerChange, Words, ledger_changes

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
-from pipeline_lib.config import NumberColumn, QuantileScaling
-from pipeline_lib.config import RobustScaling as Robust
+from pipeline_lib.config.columns import NumberColumn, QuantileScaling
+from pipeline_lib.config.columns import RobustScaling as Robust
 from pipeline_lib.encoding.numeric import FloatInput, float_input_fitter
 from pipeline_lib.encoding.scaling import QuantileScaler, StandardFitter, Standardizer
 from pipeline_lib.encoding.scaling import RobustScaler as Robustly

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.config import (
+from pipeline_lib.config.columns import (
     BooleanColumn,
     CategoryColumn,
     Column,

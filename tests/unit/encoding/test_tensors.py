@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, Column, NumberColumn
+from pipeline_lib.config.columns import CategoryColumn, Column, NumberColumn
 from pipeline_lib.encoding import (
     ClassTarget,
     EncodedSplit,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.evaluation.answers import Answers, Truth
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from pipeline_lib.config import Column, HashColumn
+from pipeline_lib.config.columns import Column, HashColumn
 from pipeline_lib.encoding import ClassTarget, EncodedSplit, Encoder, NumberTarget
 from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, SplitFile
 from pipeline_lib.evaluation.baselines import predict_baseline, sampled

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline_lib.config import METRIC_FACTS, METRICS, Metric
+from pipeline_lib.config.metrics import METRIC_FACTS, METRICS, Metric
 from pipeline_lib.evaluation import chance as chance_module
 from pipeline_lib.evaluation.answers import Answers, Truth
 from pipeline_lib.evaluation.chance import (

@@ -13,7 +13,9 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from pipeline_lib.config import METRICS, Metric, PipelineConfig, Task
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.encoding import ClassTarget, EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.errors import MissingColumnError

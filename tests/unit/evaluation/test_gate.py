@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.config import Metric
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.evaluation.comparison import Difference, Scores
 from pipeline_lib.evaluation.gate import ChampionScores, Decision, decide_promotion
 from pipeline_lib.evaluation.results import EvaluationResult

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from pipeline_lib.config import METRIC_FACTS, METRICS
+from pipeline_lib.config.metrics import METRIC_FACTS, METRICS
 from pipeline_lib.encoding import ClassTarget, NumberTarget
 from pipeline_lib.evaluation.metrics import (
     all_finite,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import METRICS, Task
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import METRICS
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision

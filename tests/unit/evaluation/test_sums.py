@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline_lib.config import METRICS, Metric
+from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.evaluation.answers import Answers, Truth
 from pipeline_lib.evaluation.rankings import MAX_EXACT_POSITIVES, MAX_RANKED
 from pipeline_lib.evaluation.sums import sums_of

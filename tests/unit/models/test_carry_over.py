@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline_lib.config import Column, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import Column
 from pipeline_lib.encoding import ClassTarget, Encoder, NumberTarget, Target
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline_lib.config import EmbeddingMLPSettings
+from pipeline_lib.config.models import EmbeddingMLPSettings
 from pipeline_lib.models.dropout import Dropout, keep_mask
 
 # Chance that one check fails though the mask is right; the seeds are fixed.

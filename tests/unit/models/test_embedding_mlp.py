@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline_lib.config import EmbeddingMLPSettings
+from pipeline_lib.config.models import EmbeddingMLPSettings
 from pipeline_lib.encoding import N_RESERVED
 from pipeline_lib.models import Dimensions, EmbeddingMLP, embedding_width, model_kind
 from pipeline_lib.models.dropout import Dropout

@@ -7,13 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_lib.config import (
-    CategoryColumn,
-    Column,
-    DatetimeColumn,
-    DriftSettings,
-    NumberColumn,
-)
+from pipeline_lib.config.columns import CategoryColumn, Column, DatetimeColumn, NumberColumn
+from pipeline_lib.config.validation import DriftSettings
 from pipeline_lib.monitoring.drift import compare
 from pipeline_lib.monitoring.drift_report import DriftReport, DriftRow, NightRecord
 from pipeline_lib.monitoring.profile import Profile, Profiler

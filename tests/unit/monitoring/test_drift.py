@@ -12,7 +12,7 @@ import pyarrow.csv as pv
 import pytest
 from scipy.signal import lfilter
 
-from pipeline_lib.config import DriftSettings
+from pipeline_lib.config.validation import DriftSettings
 from pipeline_lib.monitoring.drift import compare
 from pipeline_lib.monitoring.drift_report import DriftReport, NightRecord, Verdict
 from tests.unit.monitoring.drifts import (

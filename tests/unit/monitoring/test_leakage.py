@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, NumberColumn, Task
+from pipeline_lib.config.columns import CategoryColumn, NumberColumn
+from pipeline_lib.config.data import Task
 from pipeline_lib.monitoring.leakage import Leak, find_leaks, leaks_in
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"

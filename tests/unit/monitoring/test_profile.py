@@ -15,7 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import BooleanColumn, CategoryColumn, Column, DatetimeColumn, NumberColumn
+from pipeline_lib.config.columns import (
+    BooleanColumn,
+    CategoryColumn,
+    Column,
+    DatetimeColumn,
+    NumberColumn,
+)
 from pipeline_lib.data.hashing import hash_text
 from pipeline_lib.errors import StorageError
 from pipeline_lib.monitoring import category_sketch as word_sketch

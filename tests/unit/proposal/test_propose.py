@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CsvFile, DatetimeColumn, ParquetFile, PipelineConfig, load_config
+from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.columns import DatetimeColumn
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.errors import (
     DataError,
     SourceError,

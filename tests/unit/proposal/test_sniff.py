@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.config import CsvFile
+from pipeline_lib.config.sources import CsvFile
 from pipeline_lib.data.sources.open import open_source, source_name
 from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
 from pipeline_lib.proposal.sniff import GuessedSource, guess_source

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline_lib.config import Metric, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.home import find_home
 from pipeline_lib.storage.json_files import read_json_lines

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
-from pipeline_lib.config import CategoryColumn, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import CategoryColumn
 from pipeline_lib.encoding import Encoder, Vocabulary
 from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
 from pipeline_lib.home import find_home

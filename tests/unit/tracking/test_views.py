@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from mlflow import MlflowClient
 
-from pipeline_lib.config import Metric, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.metrics import Metric
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.errors import UsageError
 from pipeline_lib.home import find_home

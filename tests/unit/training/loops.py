@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 
-from pipeline_lib.config import METRICS, Metric, Task, TrainingSettings
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import METRICS, Metric
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.config import LossSettings, Task, TrainingSettings
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.training import LossSettings, TrainingSettings
 from pipeline_lib.training.losses import TaskLoss
 from pipeline_lib.training.optimizers import build_optimizers
 from pipeline_lib.training.rows import TensorSplit

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline_lib.config import METRICS, Metric, Task
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.training.batches import batch_bounds
 from pipeline_lib.training.checkpoint import load_checkpoint, save_checkpoint

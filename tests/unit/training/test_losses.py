@@ -13,13 +13,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline_lib.config import (
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.data import Task
+from pipeline_lib.config.training import (
     CrossEntropy,
     Huber,
     LossSettings,
-    PipelineConfig,
     SquaredError,
-    Task,
     TrainingSettings,
 )
 from pipeline_lib.errors import TrainingError

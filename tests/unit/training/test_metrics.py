@@ -7,7 +7,7 @@ import torch
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from pipeline_lib.config import METRICS, Metric
+from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.encoding import ClassTarget
 from pipeline_lib.evaluation.metrics import score
 from pipeline_lib.serving import Predictions

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from pipeline_lib.config import SGD, Adam, AdamW, OptimizerSettings, TrainingSettings
+from pipeline_lib.config.training import SGD, Adam, AdamW, OptimizerSettings, TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.losses import TaskLoss
 from pipeline_lib.training.optimizers import build_optimizer, build_optimizers

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, Column, NumberColumn
+from pipeline_lib.config.columns import CategoryColumn, Column, NumberColumn
 from pipeline_lib.encoding import Encoder, NumberTarget
 from pipeline_lib.encoding.tensors import ROW_GROUP_ROWS, EncodedSplit
 from pipeline_lib.training.batches import batch_bounds

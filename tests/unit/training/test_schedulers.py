@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
 
-from pipeline_lib.config import TrainingSettings
+from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.records import EpochRecord

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline_lib.config import CrossEntropy, Huber
+from pipeline_lib.config.training import CrossEntropy, Huber
 from pipeline_lib.errors import DeviceMemoryError
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.rows import TensorSplit

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, Column, NumberColumn, PipelineConfig
+from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.columns import CategoryColumn, Column, NumberColumn
 from pipeline_lib.data.contract.checker import conform, require_columns
 from pipeline_lib.errors import (
     ContractError,

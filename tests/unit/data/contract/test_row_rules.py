@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import ExpressionRule, FunctionRule
+from pipeline_lib.config.validation import ExpressionRule, FunctionRule
 from pipeline_lib.data.contract.row_rules import RowRule, compile_rules
 from pipeline_lib.errors import RuleError
 
@@ -231,7 +231,7 @@ def test_an_error_that_is_held_to_the_end_of_a_process_leaves_nothing_to_complai
     program = """
 import ctypes, pyarrow as pa
 from pathlib import Path
-from pipeline_lib.config import ExpressionRule
+from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.data.contract.row_rules import compile_rules
 try:
     compile_rules([ExpressionRule(name="r", expression="nope > 1")], pa.schema({"a": pa.int8()}),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.config import SqlQuery
+from pipeline_lib.config.sources import SqlQuery
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import EvergreenError

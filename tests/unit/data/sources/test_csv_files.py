@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CategoryColumn, CsvFile, DataSettings, ValidationSettings
+from pipeline_lib.config.columns import CategoryColumn
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.sources import CsvFile
+from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import ContractError, SourceError

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.config import ParquetFile
+from pipeline_lib.config.sources import ParquetFile
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import SourceError
@@ -23,7 +23,7 @@ _N_ROWS = 12_345
 _FLIP_EACH = """
 import sys
 from pathlib import Path
-from pipeline_lib.config import ParquetFile
+from pipeline_lib.config.sources import ParquetFile
 from pipeline_lib.errors import SourceError
 from tests.unit.data.in_memory import read_source
 

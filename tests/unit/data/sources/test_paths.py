@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import CsvFile, ParquetFile
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.data.sources.open import open_source, source_name
 from pipeline_lib.data.sources.paths import FoundFiles, day_in, find_files
 from pipeline_lib.data.sources.stores import BucketStore, FolderStore

@@ -267,7 +267,7 @@ _PEAK = r"""
 import re, sys
 from datetime import date
 from pathlib import Path
-from pipeline_lib.config import SqlQuery
+from pipeline_lib.config.sources import SqlQuery
 from pipeline_lib.data.sources.open import open_source
 source = SqlQuery(url=sys.argv[1], query=sys.argv[2])
 stream = open_source(source, root=Path(sys.argv[3]), run_date=date(2026, 5, 10))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import BuiltinTable, CsvFile, ParquetFile
+from pipeline_lib.config.sources import BuiltinTable, CsvFile, ParquetFile
 from pipeline_lib.data.sources.open import source_name
 from pipeline_lib.errors import SourceError, SourceNotFoundError
 from tests.unit.data.in_memory import read_source

@@ -13,7 +13,7 @@ _PEAK = r"""
 import re, sys
 from datetime import date
 from pathlib import Path
-from pipeline_lib.config import CsvFile, ParquetFile
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.data.sources.open import open_source
 kind = {"csv": CsvFile, "parquet": ParquetFile}[sys.argv[1].rpartition(".")[2]]
 stream = open_source(kind(path=sys.argv[1]), root=Path("/"), run_date=date(2026, 5, 10))

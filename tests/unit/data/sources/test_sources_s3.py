@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec import AbstractFileSystem
 
-from pipeline_lib.config import CsvFile, ParquetFile
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.errors import EvergreenError, SourceError, SourceNotFoundError

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline_lib.config import CategoryColumn, SqlQuery
+from pipeline_lib.config.columns import CategoryColumn
+from pipeline_lib.config.sources import SqlQuery
 from pipeline_lib.data.sources.open import source_name
 from pipeline_lib.data.sources.sql import as_text
 from pipeline_lib.data.values.casts import read_columns

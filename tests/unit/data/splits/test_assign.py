@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import HashSplit
+from pipeline_lib.config.splits import HashSplit
 from pipeline_lib.data.car_evaluation import ATTRIBUTES, car_evaluation
 from pipeline_lib.data.splits.assign import SPLITS, assign_splits
 from tests.unit.data.plain_hashes import BITS, blake, splitmix64

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from pipeline_lib.config import (
-    CsvFile,
-    DataSettings,
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.sources import CsvFile
+from pipeline_lib.config.splits import (
     GroupSplit,
     HashSplit,
     PredefinedSplit,

@@ -20,15 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.config import (
-    CategoryColumn,
-    Column,
-    DataSettings,
-    HashColumn,
-    ParquetFile,
-    SqlQuery,
-    ValidationSettings,
-)
+from pipeline_lib.config.columns import CategoryColumn, Column, HashColumn
+from pipeline_lib.config.data import DataSettings
+from pipeline_lib.config.sources import ParquetFile, SqlQuery
+from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.data.contract.checker import conform
 from pipeline_lib.data.sources.sql import as_text
 from pipeline_lib.data.sources.stream import RowStream
