@@ -253,12 +253,12 @@ class DatasetFolder:
 
     @property
     def last_night(self) -> Path:
-        """What is remembered of the last rows that kept the contract."""
+        """What is kept of the last snapshot that kept the contract."""
         return self.folder / "last_night.json"
 
     @property
     def nights(self) -> Path:
-        """A line for each of the rows that kept the contract: how far they drifted."""
+        """A line for each snapshot that kept the contract: how far it drifted."""
         return self.folder / "nights.jsonl"
 
     @property

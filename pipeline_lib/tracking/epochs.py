@@ -80,14 +80,14 @@ class EpochLog:
             self._try_to_flush()
 
     def _forget_the_file(self) -> None:
-        """Begin the file anew with what the checkpoint knows; log what was wrong with the old one.
+        """Rewrite the file from the checkpoint; log what was wrong with the old one.
 
         Raises:
             StorageError: what is there cannot be removed.
         """
 
         def report(text: str) -> None:
-            _logger.warning("%s. It is written anew from the checkpoint", text)
+            _logger.warning("%s. It is rewritten from the checkpoint", text)
 
         try:
             read_json_lines(self._path, _record, on_damage=report)

@@ -86,7 +86,7 @@ class _Recovered:
 def _gathered(
     client: StoreClient, versions: Sequence[ModelVersion], wanted: Set[str]
 ) -> _Recovered:
-    """Return what packages know; an earlier one of `versions` decides over a later one.
+    """Return the vocabularies of packages; an earlier one of `versions` takes precedence.
 
     The first is the champion, if there is one, then the newest. Reading ends with one that knows
     all that is known, if no column is missing by then.
@@ -123,7 +123,7 @@ def _caught_up(
     ledger: Mapping[str, Vocabulary],
     champion: ModelVersion,
 ) -> tuple[str, ...]:
-    """Let a ledger that is older than the champion's, as one from a backup, take its codes."""
+    """Add the champion's codes to a ledger that is older, such as one from a backup."""
     try:
         package = _vocabularies(client, champion)
     except ModelError:

@@ -49,7 +49,7 @@ def discard_logged(client: StoreClient, logged: LoggedModel) -> None:
 def discard_abandoned(
     client: StoreClient, experiment: str, name: str, ours: Mapping[str, str]
 ) -> None:
-    """End what a kill left pending: registered models are ready, others are removed.
+    """Settle what a kill left pending: registered models become ready, others are removed.
 
     Args:
         client: of the store.

@@ -38,7 +38,7 @@ from pipeline_lib.tracking.versions import (
 def mend_champion(
     run: TrackedRun, name: str, champion: Champion, golden: pd.DataFrame
 ) -> tuple[Champion, str]:
-    """Put the same model, whole, in the place of a champion that cannot be used.
+    """Replace a champion that cannot be used by a whole copy of the same model.
 
     Args:
         run: the current one.
@@ -94,7 +94,7 @@ def _packaged_anew(
 
 @contextmanager
 def _model_of(home: Home, found: ModelVersion, champion: Champion) -> Generator[Path | None]:
-    """Give the folder of a version's model, if its files are anywhere as they were registered."""
+    """Yield the folder of a version's model if its files are found as registered, else None."""
     key = found.tags.get(RUN_KEY, "")
     kept = home.run(key).model if is_run_key(key) else None
     if kept and believed(kept) is not None and package_digest(kept) == champion.sha256:
@@ -107,7 +107,7 @@ def _model_of(home: Home, found: ModelVersion, champion: Champion) -> Generator[
 
 
 def _run_of(run: TrackedRun, found: ModelVersion) -> TrackedRun:
-    """Return the run that has trained a version; tonight's, under its key, if that is gone."""
+    """Return the run that has trained a version; else the current one, under its key."""
     reference = replace(run.reference, run_key=found.tags.get(RUN_KEY, ""))
     try:
         info = run.client.get_run(str(found.run_id)).info

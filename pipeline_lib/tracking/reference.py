@@ -1,4 +1,4 @@
-"""A name for an MLflow run that travels between tasks. Imports nothing heavy."""
+"""References to MLflow runs and versions, passed between tasks. Imports nothing heavy."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class Settled:
-    """What came of a model: the verdict that was carried out, and its version if it has one."""
+    """The outcome for a model: the verdict that was carried out, and its version if it has one."""
 
     verdict: Verdict
     version: RegisteredVersion | None

@@ -134,6 +134,26 @@ def test_runs_that_kills_left_running_are_ended_and_those_of_other_homes_are_not
     assert statuses == ["KILLED", "KILLED", "RUNNING", "FAILED"]
 
 
+def test_a_run_key_in_mlflow_that_leads_out_of_the_home_sweeps_nothing(
+    client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot, store_home: Path
+) -> None:
+    config = table_config(name="runs_out")
+    first = _run(config, snapshot, "first")
+    tags = client.get_run(first.run_id).data.tags
+    outside = store_home.parent / "outside"
+    outside.mkdir()
+    (outside / f".notes.{'0' * 16}").write_text("another user's")
+    (store_home / "runs").mkdir(exist_ok=True)  # else the path would lead nowhere
+    dead = client.create_run(
+        first.experiment_id, tags={**tags, "run_key": "../../outside"}
+    ).info.run_id
+
+    _run(config, snapshot, "next")
+
+    assert client.get_run(dead).info.status == "KILLED"
+    assert [path.read_text() for path in outside.iterdir()] == ["another user's"]
+
+
 def test_a_config_of_a_hundred_and_fifty_columns_can_be_tracked(
     client: MlflowClient, table_config: MakeConfig, snapshot: Snapshot
 ) -> None:
