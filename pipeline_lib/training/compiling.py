@@ -60,8 +60,9 @@ def load_compiler_unused() -> None:
 
 def _own_folder(home: Home) -> Path:
     """Make a folder that no other user may enter, without what others could have written there."""
-    home.writable(home.root)
     folder = home.compiled
+    was_open = _is_open(folder)  # before the home closes all that lies in it
+    home.writable(home.root)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
@@ -70,7 +71,7 @@ def _own_folder(home: Home) -> Path:
                 f"{folder} is a link or belongs to another user, and what is compiled there is "
                 "run: remove it, or set `training.compile: false`"
             )
-        if facts.st_mode & 0o077:
+        if was_open or facts.st_mode & 0o077:
             folder.chmod(0o700)
             for inner in folder.iterdir():
                 shutil.rmtree(
@@ -82,3 +83,11 @@ def _own_folder(home: Home) -> Path:
             "`training.compile: false`"
         ) from error
     return folder
+
+
+def _is_open(folder: Path) -> bool:
+    """Return whether others may enter a folder that is there."""
+    try:
+        return bool(folder.lstat().st_mode & 0o077)
+    except OSError:
+        return False
