@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from evergreen.config_argument import find_config
 from evergreen.tables import print_json, say
 from pipeline_lib.config import load_config
+from pipeline_lib.errors import rows_that
 
 
 def check(
@@ -64,9 +65,9 @@ def check(
         print_json(facts)
         return 0
     say(f"{config}: fine")
-    say(f"  {stream.source}: {report.n_used:,} rows keep the contract")
+    say(f"  {stream.source}: {rows_that(report.n_used, 'keep the contract')}")
     if report.n_quarantined:
-        say(f"  {report.n_quarantined:,} rows would go into quarantine")
+        say(f"  {rows_that(report.n_quarantined)} would go into quarantine")
     for line in (*missing_days(stream), *report.lines(), *([growth] if growth else [])):
         say(f"  {line}")
     say(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config import Severity
-from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples
+from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples, rows_that
 from pipeline_lib.shown import hashed
 
 Rows = npt.NDArray[np.int64]
@@ -103,7 +103,7 @@ class _Sum:
 
     def violation(self) -> Violation:
         shown = list(self.shown.values())
-        message = f"{self.n_rows} rows {self.before}{examples(shown)}{self.after}"
+        message = f"{rows_that(self.n_rows, self.before)}{examples(shown)}{self.after}"
         if not self.column:
             message = f"rule {self.rule!r}: {message}"
         quoted = tuple(examples([value]) for value in shown[:MAX_EXAMPLES])
