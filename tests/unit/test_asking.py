@@ -14,7 +14,7 @@ from pipeline_lib.asking import ask
 from pipeline_lib.errors import ServerError
 from pipeline_lib.tracking import store
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def server_that_says(begin: bytes, then: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("begin", "then"), [(HEAD, b" "), (b"HTTP/1.1 200 OK\r\n", b"X"), (b"", b"H")], ids=str
+    ("begin", "then"), [(ENDLESS, b" "), (b"HTTP/1.1 200 OK\r\n", b"X"), (b"", b"H")], ids=str
 )
 @pytest.mark.timeout(60)
 def test_a_server_that_never_ends_its_answer_is_one_that_does_not_answer(
