@@ -3,7 +3,7 @@
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from threading import Thread
 
@@ -18,7 +18,7 @@ ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 
 @contextmanager
-def server_that_says(begin: bytes, then: bytes) -> Iterator[str]:
+def server_that_says(begin: bytes, then: bytes) -> Generator[str]:
     """Serve one beginning to each call, and one more byte ten times a second."""
     listener = socket.create_server(("127.0.0.1", 0))
 

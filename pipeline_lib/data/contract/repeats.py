@@ -205,7 +205,7 @@ def _text_bits(values: pa.Array) -> Hashes:
 
 def _digest(word: npt.NDArray[np.uint8]) -> int:
     """Return 64 bits of one long text: a step of all rows for 8 bytes of one would take hours."""
-    return int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(word.tobytes(), digest_size=8).digest(), "little")
 
 
 def _words_at(words: Hashes, starts: npt.NDArray[np.int64]) -> Hashes:
