@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pipeline_lib.config.models import EmbeddingMLPSettings
 from pipeline_lib.config.training import TrainingSettings
-from pipeline_lib.models import EmbeddingMLP, build_model
+from pipeline_lib.models import Dimensions, Network
+from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.rows import TensorSplit
 
@@ -88,11 +89,11 @@ def cardinalities(table: str, *, quick: bool = False) -> tuple[int, ...]:
     return (*_SMALL[:-1], 20_000 if quick else 1_000_000)
 
 
-def network(sizes: tuple[int, ...], *, dropout: float) -> EmbeddingMLP:
+def network(sizes: tuple[int, ...], *, dropout: float) -> Network:
     """Return the product's network of widths 200, 100, 50, drawn from the seed on the CPU."""
     torch.manual_seed(_SEED)
     settings = EmbeddingMLPSettings(dropout=dropout, dropout_embedding=dropout)
-    return build_model(settings, cardinalities=sizes, n_numeric=N_NUMERIC, d_out=N_CLASSES)
+    return EmbeddingMLPKind(settings).build(Dimensions(sizes, N_NUMERIC, N_CLASSES, N_CLASSES))
 
 
 def synthetic_rows(sizes: tuple[int, ...], n_rows: int) -> TensorSplit:

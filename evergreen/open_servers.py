@@ -2,8 +2,11 @@
 
 import json
 import urllib.request
+from http.client import HTTPException
 from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
+
+from pipeline_lib.asking import ask
 
 _TIMEOUT_S = 15
 # What takes credentials to read; health is open to all by design.
@@ -27,9 +30,8 @@ def answers_strangers(address: str, path: str) -> bool:
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310
     try:
         # The user's own setting, and http or https by the test of the caller.
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            json.load(answer)
-    except (OSError, ValueError):
+        json.loads(ask(request, within_s=_TIMEOUT_S))
+    except (OSError, ValueError, HTTPException):
         return False
     return True
 

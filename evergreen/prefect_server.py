@@ -58,7 +58,7 @@ def require_server() -> str:
             f"`{_EXPORT}{DEFAULT_API_URL}`"
         )
     with told_if_slow(f"the Prefect server at {shown_address(url)}"):
-        asyncio.run(_hello(url))
+        asyncio.run(_hello_in_time(url))
     return shown_address(url)
 
 
@@ -105,6 +105,14 @@ def require_own_server() -> None:
         raise ServerError(f"Prefect's temporary server fails: {trouble}.")
     if server.server_process.poll() is not None:
         raise ServerError("Prefect's temporary server has ended (was it killed?).")
+
+
+async def _hello_in_time(url: str) -> None:
+    """Ask as `_hello` does; a server that sends a byte now and then is not waited for."""
+    try:
+        await asyncio.wait_for(_hello(url), 2 * HEALTH_S)
+    except TimeoutError as error:
+        raise ServerError(_why_not(url, error)) from None
 
 
 async def _hello(url: str) -> None:

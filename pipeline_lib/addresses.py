@@ -28,7 +28,7 @@ _SECRET_PARTS = re.compile(
     rf"passw|passphrase|passcode|passkey|pwd|secret|token|credential|signature|({_KEY_OWNERS})key"
 )
 _SECRET_NAMES = frozenset(
-    {"pass", "pw", "pin", "psk", "key", "sig", "auth", "jwt", "bearer", "authorization"}
+    {"pass", "pw", "pin", "psk", "key", "sig", "sas", "auth", "jwt", "bearer", "authorization"}
 )
 _SECRET_ENDS = ("pass", "authstring")
 _PLACE_ENDS = ("file", "path", "dir", "folder", "location", "type", "timeout")
@@ -43,6 +43,11 @@ _IN_PROSE = re.compile(
     r"(?P<name>\b\w*(?:passw(?:or)?d|passphrase|pwd))(?P<sign>=|[\"']\s*:\s*)"
     r"""(?P<value>"[^"]*"|'[^']*'|[^&;,\s"']+)""",
     re.IGNORECASE,
+)
+_HEADER = re.compile(r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer)\s+)[^\s\"',;]+")
+# An address without its scheme, or with a slash too few, as a slip leaves it in a variable.
+_SHORN = re.compile(
+    r"""(?<![\w:/@.+$}*-])(?P<scheme>(?:[A-Za-z][\w+.-]*:/)?)[\w.+%-]+:(?!//)[^\s@'"]{1,300}@(?=[\w[])"""
 )
 # A password with blanks goes on to its @; a port does not.
 _ADDRESS = re.compile(
@@ -136,6 +141,8 @@ def shown_address(address: str) -> str:
     scheme, sign, rest = address.partition("://") if "://" in address else ("", "", address)
     if sign:
         rest = _without_user(scheme.casefold(), rest)
+    else:
+        rest = _SHORN.sub(rf"\g<scheme>{HIDDEN}@", rest)
     place, mark, options = rest.partition("?")
     return f"{scheme}{sign}{_options_hidden(place)}{mark}{_options_hidden(options)}"
 
@@ -152,7 +159,9 @@ def without_secrets(text: str) -> str:
     """Return a text, as a message or a log line, without the secrets of the addresses in it."""
     if "://" in text:
         text = _ADDRESS.sub(lambda found: shown_address(found[0]), text)
-    return _IN_PROSE.sub(_hidden, text)
+    if "@" in text:
+        text = _SHORN.sub(rf"\g<scheme>{HIDDEN}@", text)
+    return _HEADER.sub(rf"\g<1>{HIDDEN}", _IN_PROSE.sub(_hidden, text))
 
 
 def _without_user(scheme: str, rest: str) -> str:

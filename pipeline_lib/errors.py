@@ -49,6 +49,7 @@ _MAX_NAME = 200  # characters of a name that others are compared with
 _MAX_KNOWN = 20_000  # names that are compared, as of a folder's files
 _MAX_NEAR = 10  # missing columns for which the nearest one is looked up
 _MAX_WORDS = 200
+_OF_ONE = {"are": "is", "have": "has", "do": "does"}
 # Columns that a lost loss names.
 _MAX_EXTREMES = 5
 
@@ -60,6 +61,20 @@ def examples(values: Iterable[object]) -> str:
     quoted = (without_secrets(repr(value)) for value in few[:MAX_EXAMPLES])
     text = ", ".join(q if len(q) <= _MAX_QUOTE else f"{q[:_MAX_QUOTE]}…" for q in quoted)
     return f"{text}, …" if len(few) > MAX_EXAMPLES else text
+
+
+def rows_that(n_rows: int, what: str = "") -> str:
+    """Return a number of rows and what they do, as English has it for one and for many.
+
+    >>> rows_that(1, "hold text"), rows_that(1_200, "have no value"), rows_that(1)
+    ('1 row holds text', '1,200 rows have no value', '1 row')
+    """
+    if not what:
+        return "1 row" if n_rows == 1 else f"{n_rows:,} rows"
+    if n_rows != 1:
+        return f"{n_rows:,} rows {what}"
+    verb, _, rest = what.partition(" ")
+    return f"1 row {_OF_ONE.get(verb, f'{verb}s')} {rest}"
 
 
 def repeated(values: Iterable[str]) -> list[str]:
@@ -423,7 +438,7 @@ class UnknownCategoryError(DataError):
         noun = "category" if len(unknown) == 1 else "categories"
         super().__init__(
             f"column {column!r} has {len(unknown)} {noun} unseen in training: "
-            f"{examples(unknown)} ({n_rows} rows). Known: {examples(known)}. "
+            f"{examples(unknown)} ({rows_that(n_rows)}). Known: {examples(known)}. "
             "Fix the source, or set `on_unknown: bucket` for this column."
         )
 

@@ -13,6 +13,7 @@ from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.config.layers import DEFAULTS
 from pipeline_lib.config.load import flat_settings
+from pipeline_lib.errors import rows_that
 from pipeline_lib.home import find_home
 
 
@@ -81,12 +82,12 @@ def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bo
         "primary": settings.primary,
         "defaults": inherited,
     }
-    kept = f"{stream.source}: {report.n_used:,} rows keep the contract"
+    kept = f"{stream.source}: {rows_that(report.n_used, 'keep the contract')}"
     if not quiet:
         say(f"{path}: fine")
         say(f"  {kept}")
         if report.n_quarantined:
-            say(f"  {report.n_quarantined:,} rows would be quarantined")
+            say(f"  {rows_that(report.n_quarantined)} would be quarantined")
         for line in (*missing_days(stream), *report.lines(), *([growth] if growth else [])):
             say(f"  {line}")
         say(

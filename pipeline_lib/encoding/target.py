@@ -14,7 +14,7 @@ from pipeline_lib.data.values.spelling import KnownWords, meaning
 from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values
 from pipeline_lib.encoding.numeric import Standardizer
-from pipeline_lib.errors import ContractError, Violation, examples
+from pipeline_lib.errors import ContractError, Violation, examples, rows_that
 from pipeline_lib.storage.json_files import Json
 
 
@@ -49,10 +49,8 @@ class ClassTarget:
         numbers = pc.index_in(values, value_set=pa.array(self.classes, pa.string()))
         if numbers.null_count:
             odd = values.filter(pc.is_null(numbers))
-            message = (
-                f"{len(odd)} rows hold {examples(dict.fromkeys(odd.to_pylist()))}; "
-                f"the classes are {examples(self.classes)}"
-            )
+            held = rows_that(len(odd), f"hold {examples(dict.fromkeys(odd.to_pylist()))}")
+            message = f"{held}; the classes are {examples(self.classes)}"
             raise ContractError([Violation(self.column, "classes", len(odd), message)])
         return numbers.to_numpy().astype(np.int64)
 

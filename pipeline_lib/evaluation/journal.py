@@ -6,7 +6,7 @@ line too, which never counts as a decision about their rows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.errors import did_you_mean, examples
@@ -15,6 +15,12 @@ from pipeline_lib.home import DatasetFolder
 from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines
 
 DECISIONS = ("promoted", "kept", "rejected")
+_KINDS = {
+    "decided_at": "no time",
+    "run_date": "no date",
+    "version": "no number of a version",
+    "champion": "no number of a version",
+}
 _ENDS = (*DECISIONS, "skipped", "stopped", "failed", "superseded")
 
 
@@ -45,7 +51,7 @@ class JournalEntry:
         """Return the entry of one line; keys that a later release writes are ignored.
 
         Raises:
-            ValueError: a key is missing, a value is no text, or the decision is none.
+            ValueError: a key is missing, or a value is not of its kind.
         """
         named = {field.name: field for field in fields(cls)}
         for key, field in named.items():
@@ -59,11 +65,44 @@ class JournalEntry:
         texts = {key: value for key, value in known.items() if isinstance(value, str)}
         if strange := [key for key in known if key not in texts]:
             raise ValueError(f"{strange[0]!r} is {examples([known[strange[0]]])}, no text")
+        _check_texts(texts)
         entry = cls(**texts)
         if entry.decision not in _ENDS:
             near = did_you_mean(entry.decision, _ENDS)
             raise ValueError(f"{examples([entry.decision])} is no decision{near}")
         return entry
+
+
+def _check_texts(texts: Mapping[str, str]) -> None:
+    """Refuse what no release has written: what is compared later would be decided by it."""
+    for key, text in texts.items():
+        match key:
+            case "decided_at":
+                is_right = _is_time(text)
+            case "run_date":
+                is_right = not text or _is_day(text)
+            case "version" | "champion":
+                is_right = not text or (text.isascii() and text.isdigit())
+            case _:
+                is_right = text.isascii() or text == text.encode("utf-8", "replace").decode()
+        if not is_right:
+            raise ValueError(f"{key!r} is {examples([text])}, {_KINDS.get(key, 'no text')}")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def entry_of(

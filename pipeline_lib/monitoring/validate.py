@@ -14,7 +14,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import CheckedRows, check_snapshot
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.values.spelling import KnownWords
-from pipeline_lib.errors import DriftError
+from pipeline_lib.errors import DriftError, rows_that
 from pipeline_lib.monitoring.history import Night, remember_night
 from pipeline_lib.monitoring.monitor import Watch, Watched, known_classes, volume_of
 from pipeline_lib.monitoring.volume import source_settings
@@ -43,7 +43,7 @@ class Validated:
             notes.append(self.growth)
         if self.rows.quarantine is not None:
             n_rows = self.rows.report.n_quarantined
-            notes.append(f"{n_rows:,} rows are in quarantine: {self.rows.quarantine}")
+            notes.append(f"{rows_that(n_rows, 'are in quarantine')}: {self.rows.quarantine}")
         return [*notes, *self.watched.new_words, *(leak.sentence for leak in self.watched.leaks)]
 
 

@@ -15,7 +15,7 @@ from datetime import date
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.sources import Source
-from pipeline_lib.errors import VolumeError
+from pipeline_lib.errors import VolumeError, rows_that
 from pipeline_lib.monitoring.history import Night
 from pipeline_lib.storage.digests import digest_json
 
@@ -73,7 +73,9 @@ class Volume:
             self._champion = _of_night(comparable[-1]) if comparable else None
             self._is_champion_older = not any(n in taught for n in mine[-_N_NIGHTS:])
         elif champion_rows is not None and self._other is None:
-            self._champion = _Reference(champion_rows, f"{champion_rows:,} rows of the champion")
+            self._champion = _Reference(
+                champion_rows, f"{rows_that(champion_rows)} of the champion"
+            )
 
     def hold(self, n_rows: int, *, source: str) -> str | None:
         """Return what is to be said of this run's number of rows, if anything.
@@ -85,7 +87,7 @@ class Volume:
         Raises:
             VolumeError: more rows are missing than `max_drop` allows.
         """
-        tonight = f"{source} has {n_rows:,} rows"
+        tonight = f"{source} has {rows_that(n_rows)}"
         if (before := self._dropped_from(n_rows)) is not None:
             share = 1 - n_rows / before.n_rows
             raise VolumeError(
@@ -149,5 +151,5 @@ class Volume:
 def _of_night(night: Night) -> _Reference:
     source = f" ({night.source})" if night.source else ""
     return _Reference(
-        night.rows.n_rows, f"{night.rows.n_rows:,} rows of {night.rows.night}{source}"
+        night.rows.n_rows, f"{rows_that(night.rows.n_rows)} of {night.rows.night}{source}"
     )

@@ -15,7 +15,7 @@ from pipeline_lib.config.columns import CategoryColumn, Column, DatetimeColumn, 
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.sources import CsvFile, Source
 from pipeline_lib.data.sources.stream import LEFT_OUT
-from pipeline_lib.errors import DataError, UsageError, did_you_mean, examples
+from pipeline_lib.errors import DataError, UsageError, did_you_mean, examples, rows_that
 from pipeline_lib.monitoring.leakage import MAX_ROWS, Leak, find_leaks
 from pipeline_lib.proposal.column_facts import ColumnFacts, TidyTable, facts_of, tidied
 from pipeline_lib.proposal.columns import (
@@ -104,7 +104,9 @@ def propose(
     if goal.aside:
         remarks.append(f"{target}: {goal.aside}; they go into quarantine (`data.severity`)")
     if goal.classes is not None and (rare := _rarest(facts[target], goal.classes)) < 20:
-        remarks.append(f"{target}: the rarest class has {rare} rows; its figures will be rough")
+        remarks.append(
+            f"{target}: the rarest class has {rows_that(rare)}; its figures will be rough"
+        )
     time = _time(facts, columns)
     data = DataSettings(
         source=source,

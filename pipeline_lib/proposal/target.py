@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline_lib.config.data import Task
-from pipeline_lib.errors import DataError, examples
+from pipeline_lib.errors import DataError, examples, rows_that
 from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts
 from pipeline_lib.proposal.columns import (
     propose_column,
@@ -73,7 +73,7 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
         reason = f"{classes[1]!r} is the positive class, in {share:.1%} of the rows"
         return ProposedTarget("binary", tuple(classes), reason, said)
     rarest = min(counts[word] for word in classes)
-    reason = f"{len(classes)} classes, the rarest in {rarest:,} rows"
+    reason = f"{len(classes)} classes, the rarest in {rows_that(rarest)}"
     if numbers is not None:
         reason += "; if they are amounts, say `task: regression` and drop `classes`"
     return ProposedTarget("multiclass", tuple(classes), reason, said)

@@ -16,6 +16,7 @@ from mlflow.tracking._tracking_service import utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.addresses import ServerAddress, link, shown_address
+from pipeline_lib.asking import ask
 from pipeline_lib.errors import ServerError, first_line, no_room
 from pipeline_lib.home import Home
 from pipeline_lib.interruption import raise_if_heard
@@ -221,8 +222,7 @@ def _probe(uri: str) -> None:
     for name, value in credentials_header(address).items():
         asked.add_unredirected_header(name, value)
     try:
-        with urllib.request.urlopen(asked, timeout=_PROBE_TIMEOUT_S):  # noqa: S310
-            return
+        ask(asked, within_s=_PROBE_TIMEOUT_S)
     except urllib.error.HTTPError:
         return  # it answers; whether it accepts the credentials, the first call shows
     except (OSError, ValueError, http.client.HTTPException) as error:

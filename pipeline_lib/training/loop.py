@@ -31,6 +31,7 @@ from pipeline_lib.training.records import EpochRecord, Level, Progress, improves
 from pipeline_lib.training.rows import Rows, TensorSplit
 from pipeline_lib.training.schedulers import build_schedule
 from pipeline_lib.training.signals import StepGuard
+from pipeline_lib.training.states import check_state
 from pipeline_lib.training.step import Stepper
 
 # On a GPU a look at the losses waits for it: once in so many steps.
@@ -188,8 +189,14 @@ class TrainingLoop(Generic[N]):
 
         Another state raises, and leaves the training neither here nor there.
         """
-        if not 0 <= int(state["step"]) <= self.n_steps:
-            raise ValueError(f"there is no step {state['step']} of {self.n_steps}")
+        check_state(
+            state,
+            self.state(),
+            self._optimizers,
+            n_epochs=self._training.epochs,
+            n_steps=self.n_steps,
+            batch_rows=self.batch_rows,
+        )
         self.history = [EpochRecord.from_json(record) for record in state["history"]]
         self._best = EpochRecord.from_json(state["best"]) if state["best"] else None
         device = self._train.device

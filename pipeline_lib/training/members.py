@@ -107,6 +107,8 @@ class Members(Generic[N]):
             model = self._loop.model.eval()
             model.load_state_dict(member["model"])
             history = [EpochRecord.from_json(record) for record in member["history"]]
+            if not history or not any(record.is_best is True for record in history):
+                raise ValueError("a member that is trained has a best epoch")
             self._trained.append(_Trained(model, history))
             self._loop = self._make(len(self._trained) + 1)
         self._loop.resume(state["loop"])

@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from evergreen import prefect_server as prefect_servers
 from evergreen.prefect_server import require_server
 from pipeline_lib.errors import ServerError
+from tests.unit.test_asking import ENDLESS, server_that_says
 
 EPOCHS = "training.epochs=40"
 WAIT_S = 900.0
@@ -41,6 +42,20 @@ def test_a_silent_prefect_server_is_told_after_one_call(
 
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(ServerError) as raised:
         require_server()
+
+    assert f"the Prefect server at {url} does not answer within 1 s" in str(raised.value)
+
+
+@pytest.mark.timeout(120)
+def test_a_prefect_server_that_never_ends_its_answer_is_one_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefect_servers, "HEALTH_S", 1.0)
+
+    with server_that_says(ENDLESS, b" ") as url:
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        with temporary_settings({PREFECT_API_URL: url}), pytest.raises(ServerError) as raised:
+            require_server()
 
     assert f"the Prefect server at {url} does not answer within 1 s" in str(raised.value)
 

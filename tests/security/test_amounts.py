@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.config.sources import CsvFile, ParquetFile, Source, SqlQuery
-from pipeline_lib.data.sources.open import amounts, open_source
+from pipeline_lib.data.sources import amounts
+from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.errors import SourceError
 
 PROJECT = Path(__file__).resolve().parents[2]

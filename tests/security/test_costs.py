@@ -24,7 +24,8 @@ from pipeline_lib.config import load_config
 from pipeline_lib.config.ownership import own_config
 from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
-from pipeline_lib.data.contract.checker import expression_client, require_columns
+from pipeline_lib.data.contract import expression_client
+from pipeline_lib.data.contract.checker import require_columns
 from pipeline_lib.data.contract.row_rules import compile_rules
 from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.paths import day_in, find_files

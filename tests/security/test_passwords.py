@@ -366,3 +366,26 @@ def test_a_long_text_costs_time_in_proportion() -> None:
 
     seconds(1_000)
     assert seconds(40_000) < 60 * max(seconds(4_000), 0.01)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann:hunter2@host:4200/api",
+        "http:/ann:hunter2@host:4200/api",
+        "HTTPConnectionPool(host='ann:hunter2@host', port=80): Max retries exceeded",
+        "tried ann:hun/hunter2@host",
+        "headers: {'Authorization': 'Basic hunter2'}",
+        "Authorization: Bearer hunter2",
+    ],
+)
+def test_a_user_without_a_scheme_before_it_and_a_header_are_printed_without_the_secret(
+    text: str,
+) -> None:
+    assert SECRET not in without_secrets(text)
+    assert SECRET not in shown_address(text.rpartition(" ")[2]) or "Authorization" in text
+
+
+def test_an_at_sign_that_follows_no_password_is_left_as_it_is() -> None:
+    for text in ("mail ann@host at 12:30", "sqlite:///data/ann@home.db", "10:15 ann@host"):
+        assert without_secrets(text) == text

@@ -19,11 +19,12 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.models import ModelSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.data.splits.split_rows import typed_to_split
-from pipeline_lib.encoding import EncodedSplit, write_split
+from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.fitting import TrainingSession, split_rows, start_on_rows
 from pipeline_lib.models import EstimatorKind, NetworkKind, model_kind
 from pipeline_lib.training.keeper import Keeper
 from pipeline_lib.training.records import Progress
+from tests.unit.encoding.in_memory import write_split
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

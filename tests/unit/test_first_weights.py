@@ -13,10 +13,11 @@ import torch
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.splits.split_rows import typed_to_split
-from pipeline_lib.encoding import EncodedSplit, Encoder, Target, write_split
+from pipeline_lib.encoding import EncodedSplit, Encoder, Target
 from pipeline_lib.fitting import Start, split_rows, start_on_rows, start_training
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.keeper import Keeper
+from tests.unit.encoding.in_memory import write_split
 
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]

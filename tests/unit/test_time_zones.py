@@ -285,7 +285,7 @@ def test_half_past_eight_is_the_same_hour_all_year_in_whatever_zone_it_is_asked(
 def test_a_model_of_aware_times_refuses_those_without_a_zone(
     model: FittedModel, asked: pd.Series
 ) -> None:
-    with pytest.raises(ContractError, match="1 rows hold times without a zone") as raised:
+    with pytest.raises(ContractError, match="1 row holds times without a zone") as raised:
         model.predict(pd.DataFrame({"at": asked}))
 
     assert "those of the training were of America/New_York" in str(raised.value)

@@ -45,6 +45,7 @@ from pipeline_lib.errors import (
     SourceError,
     Violation,
     repeated,
+    rows_that,
 )
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
@@ -469,7 +470,7 @@ class ContractChecker:
         if n_rows < least:
             left = f" left of {self._n_rows}" if n_rows < self._n_rows else ""
             raise SourceError(
-                f"{self._source} has {n_rows} rows{left}, fewer than `validation.min_rows` "
+                f"{self._source} has {rows_that(n_rows)}{left}, fewer than `validation.min_rows` "
                 f"({least})"
             )
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pipeline_lib.config.columns import Column, DatetimeColumn
 from pipeline_lib.data.values.casts import ReadColumn
 from pipeline_lib.data.values.zones import Clocks, ColumnZone, common_zone, zones_of_field
-from pipeline_lib.errors import Violation, examples
+from pipeline_lib.errors import Violation, examples, rows_that
 from pipeline_lib.shown import hashed
 
 
@@ -80,7 +80,6 @@ def times_without_zone(
 def _naive_times(name: str, clocks: Clocks, others: str, way: str, *, hidden: bool) -> Violation:
     few = map(hashed, clocks.naive) if hidden else clocks.naive
     shown = examples(dict.fromkeys(few))
-    message = (
-        f"{clocks.n_naive} rows hold times without a zone, such as {shown}, and {others}: {way}"
-    )
+    held = rows_that(clocks.n_naive, f"hold times without a zone, such as {shown}")
+    message = f"{held}, and {others}: {way}"
     return Violation(name, "zone", clocks.n_naive, message)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline_lib.config.validation import QuarantineBudget
 from pipeline_lib.data.contract.repeats import Repeats
-from pipeline_lib.errors import QuarantineBudgetError, Violation, examples
+from pipeline_lib.errors import QuarantineBudgetError, Violation, examples, rows_that
 from pipeline_lib.storage.json_files import Json
 
 ROW_COLUMN, RULES_COLUMN = "evergreen_row", "evergreen_rules"
@@ -107,7 +107,7 @@ class ContractReport:
             )
         if self.repeats is not None and self.repeats.is_copied:
             n_dropped = len(self.dropped_rows)
-            rest = f"; {n_dropped:,} rows are dropped, one copy is used" if n_dropped else ""
+            rest = f"; {rows_that(n_dropped, 'are dropped')}, one copy is used" if n_dropped else ""
             lines.append(f"duplicates: {self.repeats.copies_sentence()}{rest}")
         elif self.repeats is not None and (note := self.repeats.note()) is not None:
             lines.append(note)

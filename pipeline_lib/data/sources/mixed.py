@@ -18,7 +18,7 @@ from pipeline_lib.config.columns import Column, DatetimeColumn, NumberColumn
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.written import text_of
 from pipeline_lib.data.values.zones import array_of_times
-from pipeline_lib.errors import ContractError, Violation, door, examples
+from pipeline_lib.errors import ContractError, Violation, door, examples, rows_that
 from pipeline_lib.shown import hashed
 
 
@@ -92,9 +92,8 @@ def _mixed(
     if odd:
         few = map(hashed, odd) if column.hides_values else odd
         different = {repr(value): value for value in few}.values()
-        message = (
-            f"{len(odd)} rows hold {examples(different)}, which is neither text nor a whole number"
-        )
+        what = f"hold {examples(different)}, which is neither text nor a whole number"
+        message = rows_that(len(odd), what)
         raise ContractError([Violation(name, "type", len(odd), message)], source=source)
     written = pa.chunked_array([pa.array(typed, pa.string())])
     spelled = written if known is None else known.spelled(written)

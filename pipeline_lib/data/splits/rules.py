@@ -27,7 +27,7 @@ from pipeline_lib.data.arrow import microseconds, one_array
 from pipeline_lib.data.hashing import Hashes
 from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.values.zones import to_local, to_utc
-from pipeline_lib.errors import ContractError, Violation, examples
+from pipeline_lib.errors import ContractError, Violation, examples, rows_that
 from pipeline_lib.shown import hashed
 
 SplitName = Literal["train", "val", "test"]
@@ -274,8 +274,8 @@ class _TimeRule:
     def finish(self) -> list[Places]:
         if self._n_null:
             message = (
-                f"{self._n_null} rows have no time, so no split of kind `time` can place them; "
-                "fill it in the source, or drop the rows there"
+                f"{rows_that(self._n_null, 'have no time')}, so no split of kind `time` can place "
+                "them; fill it in the source, or drop the rows there"
             )
             raise ContractError([Violation(self.column, "nullable", self._n_null, message)])
         filled = [times for times in self._times if len(times)]
@@ -370,9 +370,9 @@ class _PredefinedRule:
     def warnings(self) -> list[str]:
         found: list[str] = []
         if self._n_other:
-            found.append(f"{self._n_other} rows hold another word, {self._examples()}")
+            found.append(f"{rows_that(self._n_other, 'hold another word')}, {self._examples()}")
         if self._n_null:
-            found.append(f"{self._n_null} rows hold none")
+            found.append(rows_that(self._n_null, "hold none"))
         if not found:
             return []
         return [

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config.columns import Severity
 from pipeline_lib.data.arrow import has_zone
-from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples
+from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples, rows_that
 from pipeline_lib.shown import hashed
 
 RowNumbers = npt.NDArray[np.int64]
@@ -104,7 +104,7 @@ class _Sum:
 
     def violation(self) -> Violation:
         shown = list(self.shown.values())
-        message = f"{self.n_rows} rows {self.before}{examples(shown)}{self.after}"
+        message = f"{rows_that(self.n_rows, self.before)}{examples(shown)}{self.after}"
         if not self.column:
             message = f"rule {self.rule!r}: {message}"
         quoted = tuple(examples([value]) for value in shown[:MAX_EXAMPLES])

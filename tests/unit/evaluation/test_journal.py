@@ -136,6 +136,11 @@ def test_a_damaged_line_is_told_with_file_and_line(evergreen_home_of_the_test: P
         ({"version": 3}, "'version' is 3, no text"),
         ({"champion": ["1"]}, "'champion' is ['1'], no text"),
         ({"experiment": True}, "'experiment' is True, no text"),
+        ({"version": "one"}, "'version' is 'one', no number of a version"),
+        ({"champion": "../2"}, "'champion' is '../2', no number of a version"),
+        ({"decided_at": "\u0000\u0000"}, r"'decided_at' is '\x00\x00', no time"),
+        ({"run_date": "2026-13-01"}, "'run_date' is '2026-13-01', no date"),
+        ({"reason": "\ud800"}, r"'reason' is '\ud800', no text"),
     ],
 )
 def test_a_line_that_says_what_no_line_can_say_is_told_with_file_and_line(

@@ -173,7 +173,7 @@ def test_numbers_and_text_that_is_a_number_may_be_mixed_in_a_number_column(
 
 
 def test_an_object_that_is_neither_text_nor_number_is_refused(model: FittedModel) -> None:
-    with pytest.raises(ContractError, match="column 'color': 1 rows hold"):
+    with pytest.raises(ContractError, match="column 'color': 1 row holds"):
         model.predict(rows_of(["red", ("blue",)]))
 
 

@@ -16,9 +16,16 @@ from pipeline_lib.tracking.unrecorded import (
 )
 
 
+def _made(client: MlflowClient, name: str) -> str:
+    place = (
+        find_home().dataset(name).folder / "artifacts"
+    )  # else it is ./mlruns, in the working tree
+    return client.create_experiment(name, artifact_location=place.as_uri())
+
+
 def started(client: MlflowClient, name: str) -> RunReference:
     experiment = client.get_experiment_by_name(name)
-    number = experiment.experiment_id if experiment else client.create_experiment(name)
+    number = experiment.experiment_id if experiment else _made(client, name)
     run = client.create_run(number)
     return RunReference(run.info.run_id, number, "key", int(run.info.start_time), "", find_home())
 

@@ -136,8 +136,8 @@ def test_a_category_is_text_whatever_type_it_comes_in(
     ("values", "told"),
     [
         (pa.array([1.0, 2.5, 2.5]), "2 rows hold numbers that are not whole, such as 2.5"),
-        (pa.array([float("inf")]), "1 rows hold numbers that are not whole, such as inf"),
-        (pa.array([1e300]), "1 rows hold numbers that are not whole"),
+        (pa.array([float("inf")]), "1 row holds numbers that are not whole, such as inf"),
+        (pa.array([1e300]), "1 row holds numbers that are not whole"),
         (pa.array([time(1, 2)]), "has the type time64[us], which no category can have"),
         (pa.array([[1]]), "has the type list<item: int64>, which no category can have"),
         (pa.array([b"a"]), "has the type binary, which no category can have"),
@@ -414,7 +414,7 @@ def test_ten_thousand_distinct_bad_values_make_a_message_of_five(
         _check(table_config(columns=columns[rule]), table)
 
     assert len(str(raised.value)) < 500
-    assert "10000 rows" in str(raised.value)
+    assert "10,000 rows" in str(raised.value)
     assert "…" in str(raised.value)
 
 

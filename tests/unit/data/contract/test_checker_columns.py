@@ -111,7 +111,7 @@ def test_the_time_of_rows_is_typed_and_every_row_has_one(
     days = ["24.12.2024"] * 49
 
     typed = checker_of(config).check(toy_table(49).append_column("day", pa.array(days))).typed
-    with pytest.raises(ContractError, match=r"'day': 1 rows have no value.*`data.time`"):
+    with pytest.raises(ContractError, match=r"'day': 1 row has no value.*`data.time`"):
         report_of(config, toy_table(50).append_column("day", pa.array([*days, None])))
 
     assert set(typed["day"].to_pylist()) == {datetime(2024, 12, 24)}
@@ -131,7 +131,7 @@ def test_a_report_is_json(table_config: MakeConfig, toy_table: MakeTable) -> Non
                 "column": "size",
                 "rule": "type",
                 "n_rows": 1,
-                "message": "1 rows hold text that is no number, such as '?'",
+                "message": "1 row holds text that is no number, such as '?'",
                 "severity": "quarantine",
                 "examples": ["'?'"],
             }

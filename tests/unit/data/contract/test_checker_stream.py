@@ -135,7 +135,7 @@ def test_a_rule_of_severity_stop_is_told_by_name_with_its_rows(
     with pytest.raises(ContractError) as raised:
         report_of(config, with_column(toy_table(50), "size", [9.0] * 49 + [1.0]), 20)
 
-    assert "rule 'big enough': 1 rows break `size >= 5`, such as row 50 (size=1.0)" in str(
+    assert "rule 'big enough': 1 row breaks `size >= 5`, such as row 50 (size=1.0)" in str(
         raised.value
     )
 
@@ -207,7 +207,8 @@ def test_more_rows_than_the_budget_allows_stop_the_night(
     assert (raised.value.n_quarantined, raised.value.n_rows) == (n_bad, 50)
     assert f"{n_bad} of 50 rows" in str(raised.value)
     assert "`validation.quarantine.max_" in str(raised.value)
-    assert f"column 'size': {n_bad} rows hold text that is no number" in str(raised.value)
+    held = "1 row holds" if n_bad == 1 else f"{n_bad} rows hold"
+    assert f"column 'size': {held} text that is no number" in str(raised.value)
 
 
 def test_the_rows_left_have_to_be_enough(table_config: MakeConfig, toy_table: MakeTable) -> None:
@@ -219,7 +220,7 @@ def test_the_rows_left_have_to_be_enough(table_config: MakeConfig, toy_table: Ma
 
 
 def test_one_row_is_too_few(table_config: MakeConfig, toy_table: MakeTable) -> None:
-    with pytest.raises(SourceError, match=r"toy\.csv has 1 rows, fewer than"):
+    with pytest.raises(SourceError, match=r"toy\.csv has 1 row, fewer than"):
         report_of(table_config(), toy_table(1))
 
 

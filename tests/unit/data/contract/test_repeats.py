@@ -333,3 +333,14 @@ def test_the_same_values_in_other_columns_are_another_row() -> None:
     first, second = hash_rows(table, ["a", "b"]).tolist()
 
     assert first != second
+
+
+@pytest.mark.timeout(60)  # 8 bytes of all rows at a time, it would be minutes
+def test_texts_of_megabytes_are_distinguished_by_their_last_byte() -> None:
+    long = "x" * 40_000_000
+    words = ["a", f"{long}a", "b", f"{long}b", f"{long}a", "a", f"{long}aa"]
+
+    bits = hash_rows(pa.table({"a": words}), ["a"]).tolist()
+
+    assert (bits[0], bits[1]) == (bits[5], bits[4])
+    assert len(set(bits)) == 5

@@ -131,7 +131,7 @@ def test_the_shortest_file_with_an_empty_last_field_has_no_value_there(tmp_path:
 
     rows = _stream(tmp_path, b"a,b\n" + b"x,y\n" * 30 + b'"x",').read()
 
-    with pytest.raises(ContractError, match="column 'b': 1 rows have no value"):
+    with pytest.raises(ContractError, match="column 'b': 1 row has no value"):
         check_rows(
             rows,
             {"b": CategoryColumn()},

@@ -314,7 +314,7 @@ def test_words_name_the_split_and_rows_with_others_are_counted() -> None:
     assert assigned.splits.tolist() == [TRAIN, VAL, TEST, TRAIN, *[UNUSED] * 4, TRAIN]
     (warning,) = assigned.warnings
     assert "3 rows hold another word, 'later', 'holdout'" in warning
-    assert "1 rows hold none" in warning
+    assert "1 row holds none" in warning
 
 
 def test_a_thousand_other_words_make_a_short_warning() -> None:
@@ -324,7 +324,7 @@ def test_a_thousand_other_words_make_a_short_warning() -> None:
         _table([1.0] * 5003, fold=folds), PredefinedSplit(column="fold"), data=NUMBERS
     )
 
-    assert "5000 rows hold another word" in assigned.warnings[0]
+    assert "5,000 rows hold another word" in assigned.warnings[0]
     assert len(assigned.warnings[0]) < 250
 
 
