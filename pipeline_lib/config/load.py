@@ -12,7 +12,7 @@ from pipeline_lib.config.assignments import Assignment
 from pipeline_lib.config.layers import read_layers
 from pipeline_lib.config.models import DEFAULT_MODEL_KIND
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
-from pipeline_lib.config.problems import problems
+from pipeline_lib.config.problems import MAX_ERRORS, problems
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.yaml_text import as_declared
 from pipeline_lib.errors import ConfigError, ConfigProblem, door
@@ -71,7 +71,9 @@ def _loaded(path: Path, overrides: Overrides, assignments: Sequence[str]) -> Pip
 def _first(found: list[ConfigProblem]) -> list[ConfigProblem]:
     if len(found) <= MAX_PROBLEMS:
         return found
-    more = ConfigProblem("…", "", f"and {len(found) - MAX_PROBLEMS} more")
+    # Of thousands of mistakes not all are looked for.
+    least = "at least " if len(found) >= MAX_ERRORS else ""
+    more = ConfigProblem("…", "", f"and {least}{len(found) - MAX_PROBLEMS} more")
     return [*found[:MAX_PROBLEMS], more]
 
 

@@ -18,7 +18,7 @@ from pipeline_lib.config.settings import Settings
 from pipeline_lib.errors import ConfigProblem, did_you_mean, examples
 
 _NAMED_KEY = re.compile(r"((?:\w+\.)*\w+): (.+)", re.DOTALL)
-_MAX_ERRORS = 200  # of a mistake that 10,000 columns share the first are enough
+MAX_ERRORS = 200  # of a mistake that 10,000 columns share the first are enough
 # Rules by pydantic's name for them; the others keep its words.
 _FORMS = {
     "missing": "Field required",
@@ -75,7 +75,7 @@ def problems(
     """
     found: list[_Found] = []
     wrong: set[Keys] = set()
-    for details in error.errors(include_url=False)[:_MAX_ERRORS]:
+    for details in error.errors(include_url=False)[:MAX_ERRORS]:
         keys = tuple(_walk(details["loc"])[0])
         if isinstance(details.get("ctx", {}).get("error"), MistakesError):
             continue  # they are all found again below
@@ -85,7 +85,7 @@ def problems(
             keys, rule = (*keys, *named[1].split(".")), named[2]
         wrong.add(section)
         found.append(_found(keys, rule, section, layers, changed))
-    for section, mistake in broken_rules(PipelineConfig, declared, wrong)[:_MAX_ERRORS]:
+    for section, mistake in broken_rules(PipelineConfig, declared, wrong)[:MAX_ERRORS]:
         places = [(*section, *keys) for keys in mistake.keys]
         at = next((p for p in places if layers.has(p)), places[0])
         at = next((p for p in places if _is_changed(p, changed)), at) if changed else at

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, optim
 
 from pipeline_lib.config.models import LinearSettings
@@ -66,6 +65,8 @@ class LinearModel:
 
     def save(self, folder: Path) -> Mapping[str, Json]:
         """See `Model.save`."""
+        from safetensors.torch import save_file
+
         save_file(self._tensors(), folder / WEIGHTS_FILE)
         return {}
 
@@ -130,6 +131,8 @@ class LinearKind(EstimatorKind):
 
     def load(self, folder: Path, spec: Mapping[str, Any], dimensions: Dimensions) -> LinearModel:
         """See `Kind.load`."""
+        from safetensors.torch import load_file
+
         del spec
         weights = load_file(folder / WEIGHTS_FILE)
         shapes = _shapes(dimensions)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -84,6 +83,8 @@ class NetworkKind(Kind):
 
     def load(self, folder: Path, spec: Mapping[str, Any], dimensions: Dimensions) -> "Networks":
         """See `Kind.load`."""
+        from safetensors.torch import load_file
+
         # Copies: what is read from a mapped file could still change after it was verified.
         weights = {name: w.clone() for name, w in load_file(folder / WEIGHTS_FILE).items()}
         if spec["version"] == 1:  # of one network, whose names had no number before them
@@ -120,6 +121,8 @@ class Networks:
 
     def save(self, folder: Path) -> Mapping[str, Json]:
         """See `Model.save`."""
+        from safetensors.torch import save_file
+
         weights = nn.ModuleList(self.members).state_dict()
         plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         save_file(plain, folder / WEIGHTS_FILE)

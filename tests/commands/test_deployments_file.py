@@ -55,7 +55,7 @@ def test_the_projects_own_file_is_right() -> None:
          "mean Europe/Berlin?"),
         ("timezone: UTC", "timezone: Berlin", "did you mean Europe/Berlin?"),
         ("timezone: UTC", "timezone: CEST", "'CEST' is no time zone; write it as Europe/Berlin"),
-        ("name: on-demand", "name: nightly-car_evaluation", "'nightly-car_evaluation' stands "
+        ("name: on-demand", "name: nightly-car_evaluation", "'nightly-car_evaluation' is there "
          "twice"),
         ("name: on-demand", "nmae: on-demand", "nmae: unknown key; did you mean name?"),
         ("name: on-demand", "name: on/demand", "'/' may not be in a name"),

@@ -144,7 +144,7 @@ def test_a_night_whose_bucket_is_busy_twice_succeeds_with_two_warnings(
     assert first.startswith("ingest    s3://tables/cars.csv: cannot be read: ")
     assert first.endswith("(1 of 3)")
     assert second.endswith("(2 of 3)")
-    (entry,) = read_journal("cars")
+    (entry,) = read_journal(find_home().dataset("cars"))
     assert entry.decision in ("promoted", "kept", "rejected")
 
 
@@ -158,7 +158,7 @@ def test_a_night_with_a_typo_in_the_path_of_its_bucket_asks_once(
     assert state.is_failed()
     assert "s3://tables/car.csv: there is no such file" in str(state.message)
     assert retries.lines == []
-    (entry,) = read_journal("cars")
+    (entry,) = read_journal(find_home().dataset("cars"))
     assert entry.decision == "stopped"
 
 
@@ -173,7 +173,7 @@ def test_a_night_whose_source_takes_too_long_fails_with_its_page_and_lets_the_da
     assert state.is_failed()
     assert "ingest took longer than 3 s and was ended" in str(state.message)
     assert retries.lines == []
-    (entry,) = read_journal("cars")
+    (entry,) = read_journal(find_home().dataset("cars"))
     assert entry.decision == "failed"
     assert "`execution.timeout_s.ingest`" in entry.reason
     (page,) = (tmp_path / "home" / "runs").glob("*/report.md")

@@ -362,6 +362,6 @@ def test_a_private_key_is_quoted_as_a_hash_and_the_target_cannot_be_private(
     assert table_config().data.model_dump() == {
         key: value for key, value in table_config().data.model_dump().items() if key != "private"
     }
-    for wrong, told in (("label", "names the target"), ("idd", "did you mean id"), ("size", "own")):
+    for wrong, told in (("label", "is the target"), ("idd", "did you mean id"), ("size", "own")):
         with pytest.raises(ValidationError, match=told):
             table_config(data={**data, "private": [wrong]}, columns={"size": {"kind": "number"}})

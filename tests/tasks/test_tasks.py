@@ -77,7 +77,7 @@ def test_validate_stops_when_the_contract_is_broken(config: PipelineConfig) -> N
     strict = config.columns["safety"].model_copy(update={"allowed": ("low",)})
     broken = config.model_copy(update={"columns": {**config.columns, "safety": strict}})
 
-    with pytest.raises(ContractError, match="1152 rows hold"):
+    with pytest.raises(ContractError, match="1,152 rows hold"):
         validate.fn(broken, ingest.fn(broken, find_home(), DAY), DAY)
 
 
@@ -122,11 +122,11 @@ def test_a_model_without_epochs_is_recorded_with_its_figures_and_without_curves(
 
     changed = ["model.kind=linear", "training.start_from=champion"]
     config = load_config("configs/car_evaluation.yaml", assignments=changed)
-    snapshot = ingest.fn(config, DAY)
+    snapshot = ingest.fn(config, find_home(), DAY)
     rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
     encoded = encode.fn(config, rows, DAY)
 
-    with start_run(config, snapshot, run_key="k", run_name="n", tags={}) as run:
+    with start_run(config, find_home(), snapshot, run_key="k", run_name="n", tags={}) as run:
         trained = train.fn(config, rows, encoded, run)
 
     tracked = TrackedRun.of(run)

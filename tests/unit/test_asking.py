@@ -12,6 +12,7 @@ import pytest
 from evergreen.open_servers import answers_strangers
 from pipeline_lib.asking import ask
 from pipeline_lib.errors import ServerError
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking import store
 
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
@@ -54,7 +55,7 @@ def test_a_server_that_never_ends_its_answer_is_one_that_does_not_answer(
             ask(urllib.request.Request(url), within_s=1)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         with pytest.raises(ServerError, match="no MLflow server answers at"):
-            store.connect()
+            store.connect(find_home())
 
         assert not answers_strangers(url, "/")
 

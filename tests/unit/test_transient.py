@@ -33,6 +33,7 @@ from pipeline_lib.errors import (
     UsageError,
     Violation,
 )
+from pipeline_lib.home import find_home
 from pipeline_lib.tracking import store
 from pipeline_lib.transient import hiding, is_transient
 
@@ -168,7 +169,7 @@ def test_a_silent_server_that_was_waited_for_is_not_waited_for_again(
     assert not is_transient(raised(lambda: ask_mlflow(url)))
     assert not is_transient(raised(lambda: httpx.get(url, timeout=0.2)))
     assert not is_transient(raised(lambda: requests.get(url, timeout=0.2)))
-    assert not is_transient(raised(store.connect))
+    assert not is_transient(raised(lambda: store.connect(find_home())))
 
 
 def test_an_mlflow_server_that_is_started_again_is_tried_again(
@@ -176,7 +177,7 @@ def test_an_mlflow_server_that_is_started_again_is_tried_again(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
 
-    error = raised(store.connect)
+    error = raised(lambda: store.connect(find_home()))
 
     assert isinstance(error, ServerError)
     assert is_transient(error)

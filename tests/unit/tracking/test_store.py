@@ -54,7 +54,7 @@ def test_a_port_where_no_server_listens_is_reported(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
 
         with pytest.raises(ServerError, match=rf"no MLflow server answers at 127\.0\.0\.1:{port}"):
-            connect()
+            connect(find_home())
 
 
 @pytest.mark.parametrize("uri", ["http://", "http://no host/", "https://127.0.0.1:x"])
