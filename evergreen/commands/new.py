@@ -160,7 +160,9 @@ def _show(proposal: "Proposal", out: Path, copied: str | None) -> None:
         say()
         print_table(("to look at",), [(f"  {note}",) for note in notes])
     path = shortest(out)
-    proven = "the table keeps it" if copied is None else "the table keeps it once it is loaded once"
+    proven = (
+        "the table matches it" if copied is None else "the table matches it once it is loaded once"
+    )
     say(f"\n{path} is written: it loads, and {proven}. Next")
     say(f"  evergreen check {path}")
     say(f"  evergreen run {path}")

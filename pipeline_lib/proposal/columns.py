@@ -277,7 +277,7 @@ def _digits_but_no_number(facts: ColumnFacts, numbers: Floats) -> ProposedColumn
         return _maybe_id(facts, words_column(facts, say="whole numbers that name something; "))
     if n_all <= _MAX_CODES and span <= 2 * n_all and facts.n_known >= 10 * n_all:
         seen = f"{n_all} whole numbers from {numbers.min():.0f} to {numbers.max():.0f}"
-        reason = f"{seen}: codes by the look; `kind: number` if amounts"
+        reason = f"{seen}: probably codes; set `kind: number` if they are amounts"
         return replace(words_column(facts), reason=reason)
     return None
 
