@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline_lib.config.mistakes import Keys
+from pipeline_lib.config.models import DEFAULT_MODEL_KIND
 from pipeline_lib.config.yaml_text import (
     MAX_CHARACTERS,
     Lines,
@@ -24,8 +25,8 @@ from pipeline_lib.home import project_of
 DEFAULTS = "configs/defaults.yaml"
 _MISNAMED = "configs/defaults.yml"
 _OWN_KEYS = ("name", "data", "columns")  # of one dataset, and of no other
-# What a mapping without `kind` is, where a config need not write it.
-_IMPLIED_KINDS = {("split",): "hash"}
+# Sections that may leave their kind out, and which one they are of then.
+IMPLIED_KINDS: dict[tuple[str, ...], str] = {("model",): DEFAULT_MODEL_KIND, ("split",): "hash"}
 
 
 @dataclass(frozen=True, order=True)
@@ -167,7 +168,7 @@ def _differ(keys: Keys, own: Mapping[str, object], shared: Mapping[str, object])
     """Tell whether two mappings are of different kinds; one that says none takes the other's."""
     if "kind" not in own:
         return False
-    kind = shared.get("kind", _IMPLIED_KINDS.get(cast("tuple[str]", keys), own["kind"]))
+    kind = shared.get("kind", IMPLIED_KINDS.get(cast("tuple[str, ...]", keys), own["kind"]))
     return str(own["kind"]) != str(kind)
 
 

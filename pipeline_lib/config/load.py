@@ -9,8 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from pipeline_lib.config.assignments import Assignment
-from pipeline_lib.config.layers import read_layers
-from pipeline_lib.config.models import DEFAULT_MODEL_KIND
+from pipeline_lib.config.layers import IMPLIED_KINDS, read_layers
 from pipeline_lib.config.pipeline import Overrides, PipelineConfig
 from pipeline_lib.config.problems import MAX_ERRORS, problems
 from pipeline_lib.config.settings import Settings
@@ -19,8 +18,6 @@ from pipeline_lib.errors import ConfigError, ConfigProblem, door
 from pipeline_lib.home import project_root
 
 MAX_PROBLEMS = 20
-# Sections that may leave their kind out, and which one they are of then.
-_KIND_WITHOUT_ONE: dict[tuple[str, ...], str] = {("model",): DEFAULT_MODEL_KIND, ("split",): "hash"}
 
 
 def load_config(
@@ -128,7 +125,7 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: object) -> None:
         if not isinstance(inner, dict):
             inner = node[name] = {}
         node = cast("dict[str, Any]", inner)
-    if path[-1] == "kind" and node.get("kind", _KIND_WITHOUT_ONE.get(tuple(path[:-1]))) != value:
+    if path[-1] == "kind" and node.get("kind", IMPLIED_KINDS.get(tuple(path[:-1]))) != value:
         node.clear()  # another kind has other settings
     node[path[-1]] = value
 

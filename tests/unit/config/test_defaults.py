@@ -31,6 +31,7 @@ tracking:
     stage: test
 evaluation:
   baselines: [constant, gradient_boosting]
+model: {dropout: 0.2}
 """
 
 
@@ -91,6 +92,14 @@ def test_a_mapping_of_another_kind_is_replaced_whole(project: Path) -> None:
     assert config.split.kind == "time"  # `val` of the shared split is no key of it
 
 
+def test_a_model_of_another_kind_takes_nothing_of_a_shared_one_without_a_kind(
+    project: Path,
+) -> None:
+    assert loaded(project, "model: {kind: linear, l2: 2.0}\n").model.kind == "linear"
+    assert loaded(project, "", "model.kind=linear").model.kind == "linear"
+    assert loaded(project, "model: {kind: embedding_mlp}\n").model.dropout == 0.2
+
+
 def test_a_mapping_of_the_same_kind_is_merged(project: Path) -> None:
     config = loaded(project, "split: {kind: hash, test: 0.3}\n")
 
@@ -124,6 +133,7 @@ def test_what_was_inherited_is_known_by_its_keys(project: Path) -> None:
         "training.scheduler.kind",
         "training.scheduler.step_size",
         "split.val",
+        "model.dropout",
         "tracking.tags.team",
         "tracking.tags.stage",
         "evaluation.baselines",
@@ -184,7 +194,7 @@ def test_what_is_of_one_dataset_may_not_be_shared(project: Path, key: str) -> No
     (problem,) = refused(project, "")
 
     assert problem.startswith(
-        f"configs/defaults.yaml:16: {key.partition(':')[0]}: is of one dataset"
+        f"configs/defaults.yaml:17: {key.partition(':')[0]}: is of one dataset"
     )
 
 
