@@ -68,6 +68,18 @@ def _weights(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_no_rows_give_no_predictions(make: MakeConfig, toy_table: MakeTable, task: str) -> None:
+    model = fit(make(data={"task": task}), toy_table(200, task=task))
+    rows = _rows(40)
+
+    for nothing in (rows.head(0), [], pa.Table.from_pandas(rows).slice(0, 0)):
+        predicted = model.predict(nothing)
+
+        assert len(predicted) == 0
+        pd.testing.assert_index_equal(predicted.columns, model.predict(rows).columns)
+
+
 def test_a_saved_model_answers_in_a_clean_process_as_it_did(
     make: MakeConfig, toy_table: MakeTable, tmp_path: Path
 ) -> None:
