@@ -162,6 +162,17 @@ class Encoder:
         }
 
     @property
+    def clockless(self) -> tuple[str, ...]:
+        """The columns with parts of a calendar whose zone neither training nor a setting says."""
+        return tuple(
+            name
+            for name, inputs in self.float_inputs.items()
+            if isinstance(inputs, DatetimeInput)
+            and inputs.zone is None
+            and set(inputs.parts) != {"elapsed"}
+        )
+
+    @property
     def known(self) -> dict[str, KnownWords]:
         """The words in whose spelling typed values are read, by column; see `data.contract`."""
         return {name: vocabulary.known for name, vocabulary in self.vocabularies.items()}

@@ -173,18 +173,19 @@ def score_champion(
     if problem := _shared_classes_problem(champion, joined, truth):
         return ChampionScores(version, None, problem)
     theirs = answers_of(joined, truth)
+    notes = tuple(f"champion v{version}: {note}" for note in joined.notes)
     del joined
     scores = score_answers(truth, theirs)
     if not all_finite(predictions):
-        return ChampionScores(version, scores)
+        return ChampionScores(version, scores, notes=notes)
     ours = answers_of(predictions, truth)
     del predictions
     metric = deciding_metric(config.primary, score_answers(truth, ours), scores)
     if metric is None:
-        return ChampionScores(version, scores)
+        return ChampionScores(version, scores, notes=notes)
     seed = config.training.seed
     difference = paired_difference(metric, truth, ours, theirs, seed=seed)
-    return ChampionScores(version, scores, difference=difference)
+    return ChampionScores(version, scores, difference=difference, notes=notes)
 
 
 def _shared_classes_problem(champion: FittedModel, answers: Predictions, truth: Truth) -> str:
@@ -269,6 +270,7 @@ def _joined(parts: Sequence[Predictions]) -> Predictions:
         parts[0].target,
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.unseen for part in parts]),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 

@@ -39,7 +39,8 @@ class ChampionScores:
 
     `problem` is why there are none; `saw_other_split` says that the champion was trained with
     another split, so that some of these rows may have been its training rows. `difference` is how
-    much better the challenger is on the same rows, by the metric that decides.
+    much better the challenger is on the same rows, by the metric that decides. `notes` are what a
+    person should know of how it read the rows.
     """
 
     version: str
@@ -47,6 +48,7 @@ class ChampionScores:
     problem: str = ""
     saw_other_split: bool = False
     difference: Difference | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def decide_promotion(
     too_small = tuple(check.seen for check in sizes if not check.passed)
     outcome: Outcome = "promoted" if verdict.passed and not too_small else "kept"
     reason = "; ".join([*too_small, verdict.seen])
-    notes = (*_substitute(primary, metric), *too_small)
+    notes = (*_substitute(primary, metric), *too_small, *champion.notes)
     return Decision(outcome, reason, (*checks, *sizes, verdict), notes)
 
 

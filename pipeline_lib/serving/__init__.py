@@ -4,7 +4,8 @@ from pipeline_lib.serving.predictor import (
     ExtraColumnsWarning,
     FittedModel,
     Predictions,
+    TimeZoneWarning,
     load_model,
 )
 
-__all__ = ["ExtraColumnsWarning", "FittedModel", "Predictions", "load_model"]
+__all__ = ["ExtraColumnsWarning", "FittedModel", "Predictions", "TimeZoneWarning", "load_model"]

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline_lib.config.columns import Column
 from pipeline_lib.config.data import Task
 from pipeline_lib.config.models import ModelSettings
-from pipeline_lib.data.contract.checker import conform, require_columns
+from pipeline_lib.data.contract.checker import read_conforming, require_columns
+from pipeline_lib.data.contract.column_clocks import times_of_other_clock
 from pipeline_lib.data.sources.mixed import array_by_value
 from pipeline_lib.data.sources.tabular import TableLike, no_table, tabular
 from pipeline_lib.data.values.spelling import KnownWords
@@ -49,9 +50,13 @@ class ExtraColumnsWarning(UserWarning):
     """TableLike hold columns that the model does not know; they are ignored."""
 
 
+class TimeZoneWarning(UserWarning):
+    """Times have a zone where none is known of those of the training."""
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of rows, as arrays.
+    """What a model says of rows, as arrays; `notes` are what a person should know of the rows.
 
     Shape:
         values: class probabilities ``(n_rows, n_classes)``, or numbers ``(n_rows,)`` in the
@@ -61,6 +66,7 @@ class Predictions:
     target: Target
     values: npt.NDArray[np.float64]
     unseen: npt.NDArray[np.int32]
+    notes: tuple[str, ...] = ()
 
     def labels(self) -> Labels:
         """Return the most probable class of each row, in the type the target had in training."""
@@ -99,7 +105,9 @@ class FittedModel:
         Args:
             rows: a pandas DataFrame, a pyarrow Table, a list of dicts, a dict of columns or a dict
                 of single values (one row), with the feature columns; others are reported by an
-                `ExtraColumnsWarning` and ignored. No rows give no predictions.
+                `ExtraColumnsWarning` and ignored. No rows give no predictions. Times that have a
+                zone where none is known of those of the training are reported by a
+                `TimeZoneWarning`.
 
         Returns:
             One row per row, with the frame's index: `prediction`, a label in the type that the
@@ -114,7 +122,10 @@ class FittedModel:
         """
         with door(no_table):
             table = tabular(rows, columns=list(self.encoder.columns))
-        frame = self.predictions(table).to_frame()
+        predictions = self.predictions(table)
+        for note in predictions.notes:
+            warnings.warn(note, TimeZoneWarning, stacklevel=2)
+        frame = predictions.to_frame()
         if isinstance(table, pd.DataFrame):
             frame.index = table.index
         return frame
@@ -123,7 +134,7 @@ class FittedModel:
         """Predict raw rows as arrays; arguments and errors as in `predict`."""
         with door(no_table):
             rows = tabular(rows, columns=list(self.encoder.columns))
-            table, extra = self._conformed(rows), self._extra(rows)
+            (table, notes), extra = self._conformed(rows), self._extra(rows)
             x_cat = self.encoder.encode_categories(table)
             x_num = self.encoder.encode_numbers(table)
             unseen = self.encoder.count_unseen(x_cat, table)
@@ -132,18 +143,21 @@ class FittedModel:
             warnings.warn(text, ExtraColumnsWarning, stacklevel=3)
         scores = self._scores(x_cat, x_num)
         if isinstance(self.target, NumberTarget):
-            return Predictions(self.target, self.target.decode(scores[:, 0]), unseen)
-        return Predictions(self.target, scores, unseen)
+            return Predictions(self.target, self.target.decode(scores[:, 0]), unseen, notes)
+        return Predictions(self.target, scores, unseen, notes)
 
-    def _conformed(self, rows: pd.DataFrame | pa.Table) -> pa.Table:
+    def _conformed(self, rows: pd.DataFrame | pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+        """Return the feature columns with their types, and what a person should know of them."""
         known = self.encoder.known
-        return conform(
+        read = read_conforming(
             _as_table(rows, self.encoder.columns, known),
             self.encoder.columns,
             source="the rows",
             zones=self.encoder.zones,
             known=known,
         )
+        notes = tuple(times_of_other_clock(read, self.encoder.clockless))
+        return pa.table({name: column.values for name, column in read.items()}), notes
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder, replacing what stood there, whole or not at all.

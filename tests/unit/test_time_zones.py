@@ -1,5 +1,7 @@
 """Half past eight in New York is hour 8, in January and in July, whatever the times come in."""
 
+import json
+import warnings
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,12 +25,13 @@ from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.splits.split_rows import split_checked
-from pipeline_lib.encoding import Encoder
+from pipeline_lib.encoding import Encoder, target_to_json
 from pipeline_lib.encoding.datetimes import DatetimeFitter
 from pipeline_lib.encoding.encoded_splits import encode_splits
 from pipeline_lib.errors import ContractError
+from pipeline_lib.evaluation.evaluate import score_champion
 from pipeline_lib.home import find_home
-from pipeline_lib.serving import FittedModel
+from pipeline_lib.serving import FittedModel, TimeZoneWarning
 
 MakeConfig = Callable[..., PipelineConfig]
 NEW_YORK = ZoneInfo("America/New_York")
@@ -290,6 +293,67 @@ def test_a_model_of_aware_times_refuses_those_without_a_zone(
 
     assert "those of the training were of America/New_York" in str(raised.value)
     assert "`columns.at.time_zone`" in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def naive_model(table_config: MakeConfig) -> FittedModel:
+    """Return a model of times without a zone."""
+    at = pd.Series([time.replace(tzinfo=None) for time in TIMES] * 4)
+    labels = ["early" if time.hour < 12 else "late" for time in at]
+    return fit(_config(table_config), pa.table({"at": pa.Array.from_pandas(at), "label": labels}))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pd.Series([WINTER, SUMMER]),
+        pd.Series([WINTER, SUMMER], dtype=object),
+        pd.Series([WINTER, SUMMER]).dt.as_unit("ns"),
+        pd.Series([WINTER.isoformat(), "2026-07-05T08:30:00"]),
+    ],
+    ids=["aware", "objects", "nanoseconds", "one with an offset"],
+)
+def test_a_model_of_times_without_a_zone_says_that_it_reads_others_by_the_clock_of_utc(
+    naive_model: FittedModel, asked: pd.Series
+) -> None:
+    with pytest.warns(TimeZoneWarning, match="column 'at' holds times of .*UTC's clock"):
+        naive_model.predict(pd.DataFrame({"at": asked}))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pd.Series([WINTER.replace(tzinfo=None)]),
+        pd.Series(["2026-01-05T08:30"]),
+        pd.Series([WINTER]).dt.tz_convert("UTC"),
+        pd.Series(["2026-01-05T08:30:00Z"]),
+    ],
+    ids=["naive", "text", "UTC", "Z"],
+)
+def test_a_model_of_times_without_a_zone_says_nothing_of_such_times_and_of_those_of_utc(
+    naive_model: FittedModel, asked: pd.Series
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TimeZoneWarning)
+        naive_model.predict(pd.DataFrame({"at": asked}))
+
+
+def test_the_comparison_notes_a_champion_that_knows_no_zone_of_the_times_of_this_run(
+    tmp_path: Path, table_config: MakeConfig, naive_model: FittedModel, model: FittedModel
+) -> None:
+    at = pa.array([WINTER, SUMMER] * 10, pa.timestamp("us", "America/New_York"))
+    rows = pa.table({"at": at, "label": ["early", "late"] * 10})
+    kept = pa.Table.from_pandas(model.predict(rows))
+    target = {b"evergreen.target": json.dumps(target_to_json(model.target))}
+    pq.write_table(kept.replace_schema_metadata(target), tmp_path / "kept.parquet")
+
+    def notes(champion: FittedModel) -> tuple[str, ...]:
+        challenger, config = tmp_path / "kept.parquet", _config(table_config)
+        return score_champion(config, champion, "4", [rows], challenger=challenger).notes
+
+    (note,) = notes(naive_model)
+    assert note.startswith("champion v4: column 'at' holds times of 'America/New_York'")
+    assert notes(model) == ()
 
 
 def test_a_saved_model_keeps_its_zone(tmp_path: Path, model: FittedModel) -> None:

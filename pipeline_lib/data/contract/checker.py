@@ -91,16 +91,32 @@ def conform(
 ) -> pa.Table:
     """Return the declared columns, in their order, with their declared types.
 
+    Arguments and errors as in `read_conforming`.
+
+    Returns:
+        A table of the same length; categories of type string, numbers of type float64, booleans
+        of type bool, dates and times of type timestamp[us] in UTC.
+    """
+    read = read_conforming(table, columns, source=source, zones=zones, known=known)
+    return pa.table({name: column.values for name, column in read.items()})
+
+
+def read_conforming(
+    table: pa.Table,
+    columns: Mapping[str, Column],
+    *,
+    source: str,
+    zones: Mapping[str, str] | None = None,
+    known: Mapping[str, KnownWords] | None = None,
+) -> dict[str, ReadColumn]:
+    """Read the declared columns, in their order; every value has its declared type.
+
     Args:
         table: rows as they came; other columns are left out.
         columns: the contract by column name.
         source: what messages call the table.
         zones: the time zones of columns in which times need one.
         known: words whose spelling typed values take, by column; as those of a ledger.
-
-    Returns:
-        A table of the same length; categories of type string, numbers of type float64, booleans
-        of type bool, dates and times of type timestamp[us] in UTC.
 
     Raises:
         MissingColumnError: a declared column is not there.
@@ -116,7 +132,7 @@ def conform(
     violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {}, hidden)]
     if violations:
         raise ContractError(violations, source=source)
-    return pa.table({name: column.values for name, column in read.items()})
+    return read
 
 
 def typed_rows(

@@ -77,6 +77,25 @@ def times_without_zone(
             yield _naive_times(name, read[name].clocks, others, way, hidden=name in hidden)
 
 
+def times_of_other_clock(
+    read: Mapping[str, ReadColumn], clockless: Collection[str]
+) -> Iterator[str]:
+    """Yield what a person should know of times that have a zone where those of training had none.
+
+    Args:
+        read: columns of a table.
+        clockless: the columns whose clock is what training's times showed, in no zone that is
+            known; times of UTC count as theirs.
+    """
+    for name in clockless:
+        if name in read and (zones := read[name].clocks.zones - {"UTC"}):
+            yield (
+                f"column {name!r} holds times of {examples(sorted(zones))}, and no zone is known "
+                "of those of the training: their hours and days are read from UTC's clock; train "
+                f"with `columns.{name}.time_zone`"
+            )
+
+
 def _naive_times(name: str, clocks: Clocks, others: str, way: str, *, hidden: bool) -> Violation:
     few = map(hashed, clocks.naive) if hidden else clocks.naive
     shown = examples(dict.fromkeys(few))
