@@ -504,7 +504,7 @@ class DeviceMemoryError(TrainingError):
 
 
 _TRAINS_ON = "a training goes on from its last checkpoint"
-_GOES_ON = dict.fromkeys(
+_GOES_ON: dict[str, str] = dict.fromkeys(
     ("register", "report"),
     "a champion that has moved already stays, and its decision is recorded then",
 )
