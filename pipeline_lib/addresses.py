@@ -40,7 +40,7 @@ _OPTION = re.compile(
 )
 # In prose only words that mean nothing else: `api_key=` may be a setting's name.
 _IN_PROSE = re.compile(
-    r"(?P<name>\b\w*(?:passw(?:or)?d|passphrase|pwd))(?P<sign>=|[\"']\s*:\s*)"
+    r"(?P<name>\b\w*(?:passw(?:or)?d|passphrase|pwd|secret_access_key))(?P<sign>=|[\"']\s*:\s*)"
     r"""(?P<value>"[^"]*"|'[^']*'|[^&;,\s"']+)""",
     re.IGNORECASE,
 )

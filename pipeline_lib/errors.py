@@ -503,6 +503,13 @@ class DeviceMemoryError(TrainingError):
         )
 
 
+_TRAINS_ON = "a training goes on from its last checkpoint"
+_GOES_ON: dict[str, str] = dict.fromkeys(
+    ("register", "report"),
+    "a champion that has moved already stays, and its decision is recorded then",
+)
+
+
 class StageTimeoutError(EvergreenError):
     """A stage took longer than `timeout_s` seconds, which `execution.timeout_s.<stage>` sets."""
 
@@ -511,7 +518,7 @@ class StageTimeoutError(EvergreenError):
         super().__init__(
             f"{stage} took longer than {timeout_s:g} s and was ended. Raise "
             f"`execution.timeout_s.{stage}`, or set it to null for no limit, and run the same "
-            "again: a training goes on from its last checkpoint"
+            f"again: {_GOES_ON.get(stage, _TRAINS_ON)}"
         )
 
 

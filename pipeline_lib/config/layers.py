@@ -82,7 +82,9 @@ def defaults_of(config: str | Path) -> Path | None:
 def is_defaults(config: str | Path) -> bool:
     """Tell whether a file holds the shared settings of its project, and is no dataset's config."""
     path = Path(config)
-    return path.is_file() and path.resolve() == (project_of(path) / DEFAULTS).resolve()
+    # Not `resolve`: of a loop of links it raises.
+    shared = os.path.realpath(project_of(path) / DEFAULTS)
+    return path.is_file() and os.path.realpath(path) == shared
 
 
 def read_layers(path: Path) -> Layers:
@@ -104,6 +106,9 @@ def read_layers(path: Path) -> Layers:
     shared, defaults = defaults_of(path), None
     if shared is not None:
         defaults = _layer_or_problems(shared, _shown(shared, path), 1, problems)
+    elif os.path.lexists(broken := project_of(path) / DEFAULTS):
+        rule = "is no file that can be read, or a link to none; without it settings would be lost"
+        problems.append(ConfigProblem(_shown(broken, path), "", rule))
     elif (misnamed := project_of(path) / _MISNAMED).is_file() and misnamed != path.resolve():
         rule = f"is not read: shared settings stand in {Path(DEFAULTS).name}; rename it"
         problems.append(ConfigProblem(_shown(misnamed, path), "", rule))
@@ -228,6 +233,6 @@ def _spots(lines: Lines, shown: str, rank: int) -> dict[Keys, Spot]:
 def _shown(defaults: Path, config: Path) -> str:
     """Return the path of the defaults as a person who named the config would write it."""
     beside = config.parent / defaults.name
-    if beside.resolve() == defaults.resolve():
+    if os.path.realpath(beside) == os.path.realpath(defaults):
         return str(beside)
     return str(min(defaults, Path(os.path.relpath(defaults)), key=lambda path: len(str(path))))

@@ -27,6 +27,8 @@ def is_config(path: Path) -> bool:
 
 def refused_as_config(path: str) -> str:
     """Return why a path below a project names no dataset's config, or an empty string."""
+    if path.rpartition("/")[2].startswith("."):
+        return "is a hidden file, and no dataset's config"
     if path.removeprefix("./") != DEFAULTS:
         return ""
     return "holds the settings that all configs share, and is no dataset's config"

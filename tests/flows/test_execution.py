@@ -118,6 +118,12 @@ def test_without_retries_the_first_error_of_the_network_ends_the_stage() -> None
     assert len(attempts) == 1
 
 
+def test_a_time_out_after_the_decision_says_that_the_champion_stays() -> None:
+    for stage in ("register", "report"):
+        assert "champion that has moved already stays" in str(StageTimeoutError(stage, 1))
+    assert "last checkpoint" in str(StageTimeoutError("train", 1))
+
+
 # pytest's own time-out would be an alarm as well.
 @pytest.mark.timeout(0)
 def test_a_stage_that_takes_too_long_ends_with_the_key_to_raise(warned: list[str]) -> None:

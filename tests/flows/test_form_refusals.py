@@ -168,6 +168,7 @@ def test_a_form_may_say_how_a_model_learns(assignment: str, from_a_server: None)
         "configs/link.yaml",
         "configs/far.yaml",
         "configs/renamed.yaml",
+        "configs/.hidden.yaml",
         "configs/folder.yaml",
         "configs/loop.yaml",
         "configs/" + "x" * 5000 + ".yaml",
@@ -180,8 +181,11 @@ def test_a_form_may_say_how_a_model_learns(assignment: str, from_a_server: None)
 def test_a_server_may_name_no_file_but_those_of_configs(
     config: str, project: Path, from_a_server: None
 ) -> None:
-    for name in ("data/evil.yaml", "evil.yaml", "configs/evil.yml", "configs/evil.txt"):
-        (project / name).write_text("x: 1\n")
+    folders = {"": ("evil.yaml",), "data": ("evil.yaml",)}
+    folders["configs"] = ("evil.yml", "evil.txt", ".hidden.yaml")
+    for folder, names in folders.items():
+        for name in names:
+            (project / folder / name).write_text("x: 1\n")
     (project / "configs" / "sub").mkdir()
     (project / "configs" / "sub" / "evil.yaml").write_text("x: 1\n")
     (project / "configs" / "folder.yaml").mkdir()

@@ -17,17 +17,20 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evergreen.deployments_file import read_deployments
 from pipeline_lib.config import load_config
 from pipeline_lib.config.ownership import own_config
+from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
 from pipeline_lib.data.contract import expression_client
 from pipeline_lib.data.contract.checker import require_columns
 from pipeline_lib.data.contract.row_rules import compile_rules
 from pipeline_lib.data.sources.column_names import check_names
+from pipeline_lib.data.sources.open import open_source
 from pipeline_lib.data.sources.paths import day_in, find_files
 from pipeline_lib.data.sources.stores import BucketStore, FolderStore
 from pipeline_lib.errors import (
@@ -190,15 +193,29 @@ def test_more_columns_than_a_table_may_have_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_wide_csv_is_refused_by_its_header(tmp_path: Path) -> None:
-    from pipeline_lib.config.sources import CsvFile
-    from pipeline_lib.data.sources.open import open_source
-
     names = ",".join(f"column_{n}" for n in range(60_000))
     row = ",".join("1" for _ in range(60_000))
     (tmp_path / "wide.csv").write_text("\n".join([names, *[row] * 30]))
 
     with soon(), pytest.raises(EvergreenError, match="has 60,000 columns"):
         open_source(CsvFile(path="wide.csv"), root=tmp_path, run_date=NIGHT)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_a_parquet_file_of_a_row_group_per_row_is_read_in_linear_time(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    numbers = list(range(30_000))
+    table = pa.table({"x": numbers, "w": pa.array([f"w{n % 999}" for n in numbers]).cast(kind)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=1)
+
+    with soon():
+        stream = open_source(ParquetFile(path="x.parquet"), root=tmp_path, run_date=NIGHT)
+        batches = list(stream.batches())
+
+    found = pa.Table.from_batches(batches).to_pydict()
+    assert found == table.to_pydict()
+    assert len(batches) < 100
 
 
 def test_names_are_held_against_each_other_in_linear_time() -> None:

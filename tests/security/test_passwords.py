@@ -183,6 +183,7 @@ def test_what_drivers_and_tracebacks_say_is_shown_without_secrets() -> None:
     assert SECRET not in said + kept.read_text()
     kept.unlink()
     assert SECRET not in repr(EvergreenError("no http://ann:hunter2@h"))
+    assert SECRET not in str(EvergreenError("refused: AWS_SECRET_ACCESS_KEY=hunter2"))
     assert open_secret("{'user': 'ann', 'password': 'hunter2'}") == "password"
 
 

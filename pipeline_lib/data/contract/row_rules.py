@@ -21,10 +21,13 @@ from pipeline_lib.config.validation import ExpressionRule, FunctionRule, Rule
 from pipeline_lib.data.contract.expressions import Database, Expression
 from pipeline_lib.data.values.violations import BrokenRows, ExampleRow, positions
 from pipeline_lib.errors import MAX_EXAMPLES, ConfigError, RuleError, did_you_mean, first_line
+from pipeline_lib.interruption import heard
 
 RowFunction = Callable[[pa.Table], object]
 _MAX_CHARACTERS = 100
 _PACKAGE = "rules"
+# `sys.exit()` of a rule, as of a script that is imported, would end all runs with code 0.
+_FAILS = (Exception, SystemExit)
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ def _asking(
     def kept(typed: pa.Table) -> pa.ChunkedArray:
         try:
             answer = function(typed)
-        except Exception as error:
+        except _FAILS as error:
+            _raise_if_asked(error)
             if not is_shown:  # its text, and the traceback of its cause, may quote a value
                 raise RuleError(
                     rule.name, f"`{rule.function}` fails with {type(error).__name__}"
@@ -155,6 +159,12 @@ def _asking(
         return _as_booleans(answer, rule, typed.num_rows)
 
     return kept
+
+
+def _raise_if_asked(error: BaseException) -> None:
+    """Raise the exit again that a signal asked for."""
+    if isinstance(error, SystemExit) and heard() is not None:
+        raise error
 
 
 def _as_booleans(answer: object, rule: FunctionRule, n_rows: int) -> pa.ChunkedArray:
@@ -186,7 +196,8 @@ def _load(rule: FunctionRule, root: Path) -> RowFunction:
     try:
         with _from_project(folder, name.partition(".")[0]):
             module = importlib.import_module(name)
-    except Exception as error:
+    except _FAILS as error:
+        _raise_if_asked(error)
         text = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise RuleError(rule.name, f"module {name!r} cannot be imported: {text}") from error
     function = getattr(module, attribute, None)

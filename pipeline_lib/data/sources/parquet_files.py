@@ -1,6 +1,8 @@
 """Parquet files, believed only as far as they prove themselves: checksums, rows, values, size."""
 
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
@@ -38,6 +40,8 @@ _DELTA = {"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"}
 # Column chunks are read through a window of this size: of 180 MB in one row group 25 MB were held
 # instead of 193.
 _BUFFER_BYTES = 1 << 20
+# Of row groups of no more than this several become one batch.
+_SMALL_ROWS, _SMALL_BYTES = 1024, 1 << 20
 _MAX_UNPACKED_BYTES, _MAX_RATIO = MAX_UNPACKED_BYTES, MAX_RATIO
 # What pyarrow raises of it: for names that are no UTF-8 it is Python's error.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -83,16 +87,10 @@ def parquet_batches(file: DataFile, schema: pa.Schema) -> Iterator[pa.RecordBatc
             group.
     """
     with file.on_disk() as path, pa.OSFile(str(path)) as handle:
-        opened = _opened(handle, file)
+        groups = _Groups(handle, _opened(handle, file), schema)
         amount = Amount(file.name, packed_bytes=file.size_bytes)
-        for number in range(opened.num_row_groups):
-            yield from _group(handle, opened, number, schema, amount)
-        held = sum(opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups))
-        if held != opened.metadata.num_rows:
-            raise SourceError(
-                f"{file.name}: its footer says {opened.metadata.num_rows} rows, its row groups "
-                f"hold {held}"
-            )
+        yield from groups.fitted(amount)
+        groups.check_rows(file.name)
 
 
 def _opened(handle: BinaryIO | pa.NativeFile, file: DataFile) -> pq.ParquetFile:
@@ -138,83 +136,146 @@ def _check_size(file: DataFile, metadata: pq.FileMetaData) -> None:
         raise made_to_fill(file.name, file.size_bytes, declared)
 
 
-def _group(
-    handle: pa.NativeFile,
-    opened: pq.ParquetFile,
-    number: int,
-    schema: pa.Schema,
-    amount: Amount,
-) -> Iterator[pa.RecordBatch]:
-    name = amount.name
-    held, batches = 0, iter(())
+class _Groups:
+    """The row groups of a file, each read by itself; those of few rows are handled together.
 
-    def ready() -> Iterator[pa.RecordBatch]:
-        nonlocal held, batches
-        while True:
+    A file may have a row group for each row: what each of them costs is kept small.
+    """
+
+    def __init__(self, handle: pa.NativeFile, opened: pq.ParquetFile, schema: pa.Schema) -> None:
+        self._handle, self._opened, self._schema = handle, opened, schema
+        self._metadata, columns = opened.metadata, opened.schema
+        self._leaves = [n for n in range(len(columns)) if columns.column(n).path in schema.names]
+        self._columns = [columns.column(leaf) for leaf in self._leaves]
+        types = opened.schema_arrow
+        self._varying = [_has_length(types.field(column.path).type) for column in self._columns]
+        self._readers: dict[tuple[str, ...], pq.ParquetFile] = {}
+
+    def fitted(self, amount: Amount) -> Iterator[pa.RecordBatch]:
+        """Yield all rows as the schema has them, in batches that are bounded by `amount`.
+
+        Raises:
+            SourceError: see `parquet_batches`.
+        """
+        for first, last, batches in self._runs(amount.name):
             try:
-                if not held:
-                    batches = _begun(handle, opened, number, schema)
-                batch = next(batches, None)
-                if batch is None:
-                    return
+                yield from together(self._as_declared(batches, amount), BATCH_ROWS)
+            except _DAMAGE as error:
+                raise _damaged(amount.name, first, last, error) from error
+
+    def check_rows(self, name: str) -> None:
+        """Raise SourceError if the row groups hold other than all the rows of the footer."""
+        held = sum(self._n_rows(number) for number in range(self._opened.num_row_groups))
+        if held != self._metadata.num_rows:
+            raise SourceError(
+                f"{name}: its footer says {self._metadata.num_rows} rows, its row groups hold "
+                f"{held}"
+            )
+
+    def _as_declared(
+        self, batches: Iterator[pa.RecordBatch], amount: Amount
+    ) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for part in _bounded(batch, amount):
+                yield fitted(part, self._schema)
+
+    def _runs(self, name: str) -> Iterator[tuple[int, int, Iterator[pa.RecordBatch]]]:
+        """Yield the batches of one row group, or one batch of several that are small.
+
+        Before them come the numbers of the first and the last of these row groups.
+        """
+        small, n_rows, n_bytes = list[pa.RecordBatch](), 0, 0
+        for number in range(self._opened.num_row_groups):
+            batches = self._group(name, number)
+            first = next(batches, None) if self._n_rows(number) <= _SMALL_ROWS else None
+            is_small = first is not None and self._is_small(first, number)
+            if small and (not is_small or n_rows > _UNPACKED_ROWS or n_bytes > _MAX_WORDS_BYTES):
+                yield number - len(small), number - 1, _as_one(small)
+                small, n_rows, n_bytes = [], 0, 0
+            if first is not None and is_small:
+                deque(batches, maxlen=0)  # there is no more of it, or it is refused
+                small.append(first)
+                n_rows, n_bytes = n_rows + first.num_rows, n_bytes + first.nbytes
+            else:
+                yield number, number, batches if first is None else chain([first], batches)
+        if small:
+            end = self._opened.num_row_groups
+            yield end - len(small), end - 1, _as_one(small)
+
+    def _is_small(self, batch: pa.RecordBatch, number: int) -> bool:
+        return batch.num_rows == self._n_rows(number) and batch.nbytes <= _SMALL_BYTES
+
+    def _group(self, name: str, number: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one row group, no part of it without rows."""
+        held = 0
+        try:
+            for batch in self._begun(number):
                 batch.validate(full=True)
                 held += batch.num_rows
-                for part in _bounded(batch.select(schema.names), amount):
-                    yield fitted(part, schema)
-            except _DAMAGE as error:
-                raise SourceError(f"{name}: row group {number}: {first_line(error)}") from error
+                if batch.num_rows:
+                    yield batch.select(self._schema.names)
+        except _DAMAGE as error:
+            raise _damaged(name, number, number, error) from error
+        # Not before: pyarrow 25.0.1 ends the process where it is asked for a column of a damaged
+        # footer that it has not read before.
+        declared = _declared_rows(name, self._metadata, number, self._leaves)
+        if held != declared:
+            raise SourceError(
+                f"{name}: row group {number}: its footer says {declared} rows, it holds {held}"
+            )
 
-    yield from together(ready(), BATCH_ROWS)
-    # Not before: pyarrow 25.0.1 ends the process where it is asked for a column of a damaged footer
-    # that it has not read before.
-    declared = _declared_rows(name, opened.metadata, number, _leaves(opened, schema))
-    if held != declared:
-        raise SourceError(
-            f"{name}: row group {number}: its footer says {declared} rows, it holds {held}"
-        )
-
-
-def _begun(
-    handle: pa.NativeFile, opened: pq.ParquetFile, number: int, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    """Return the batches of a group, of as many rows as may be unpacked at once."""
-    leaves, columns = _leaves(opened, schema), opened.schema
-    # Before it has read a column pyarrow must not be asked about it.
-    next(_batches(opened, number, leaves, n_rows=1), None)
-    group, n_rows = opened.metadata.row_group(number), _UNPACKED_ROWS
-    words: list[str] = []
-    for leaf in leaves:
-        column, chunk = columns.column(leaf), group.column(leaf)
-        is_varying = _has_length(opened.schema_arrow.field(column.path).type)
-        if column.physical_type == "BYTE_ARRAY" and (not is_varying or _DELTA & {*chunk.encodings}):
-            # No dictionary can be read of these: a value is no longer than all there are.
-            most = max(1, int(chunk.total_uncompressed_size))
-            n_rows = min(n_rows, _FEW_ROWS, max(1, _FEW_BYTES // most))
-        elif column.physical_type == "BYTE_ARRAY":
-            # A dictionary that is read grows until the group ends, with words of no dictionary too.
-            if int(chunk.total_uncompressed_size) <= _MAX_WORDS_BYTES:
+    def _begun(self, number: int) -> Iterator[pa.RecordBatch]:
+        """Return the batches of a group, of as many rows as may be unpacked at once."""
+        # Before it has read a column pyarrow must not be asked about it.
+        next(self._batches(self._opened, number, n_rows=1), None)
+        group, n_rows = self._metadata.row_group(number), _UNPACKED_ROWS
+        words: list[str] = []
+        for leaf, column, is_varying in zip(
+            self._leaves, self._columns, self._varying, strict=True
+        ):
+            if column.physical_type != "BYTE_ARRAY":
+                continue
+            chunk = group.column(leaf)
+            if not is_varying or _DELTA & {*chunk.encodings}:
+                # No dictionary can be read of these: a value is no longer than all there are.
+                most = max(1, int(chunk.total_uncompressed_size))
+                n_rows = min(n_rows, _FEW_ROWS, max(1, _FEW_BYTES // most))
+            elif int(chunk.total_uncompressed_size) <= _MAX_WORDS_BYTES:
+                # A dictionary that is read grows until the group ends, with words of no dictionary
+                # too.
                 words.append(column.path)
             else:
                 n_rows = min(n_rows, _FEW_ROWS)
-    width = sum(max(int(columns.column(leaf).length or 0), 0) for leaf in leaves)
-    n_rows = max(1, min(n_rows, BATCH_BYTES // max(1, width)))
-    reader = _reader(handle, metadata=opened.metadata, words=words)
-    return _batches(reader, number, leaves, n_rows=n_rows)
+        width = sum(max(int(column.length or 0), 0) for column in self._columns)
+        n_rows = max(1, min(n_rows, BATCH_BYTES // max(1, width)))
+        return self._batches(self._reading(tuple(words)), number, n_rows=n_rows)
+
+    def _reading(self, words: tuple[str, ...]) -> pq.ParquetFile:
+        """Return a reader of these words as dictionaries; of a new one the footer is gone over."""
+        if words not in self._readers:
+            self._readers.clear()
+            self._readers[words] = _reader(self._handle, metadata=self._metadata, words=words)
+        return self._readers[words]
+
+    def _batches(
+        self, opened: pq.ParquetFile, number: int, *, n_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        # By position: for `columns` of the reader's own `iter_batches` `a.b` is a part of `a`.
+        return opened.reader.iter_batches(
+            n_rows, row_groups=[number], column_indices=self._leaves, use_threads=False
+        )
+
+    def _n_rows(self, number: int) -> int:
+        return int(self._metadata.row_group(number).num_rows)
 
 
-def _batches(
-    opened: pq.ParquetFile, number: int, leaves: Sequence[int], *, n_rows: int
-) -> Iterator[pa.RecordBatch]:
-    # By position: for `columns` of the reader's own `iter_batches` `a.b` is a part of `a`.
-    return opened.reader.iter_batches(
-        n_rows, row_groups=[number], column_indices=list(leaves), use_threads=False
-    )
+def _as_one(batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield pa.concat_batches(batches)
 
 
-def _leaves(opened: pq.ParquetFile, schema: pa.Schema) -> list[int]:
-    """Return the positions of the columns that are read."""
-    columns = opened.schema
-    return [n for n in range(len(columns)) if columns.column(n).path in schema.names]
+def _damaged(name: str, first: int, last: int, error: Exception) -> SourceError:
+    groups = f"row group {first}" if first == last else f"row groups {first} to {last}"
+    return SourceError(f"{name}: {groups}: {first_line(error)}")
 
 
 def _bounded(batch: pa.RecordBatch, amount: Amount) -> Iterator[pa.RecordBatch]:

@@ -1,5 +1,6 @@
 """`configs/defaults.yaml`: what all configs of a project share, and which value wins."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,23 @@ def test_the_configs_of_a_project_are_its_datasets_by_name(project: Path) -> Non
     (project / "configs/folder.yaml").mkdir()
 
     assert [path.name for path in project_configs(project)] == ["a.yaml", "b.yml", "shop.yaml"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to none", "loop of links", "pipe"])
+def test_shared_settings_that_are_no_file_are_refused_and_not_left_out(
+    project: Path, kind: str
+) -> None:
+    path = project / "configs/defaults.yaml"
+    path.unlink()
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to("defaults.yaml" if kind == "loop of links" else "gone.yaml")
+
+    told = refused(project, "")
+
+    assert len(told) == 1
+    assert told[0].startswith("configs/defaults.yaml: is no file that can be read")

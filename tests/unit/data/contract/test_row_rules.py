@@ -290,6 +290,7 @@ def test_a_function_tells_of_each_row_whether_it_is_fine_and_null_is_kept(
         ("return [[True]] * 3", "returns list of list"),
         ("raise KeyError('prise')", "`house_rules:check` fails: KeyError: 'prise'"),
         ("raise ValueError('x' * 10**6)", "fails: ValueError: xxx"),
+        ("raise SystemExit(0)", "fails: SystemExit: 0"),
     ],
 )
 def test_a_function_that_returns_nonsense_is_told_with_rule_and_function(
@@ -310,6 +311,7 @@ def test_a_function_that_returns_nonsense_is_told_with_rule_and_function(
         ("check = 1", "house_rules:check", "'check' is no function in module 'house_rules'"),
         ("def check(rows:", "house_rules:check", "SyntaxError"),
         ("1 / 0", "house_rules:check", "ZeroDivisionError"),
+        ("import sys; sys.exit()", "house_rules:check", "SystemExit"),
     ],
 )
 def test_a_function_that_is_not_there_is_told_before_a_row_is_read(
