@@ -29,4 +29,4 @@ def refused_as_config(path: str) -> str:
     """Return why a path below a project names no dataset's config, or an empty string."""
     if path.removeprefix("./") != DEFAULTS:
         return ""
-    return "holds the settings that all configs share, and is no dataset's config"
+    return "holds the settings that all configs share, and is not a dataset's config"
