@@ -22,9 +22,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # it would end without a message
 )
 for _name, _help in {
-    "run": "Retrain a dataset now, and promote the model if it is not worse.",
+    "run": "Retrain a dataset now, and promote the model if it is better.",
     "new": "Profile a table and write a config for it.",
-    "check": "Check a config, and that its table has the columns it names.",
+    "check": "Check a config, and that its table keeps the contract.",
     "codes": "Show which code is which category.",
     "compare": "Compare the latest runs of a dataset.",
     "deploy": "Put the flows and their schedules on the Prefect server.",

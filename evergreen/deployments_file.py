@@ -143,7 +143,7 @@ def _read(path: Path) -> CommentedMap:
         rule = f"cannot be read: {' '.join(str(error).split())[:300]}"
         raise ConfigError([ConfigProblem(path.name, "", rule)]) from None
     if not isinstance(document, CommentedMap):
-        rule = "is empty" if document is None else "holds no mapping of keys to values"
+        rule = "is empty" if document is None else "is not a mapping of keys to values"
         raise ConfigError([ConfigProblem(f"{path.name}:1", "", rule)])
     return document
 
@@ -310,7 +310,7 @@ def _check_schedule(schedule: CommentedMap, name: str, found: _Findings) -> None
         from zoneinfo import available_timezones
 
         if (zones := available_timezones()) and zone not in zones:
-            rule = f"{zone!r} is no time zone{_zone_like(zone, zones)}"
+            rule = f"{zone!r} is not a time zone{_zone_like(zone, zones)}"
             found.add(schedule, "timezone", f"{name}.timezone", rule)
     key, kind = moments[0], {"cron": CronSchedule, "interval": IntervalSchedule}
     value = schedule[key]

@@ -180,7 +180,7 @@ def _check_address() -> None:
     except ValueError:
         guess = DEFAULT_API_URL if "://" in url or "/" not in url else f"http://{url}"
         raise UsageError(
-            f"PREFECT_API_URL={shown_address(url)[:200]!r} is no address of a Prefect server; "
+            f"PREFECT_API_URL={shown_address(url)[:200]!r} is not the address of a Prefect server; "
             f"export PREFECT_API_URL={shown_address(guess)}"
         ) from None
     if address.credentials:

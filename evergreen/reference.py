@@ -121,7 +121,8 @@ def _bounds(metadata: list[Any]) -> Iterator[str]:
     for bound in metadata:
         for cls, sign in _SIGNS.items():
             if isinstance(bound, cls):
-                yield f"{sign} {getattr(bound, cls.__name__.lower()):g}"
+                limit = getattr(bound, cls.__name__.lower())
+                yield f"{sign} {int(limit) if limit == int(limit) else limit}"
         if isinstance(bound, MinLen) and bound.min_length > 1:
             yield f"({bound.min_length} or more)"
         if isinstance(bound, MaxLen):

@@ -72,7 +72,7 @@ class ServerAddress:
         parts = urlsplit(address)
         userinfo, _, place = parts.netloc.rpartition("@")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError("is no http address")
+            raise ValueError("is not an http address")
         if "@" in userinfo or "@" in f"{parts.path}{parts.query}{parts.fragment}":
             raise ValueError("has an @ that is not before its host; write it as %40")
         return cls(parts._replace(netloc=place).geturl(), unquote(userinfo))

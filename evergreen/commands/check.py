@@ -23,7 +23,11 @@ def check(
     all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
     set_: Annotated[
         tuple[str, ...],
-        Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
+        Parameter(
+            name="--set",
+            negative=(),
+            help="KEY=VALUE, such as training.epochs=50; may be given several times",
+        ),
     ] = (),
     run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
@@ -34,7 +38,7 @@ def check(
         config: the dataset's YAML file, or the name of one in configs/.
         all_: check every config in configs/ of the project.
         set_: a value to check with; may be given several times.
-        run_date: the date of the run, as 2026-11-24; today (UTC) without it.
+        run_date: the date of the run, such as 2026-11-24; default: today (UTC).
         json_: print the facts as JSON.
     """
     configs = chosen_configs(config, every=all_)

@@ -80,7 +80,9 @@ def _name(table: str, given: str | None) -> str:
     """Return the name given, or make one of the file's: `Adult Income.csv` is `adult_income`."""
     if given is not None:
         if not re.fullmatch(NAME_PATTERN, given):
-            raise UsageError(f"{given[:80]!r} is no name of a dataset: lower case, digits, _ and -")
+            raise UsageError(
+                f"{given[:80]!r} is not a name for a dataset: lower case, digits, _ and -"
+            )
         return given
     path = Path(re.sub(r"\{[A-Z]+\}|[*?]|\[.*?\]", " ", table.partition("?")[0]))
     for words in (path.name.partition(".")[0], path.parent.name):

@@ -57,7 +57,11 @@ def run(
     all_: Annotated[bool, Parameter(name="--all", negative=())] = False,
     set_: Annotated[
         tuple[str, ...],
-        Parameter(name="--set", negative=(), help="KEY=VALUE, as training.epochs=50"),
+        Parameter(
+            name="--set",
+            negative=(),
+            help="KEY=VALUE, such as training.epochs=50; may be given several times",
+        ),
     ] = (),
     force: Annotated[bool, Parameter(negative=())] = False,
     promote: bool | None = None,
@@ -65,18 +69,19 @@ def run(
     run_date: date | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Retrain a dataset now, and promote the model if it is not worse.
+    """Retrain a dataset now, and promote the model if it is better.
 
     Args:
         config: the dataset's YAML file, or the name of one in configs/.
-        all_: retrain with every config in configs/ of the project, by name; one that fails does
-            not stop the others, and the exit code is that of the worst.
+        all_: retrain with every config in configs/ of the project, in alphabetical order; one that
+            fails does not stop the others, and the exit code is that of the worst.
         set_: a value that this run sets differently; may be given several times.
         force: train even if rows and config are those of the last decision.
-        promote: promote the model although the run would be an experiment, or there is no champion
-            to compare with, or one of newer rows; with --no-promote the run is an experiment.
-        resume: go on with an interrupted training of the same rows, config and code.
-        run_date: the date of the run, as 2026-11-24; today (UTC) without it.
+        promote: let the model become champion although the run would be an experiment, there is no
+            champion to compare with, or the champion was trained on newer rows; with --no-promote
+            the run is an experiment.
+        resume: resume an interrupted training of the same rows, config and code.
+        run_date: the date of the run, such as 2026-11-24; default: today (UTC).
         json_: print the outcome as JSON, and nothing else.
     """
     configs = chosen_configs(config, every=all_)

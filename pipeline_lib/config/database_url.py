@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NAME = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 _INSTEAD = "put it into an environment variable and write ${NAME} here"
 STRAY_AT = "has an @ behind the one before its host; in a user's name or a password write %40"
-_NO_URL = "is no url of a database, as driver://user@host/database is"
+_NO_URL = "is not a database url, such as driver://user@host/database"
 
 
 def problem_of(url: str) -> str | None:
@@ -32,7 +32,7 @@ def problem_of(url: str) -> str | None:
     if not url.isprintable():
         return "holds a line break or another control character"
     if "${" in re.sub(_NAME, "", url):
-        return "holds a ${…} that is no name of an environment variable"
+        return "holds a ${…} that is not the name of an environment variable"
     if re.fullmatch(_NAME, url):
         return None
     # Digits stand for variables: they may be part of a driver's name, a host or a port.

@@ -88,7 +88,7 @@ def form_config(config: str, root: Path) -> Path:
             f"{shown} is a link that leads out of {folder}; a run from a server may not follow it"
         )
     if is_there and not is_file:
-        raise UsageError(f"{shown} is no file")
+        raise UsageError(f"{shown} is not a file")
     if not is_there:
         raise ConfigError([ConfigProblem(config, "", "there is no such file")])
     return path

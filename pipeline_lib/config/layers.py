@@ -80,7 +80,7 @@ def defaults_of(config: str | Path) -> Path | None:
 
 
 def is_defaults(config: str | Path) -> bool:
-    """Tell whether a file holds the shared settings of its project, and is no dataset's config."""
+    """Return whether a file holds its project's shared settings, not a dataset's config."""
     path = Path(config)
     # Not `resolve`: of a loop of links it raises.
     shared = os.path.realpath(project_of(path) / DEFAULTS)
@@ -99,8 +99,8 @@ def read_layers(path: Path) -> Layers:
         raise ConfigError(problems)
     if is_defaults(path):
         rule = (
-            "holds the settings that all configs of the project share, and is no dataset's config; "
-            "rename it if it is one"
+            "holds the settings that all configs of the project share, and is not a dataset's "
+            "config; rename it if it is one"
         )
         raise ConfigError([ConfigProblem(str(path), "", rule)])
     shared, defaults = defaults_of(path), None
@@ -190,9 +190,7 @@ def _refuse_own_keys(defaults: Layers) -> None:
     for key in _OWN_KEYS:
         if key in defaults.tree:
             del defaults.tree[key]
-            rule = (
-                "is of one dataset: write it in that dataset's config, not in the shared settings"
-            )
+            rule = "belongs to one dataset: write it in that dataset's config, not in this file"
             spot = defaults.spot((key,))
             defaults.problems.append((spot, ConfigProblem(str(spot), key, rule)))
 
@@ -221,7 +219,7 @@ def _layer(path: Path, shown: str, rank: int) -> Layers:
     if isinstance(document.tree, dict) or (rank and is_empty):
         tree = cast("dict[str, Any]", document.tree) if not is_empty else {}
         return Layers(tree, _spots(document.lines, shown, rank), shown, errors)
-    found = "is empty" if is_empty else "holds no mapping of keys to values"
+    found = "is empty" if is_empty else "is not a mapping of keys to values"
     problems = [problem for _, problem in errors] or [ConfigProblem(f"{shown}:1", "", found)]
     raise ConfigError(problems)
 

@@ -96,7 +96,7 @@ def _unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> Iter
     for name in weights:
         if name not in there:
             listed = did_you_mean(name, known) or f"; the classes are {examples(known)}"
-            yield wrong(f"{name[:60]!r} is no class{listed}", (*at, name))
+            yield wrong(f"{name[:60]!r} is not a class{listed}", (*at, name))
 
 
 class PipelineConfig(Settings):
@@ -245,7 +245,7 @@ class PipelineConfig(Settings):
                 yield wrong(f"{name!r} is a feature; set its own `private`", at)
             elif name not in used:
                 near = did_you_mean(name, used)
-                yield wrong(f"{name!r} is no column of the key, the time or the split{near}", at)
+                yield wrong(f"{name!r} is not a column of the key, the time or the split{near}", at)
 
     @rule
     def _time_is_there_to_split_by(self) -> Iterator[Mistake]:

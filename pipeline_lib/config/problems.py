@@ -21,7 +21,7 @@ _NAMED_KEY = re.compile(r"((?:\w+\.)*\w+): (.+)", re.DOTALL)
 MAX_ERRORS = 200  # of a mistake that 10,000 columns share the first are enough
 # Rules by pydantic's name for them; the others keep its words.
 _FORMS = {
-    "missing": "Field required",
+    "missing": "is required",
     "union_tag_not_found": "`kind` is missing",
     "int_type": "must be a whole number, not {shown}",
     "int_parsing": "must be a whole number, not {shown}",
@@ -104,7 +104,7 @@ def _found(
 ) -> _Found:
     key, spot = ".".join(map(str, keys)), layers.spot(keys)
     place = str(spot)
-    if _is_changed(keys, changed):
+    if _is_changed(keys, changed) or (not layers.has(keys) and _is_above(keys, changed)):
         place = "--set"
     elif together := [c for c in changed if _is_blamed(c, section, f"{key}: {rule}")]:
         place += f" with --set {', '.join(together)}"
@@ -113,6 +113,11 @@ def _found(
 
 def _is_changed(keys: Keys, changed: Sequence[str]) -> bool:
     return any(f"{'.'.join(map(str, keys))}.".startswith(f"{c}.") for c in changed)
+
+
+def _is_above(keys: Keys, changed: Sequence[str]) -> bool:
+    """Return whether a key that was changed is below these keys."""
+    return bool(keys) and any(c.startswith(f"{'.'.join(map(str, keys))}.") for c in changed)
 
 
 def _is_blamed(changed: str, section: Keys, rule: str) -> bool:
@@ -184,9 +189,22 @@ def _settings_in(annotation: object) -> Iterable[type[Settings]]:
         yield from _settings_in(argument)
 
 
+def _as_yaml(given: object) -> str:
+    """Return a value as a message quotes it: null, true and false as in the file."""
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    return examples([given])
+
+
+def _whole(bound: object) -> object:
+    """Return a bound as a person writes it: 0, not 0.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+
+
 def _rule(details: ErrorDetails) -> str:
-    context = details.get("ctx", {})
+    context = {name: _whole(value) for name, value in details.get("ctx", {}).items()}
     given = cast("object", details["input"])
+    shown = _as_yaml(given)
     match details["type"]:
         case "extra_forbidden":
             keys, owners = _walk(details["loc"])
@@ -199,7 +217,7 @@ def _rule(details: ErrorDetails) -> str:
         case "literal_error":
             expected = str(context["expected"])
             words = [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]
-            return f"must be {expected}, not {examples([given])}{did_you_mean(str(given), words)}"
+            return f"must be {expected}, not {shown}{did_you_mean(str(given), words)}"
         case "value_error":
             return str(context["error"])
         case "string_type" if given is None:
@@ -212,6 +230,6 @@ def _rule(details: ErrorDetails) -> str:
                 f"not {examples([given])}"
             )
         case kind if kind in _FORMS:
-            return _FORMS[kind].format(shown=examples([given]), **context)
+            return _FORMS[kind].format(shown=shown, **context)
         case _:
-            return f"{details['msg']}, not {examples([given])}"
+            return f"{details['msg']}, not {shown}"

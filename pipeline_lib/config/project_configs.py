@@ -31,4 +31,4 @@ def refused_as_config(path: str) -> str:
         return "is a hidden file, and no dataset's config"
     if path.removeprefix("./") != DEFAULTS:
         return ""
-    return "holds the settings that all configs share, and is no dataset's config"
+    return "holds the settings that all configs share, and is not a dataset's config"

@@ -18,4 +18,4 @@ def zone_problem(name: str) -> str | None:
     if is_known:
         return None
     near = did_you_mean(name, available_timezones() - _NO_ZONES)
-    return f"{name!r} is no time zone{near or '; write an IANA name, as America/New_York'}"
+    return f"{name!r} is not a time zone{near or '; write an IANA name, as America/New_York'}"

@@ -53,10 +53,14 @@ class LedgerChange:
         return any((self.new.n, self.quiet.n, self.back.n, self.n_rare))
 
     def __str__(self) -> str:
-        """Return `3 new ('a', 'b', 'c'), 1 gone quiet ('d')`."""
+        """Return `3 new ('a', 'b', 'c'), 1 no longer seen ('d')`."""
         parts = [
             f"{words.n:,} {what} ({examples(words.some)})"
-            for what, words in (("new", self.new), ("gone quiet", self.quiet), ("back", self.back))
+            for what, words in (
+                ("new", self.new),
+                ("no longer seen", self.quiet),
+                ("seen again", self.back),
+            )
             if words.n
         ]
         if self.n_rare:

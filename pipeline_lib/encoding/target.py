@@ -188,6 +188,6 @@ def target_from_json(spec: Mapping[str, Any]) -> Target:
         # Before there was a type of labels they were text.
         label_type = cast("LabelType", spec.get("label_type", "text"))
         if label_values(classes, label_type) is None:
-            raise ValueError(f"the classes are no labels of type {label_type!r}")
+            raise ValueError(f"the classes are not labels of type {label_type!r}")
         return ClassTarget(str(spec["column"]), classes, label_type)
     return NumberTarget(str(spec["column"]), float(spec["mean"]), float(spec["deviation"]))

@@ -69,7 +69,7 @@ class JournalEntry:
         entry = cls(**texts)
         if entry.decision not in _ENDS:
             near = did_you_mean(entry.decision, _ENDS)
-            raise ValueError(f"{examples([entry.decision])} is no decision{near}")
+            raise ValueError(f"{examples([entry.decision])} is not a decision{near}")
         return entry
 
 

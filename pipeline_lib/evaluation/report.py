@@ -105,7 +105,9 @@ class DecisionRecord:
             for c in self.changes[:_MAX_ROWS]
         ]
         more = len(self.changes) - len(rows)
-        table = _table(("column", "new", "gone quiet", "back", "too rare for a code"), rows)
+        table = _table(
+            ("column", "new", "no longer seen", "seen again", "too rare for a code"), rows
+        )
         return f"{table}\n\n… and {more} more columns" if more else table
 
     def _classes(self) -> str:

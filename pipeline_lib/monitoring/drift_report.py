@@ -162,7 +162,7 @@ class DriftReport:
             lines += [_table_row(row) for row in loud[:_MAX_ROWS]]
             lines += [""]
         more = [f"{len(loud) - _MAX_ROWS} more rows"] if len(loud) > _MAX_ROWS else []
-        quiet = [f"{n_quiet} comparisons were quiet"] if n_quiet else []
+        quiet = [f"{n_quiet} comparisons showed no drift"] if n_quiet else []
         if more or quiet:
             lines.append(", ".join([*more, *quiet]) + ".")
         return "\n".join(lines) + "\n"

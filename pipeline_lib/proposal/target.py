@@ -111,7 +111,7 @@ def _refuse_useless(facts: ColumnFacts) -> None:
 def _refuse_names(facts: ColumnFacts) -> None:
     proposed = propose_column(facts)
     if proposed.part in ("id", "counter"):
-        raise _refused(facts, f"{proposed.reason}; that is no quantity to predict")
+        raise _refused(facts, f"{proposed.reason}; that is not a quantity to predict")
     if proposed.reason.startswith(("leading zeros", "whole numbers beyond")):
         raise _refused(facts, f"{proposed.reason}: too many classes, and no quantity")
 
@@ -136,7 +136,7 @@ def _refuse_what_is_no_class(facts: ColumnFacts) -> None:
         raise _refused(
             facts,
             f"{n_different:,} different texts in {facts.n_rows:,} rows name or describe rows, they "
-            f"are no classes (at most {_MAX_CLASSES}), such as {examples(facts.few())}",
+            f"are too many to be classes (at most {_MAX_CLASSES}), such as {examples(facts.few())}",
         )
 
 

@@ -124,7 +124,7 @@ def _each(
 def _json_object(line: bytes) -> dict[str, Json]:
     value = json.loads(line)
     if not isinstance(value, dict):
-        raise ValueError(f"{line[:40].decode(errors='replace')!r} is no object of JSON")  # noqa: TRY004
+        raise ValueError(f"{line[:40].decode(errors='replace')!r} is not a JSON object")  # noqa: TRY004
     return cast("dict[str, Json]", value)
 
 

@@ -39,7 +39,9 @@ def check_address(uri: str) -> None:
             ServerAddress.of(uri)
         except ValueError:
             shown = shown_address(uri)[:200]
-            raise UsageError(f"{shown!r} is no address of an MLflow server. {_INSTEAD}") from None
+            raise UsageError(
+                f"{shown!r} is not the address of an MLflow server. {_INSTEAD}"
+            ) from None
     elif scheme in _DATABASES:
         _ask_database(uri, scheme)
 

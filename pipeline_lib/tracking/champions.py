@@ -205,7 +205,7 @@ def why_again(client: StoreClient, name: str, past: JournalEntry, expected: str)
     champion = champion_version(client, name)
     if champion is None:
         where = f"MLflow at {address_of(client)}"
-        return f"version {expected} is no champion in {where} any more" if expected else ""
+        return f"version {expected} is no longer the champion in {where}" if expected else ""
     found = str(champion.version)
     if found != expected:
         before = f"version {expected}" if expected else "none"

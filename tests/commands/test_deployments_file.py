@@ -51,10 +51,10 @@ def test_the_projects_own_file_is_right() -> None:
         ('"0 2 * * *"', '"0 2 * *"', "schedules[0].cron: '0 2 * *' is not valid"),
         ('"0 2 * * *"', '"0 25 * * *"', "schedules[0].cron: '0 25 * * *' is not valid"),
         ("cron:", "corn:", "schedules[0].corn: unknown key; did you mean cron?"),
-        ("timezone: UTC", "timezone: Europe/Berln", "'Europe/Berln' is no time zone; did you "
+        ("timezone: UTC", "timezone: Europe/Berln", "'Europe/Berln' is not a time zone; did you "
          "mean Europe/Berlin?"),
         ("timezone: UTC", "timezone: Berlin", "did you mean Europe/Berlin?"),
-        ("timezone: UTC", "timezone: CEST", "'CEST' is no time zone; write it as Europe/Berlin"),
+        ("timezone: UTC", "timezone: CEST", "'CEST' is not a time zone; write it as Europe/Berlin"),
         ("name: on-demand", "name: nightly-car_evaluation", "'nightly-car_evaluation' is there "
          "twice"),
         ("name: on-demand", "nmae: on-demand", "nmae: unknown key; did you mean name?"),

@@ -134,7 +134,7 @@ def test_what_a_turn_raises_ends_that_turn_only(capsys: pytest.CaptureFixture[st
     def do(config: Path) -> Ended:
         match config.name:
             case "wrong":
-                raise ConfigError([ConfigProblem("wrong:3", "name", "Field required")])
+                raise ConfigError([ConfigProblem("wrong:3", "name", "is required")])
             case "broken":
                 raise ContractError([Violation("size", "range", 3, "3 rows")], source="rows.csv")
             case "bug":
@@ -147,7 +147,7 @@ def test_what_a_turn_raises_ends_that_turn_only(capsys: pytest.CaptureFixture[st
     assert [each.exit_code for each in ended] == [2, 3, 1, 0]
     assert conclude(ended, json_=False) == 1
     out, err = capsys.readouterr()
-    assert "error: wrong:3: name: Field required" in err
+    assert "error: wrong:3: name: is required" in err
     assert "error: broken: contract broken by rows.csv:" in err
     assert "unexpected ZeroDivisionError: a bug of ours" in err
     assert [line.split()[:2] for line in out.splitlines()[-4:]] == [

@@ -128,7 +128,7 @@ def test_a_name_and_a_place_can_be_given(project: Path) -> None:
         (("data/House Price.csv", "--target", "price"), 2, "did you mean House Prices.csv?"),
         (("data/House Prices.csv", "--target", "id"), 3, "column 'id' cannot be predicted"),
         (("data", "--target", "price"), 3, "is a folder"),
-        (("data/House Prices.csv", "--target", "price", "--name", "../x"), 2, "is no name"),
+        (("data/House Prices.csv", "--target", "price", "--name", "../x"), 2, "is not a name"),
         (("sqlite:///x.db", "--target", "price"), 2, "--query"),
         (("data/*.csv", "--target", "price"), 2, "give one with --name"),
     ],

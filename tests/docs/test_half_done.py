@@ -17,6 +17,7 @@ import pytest
 
 from evergreen.app import app
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.execution import StageTimeouts
 from pipeline_lib.config.metrics import Metric
 from pipeline_lib.config.settings import Settings
 
@@ -142,6 +143,15 @@ def test_every_task_is_called_by_a_flow_and_has_the_name_of_its_file() -> None:
     assert made
     assert {stem: [stem] for stem in made} == made
     assert [stem for stem in made if f"from tasks.{stem} import {stem}\n" not in flows] == []
+
+
+def test_every_task_that_is_a_stage_has_a_time_out_and_every_time_out_is_of_a_stage() -> None:
+    flow = (PROJECT / "flows" / "retrain.py").read_text(encoding="utf-8")
+
+    stages = set(re.findall(r"\bstages?\((\w+)\)", flow))
+
+    without = {"identify", "look_back"}  # these two have no setting
+    assert stages - without == set(StageTimeouts.model_fields)
 
 
 def _name(decorator: ast.expr) -> str:

@@ -235,7 +235,7 @@ def test_shared_settings_are_no_choice_of_a_form(
     (project / "configs" / "link.yaml").symlink_to("defaults.yaml")
 
     for given in (name, "configs/link.yaml"):
-        with pytest.raises(UsageError, match="is no dataset's config"):
+        with pytest.raises(UsageError, match="is not a dataset's config"):
             refuse_strange_paths(given, ())
     refuse_strange_paths(CONFIG, ())
 

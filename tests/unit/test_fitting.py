@@ -146,7 +146,9 @@ def test_a_table_that_breaks_the_contract_is_told_before_anything_is_trained(
 ) -> None:
     config = table_config(columns={"color": {"kind": "number"}})
 
-    with pytest.raises(ContractError, match="column 'color': 200 rows hold text that is no number"):
+    with pytest.raises(
+        ContractError, match="column 'color': 200 rows hold text that is not a number"
+    ):
         fit(config, toy_table(200))
 
 

@@ -479,7 +479,11 @@ class ContractChecker:
             return "change", ["columns", name, given[0] if len(given) == 1 else "/".join(given)]
         if rule == "nullable":
             return "set", ["columns", name, "nullable"]
-        return ("change", ["columns", name, "kind"]) if rule == "type" else None
+        if rule != "type":
+            return None
+        if isinstance(column, DatetimeColumn) and column.format is not None:
+            return "change", ["columns", name, "format"]
+        return "change", ["columns", name, "kind"]
 
     def _require_rows(self, n_rows: int) -> None:
         least = self._validation.min_rows

@@ -79,8 +79,8 @@ class Expression:
         """Parse and bind the rule; no message quotes a value of a hidden column.
 
         Raises:
-            RuleError: it is no SQL expression, names a column that is not there, is not boolean,
-                looks at more than one row, is nested too deeply, or costs too much.
+            RuleError: it is not a valid SQL expression, names a column that is not there, is not
+                boolean, looks at more than one row, is nested too deeply, or costs too much.
         """
         self._rule, self._schema, self._database = rule, schema, database
         self._hidden = frozenset(hidden)
@@ -132,7 +132,9 @@ class Expression:
         if tree["error"] and "expression depth" in str(tree.get("error_message")):
             raise self._error(_TOO_DEEP, with_columns=False)
         if tree["error"]:
-            raise self._error(f"is no SQL expression: {_cut(str(tree.get('error_message')))}")
+            raise self._error(
+                f"is not a valid SQL expression: {_cut(str(tree.get('error_message')))}"
+            )
         statements = tree["statements"]
         node = statements[0]["node"] if len(statements) == 1 else {}
         # What closed our bracket and opened another is a whole query, not a value.
@@ -171,7 +173,9 @@ class Expression:
         same = [name for name in names if name.casefold() == written.casefold()]
         if len(parts) == 1 and len(same) == 1:
             return same[0]
-        raise self._error(f"names {examples([written])}, no column{did_you_mean(written, names)}")
+        raise self._error(
+            f"names {examples([written])}, which is not a column{did_you_mean(written, names)}"
+        )
 
     def _refuse_unsteady(self, nodes: "Sequence[dict[str, Any]]") -> None:
         """Refuse functions of many rows, of the clock, of chance, and of the machine."""

@@ -203,7 +203,7 @@ def _load(rule: FunctionRule, root: Path) -> RowFunction:
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [each for each, value in vars(module).items() if callable(value)]
-        absent = "is no function" if hasattr(module, attribute) else "is not there"
+        absent = "is not a function" if hasattr(module, attribute) else "is not there"
         near = did_you_mean(attribute, known)
         raise RuleError(rule.name, f"{attribute!r} {absent} in module {name!r}{near}")
     return function

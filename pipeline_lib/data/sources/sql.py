@@ -292,7 +292,7 @@ class _Url:
             url = make_url(whole)
         except (ArgumentError, ValueError):  # whose texts can hold a part of the password
             raise SourceError(
-                f"{name}: is no url of a database, as driver://user@host/database is"
+                f"{name}: is not a database url, such as driver://user@host/database"
             ) from None
         if has_stray_at(url):
             raise SourceError(f"{name}: {STRAY_AT}")

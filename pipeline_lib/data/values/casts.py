@@ -156,7 +156,7 @@ def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
         text = pc.utf8_trim_whitespace(values)
         numbers = cast_or_null(text, _NUMBER, pa.float64())
         unreadable = pc.and_(pc.is_null(numbers), pc.is_valid(text))
-        broken = rows_where(unreadable, text, "type", "hold text that is no number, such as ")
+        broken = rows_where(unreadable, text, "type", "hold text that is not a number, such as ")
         return _finite(numbers, _beyond_exact(numbers, text), text, broken)
     if pa.types.is_integer(kind):
         numbers = values.cast(pa.float64(), safe=False)
@@ -171,7 +171,7 @@ def _read_numbers(values: pa.ChunkedArray) -> ReadColumn:
         return _finite(numbers, _beyond_exact(numbers, without_zeros(values)), values, [])
     if pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return _finite(values.cast(pa.float64()), None, values, [])
-    raise UnreadableColumnError(f"has the type {kind}, which is no number")
+    raise UnreadableColumnError(f"has the type {kind}, which is not a number")
 
 
 def _beyond_exact(numbers: pa.ChunkedArray, written: pa.ChunkedArray) -> "pa.ChunkedArray | None":
@@ -221,7 +221,7 @@ def _read_booleans(values: pa.ChunkedArray, column: BooleanColumn) -> ReadColumn
         text, words = numbers.cast(pa.string()), {"1": True, "0": False, "-0": False} | words
         values = numbers
     elif not pa.types.is_string(kind):
-        raise UnreadableColumnError(f"has the type {kind}, which is no boolean")
+        raise UnreadableColumnError(f"has the type {kind}, which is not a boolean")
     chunks = [_looked_up(chunk, words) for chunk in text.chunks]
     found = pa.chunked_array(chunks, pa.bool_())
     unreadable = pc.and_(pc.is_null(found), pc.is_valid(values))
@@ -245,7 +245,7 @@ def _read_datetimes(values: pa.ChunkedArray, column: DatetimeColumn) -> ReadColu
     if pa.types.is_floating(kind) and pc.all(pc.is_nan(values)).as_py() is not False:
         # What pandas makes of a column of times without a single one.
         return ReadColumn(pa.chunked_array([pa.nulls(len(values), TIME)]))
-    raise UnreadableColumnError(f"has the type {kind}, which is no date or time")
+    raise UnreadableColumnError(f"has the type {kind}, which is not a date or time")
 
 
 def read_columns(

@@ -86,13 +86,13 @@ def read_zoned_times(values: pa.ChunkedArray, form: str | None, zone: str | None
         written = _from_iso(text) if form is None else _from_format(text, form)
         times, clocks = _instants(written, zone, text)
         unreadable = pc.and_(pc.is_null(times), pc.is_valid(text))
-        wanted = "ISO 8601 date or time" if form is None else f"time in the format {form!r}"
+        wanted = "an ISO 8601 date or time" if form is None else f"a time in the format {form!r}"
         way_out = (
             "; say how times are written with `format`, as strptime has it, or fix the source"
             if form is None
             else "; a column has one format: fix the source"
         )
-        before = f"hold text that is no {wanted}, such as "
+        before = f"hold text that is not {wanted}, such as "
         broken = rows_where(unreadable, text, "type", before, way_out)
         return ReadTimes(times, broken, clocks)
     outside = _outside(values)

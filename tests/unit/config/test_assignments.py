@@ -89,6 +89,11 @@ def test_an_assigned_word_is_taken_as_written(tmp_path: Path, word: str) -> None
             "training.epoch=3",
             "--set: training.epoch: unknown key; did you mean epochs?",
         ),
+        ("trainng.epochs=3", "--set: trainng: unknown key; did you mean training?"),
+        ("training.loss.kind=msee", "--set: training.loss: kind 'msee' does not exist"),
+        ("model=~", "--set: model: must be a mapping of settings, not null"),
+        ("training.epochs=0", "--set: training.epochs: must be at least 1, not 0"),
+        ("training.clip_norm=0", "--set: training.clip_norm: must be above 0, not 0"),
         ("training.epochs=many", "--set: training.epochs: must be a whole number, not 'many'"),
         ("training.seed=99999999999", "--set: training.seed: must be at most 2147483647, not 9"),
         (

@@ -195,14 +195,14 @@ def test_what_is_of_one_dataset_may_not_be_shared(project: Path, key: str) -> No
     (problem,) = refused(project, "")
 
     assert problem.startswith(
-        f"configs/defaults.yaml:17: {key.partition(':')[0]}: is of one dataset"
+        f"configs/defaults.yaml:17: {key.partition(':')[0]}: belongs to one dataset"
     )
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- a\n", "configs/defaults.yaml:1: holds no mapping"),
+        ("- a\n", "configs/defaults.yaml:1: is not a mapping"),
         ("a: [\n", "configs/defaults.yaml:2: is not valid YAML"),
         ("training: {epoch: 3}\n", "configs/defaults.yaml:1: training.epoch: unknown key; did you"),
         ("columns_: {}\n", "configs/defaults.yaml:1: columns_: unknown key; did you mean columns?"),
@@ -227,7 +227,7 @@ def test_shared_settings_are_no_dataset(project: Path) -> None:
     (project / "configs/link.yaml").symlink_to("defaults.yaml")
 
     for name in ("configs/defaults.yaml", "configs/link.yaml"):
-        with pytest.raises(ConfigError, match="share, and is no dataset's config"):
+        with pytest.raises(ConfigError, match="share, and is not a dataset's config"):
             load_config(name)
     assert own_config("defaults", project) is None
     assert own_config("shop", project) == "configs/shop.yaml"

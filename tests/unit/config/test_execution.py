@@ -52,8 +52,8 @@ def test_each_task_that_a_config_can_limit_is_a_stage_of_the_flow() -> None:
     ("assignment", "said"),
     [
         ("execution.retries=11", "execution.retries: must be at most 10, not 11"),
-        ("execution.backoff_s=-1", "execution.backoff_s: must be at least 0.0, not -1"),
-        ("execution.timeout_s.train=0", "execution.timeout_s.train: must be above 0.0, not 0"),
+        ("execution.backoff_s=-1", "execution.backoff_s: must be at least 0, not -1"),
+        ("execution.timeout_s.train=0", "execution.timeout_s.train: must be above 0, not 0"),
         ("execution.timeout_s.trian=5", "unknown key; did you mean train?"),
         ("execution.timeout_s=60", "execution.timeout_s: must be a mapping of settings, not 60"),
     ],

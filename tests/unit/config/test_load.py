@@ -58,26 +58,26 @@ def test_every_config_of_the_project_loads(path: Path) -> None:
         (
             "{kind: number}",
             "{kind: datetime, time_zone: america/newyork}",
-            "toy.yaml:8: columns.size.time_zone: 'america/newyork' is no time zone; "
+            "toy.yaml:8: columns.size.time_zone: 'america/newyork' is not a time zone; "
             "did you mean America/New_York?",
         ),
         (
             "{kind: number}",
             "{kind: datetime, time_zone: localtime}",
-            "toy.yaml:8: columns.size.time_zone: 'localtime' is no time zone; write an IANA name, "
-            "as America/New_York",
+            "toy.yaml:8: columns.size.time_zone: 'localtime' is not a time zone; write an IANA "
+            "name, as America/New_York",
         ),
         (
             "{kind: number}",
             "{kind: datetime, time_zone: -05:00}",
-            "toy.yaml:8: columns.size.time_zone: '-05:00' is no time zone; write an IANA name",
+            "toy.yaml:8: columns.size.time_zone: '-05:00' is not a time zone; write an IANA name",
         ),
         (
             "    step_size: 5\n",
             "",
-            "toy.yaml:12: training.scheduler.step_size: Field required",
+            "toy.yaml:12: training.scheduler.step_size: is required",
         ),
-        ("  target: label\n", "", "toy.yaml:2: data.target: Field required"),
+        ("  target: label\n", "", "toy.yaml:2: data.target: is required"),
         (
             "target: label",
             "target: ~",
@@ -198,8 +198,8 @@ def test_a_mistake_that_came_through_a_merge_key_is_told_not_thrown(tmp_path: Pa
     [
         ("", "toy.yaml:1: is empty"),
         ("# nothing\n", "toy.yaml:1: is empty"),
-        ("- a\n- b\n", "toy.yaml:1: holds no mapping of keys to values"),
-        ("just words\n", "toy.yaml:1: holds no mapping of keys to values"),
+        ("- a\n- b\n", "toy.yaml:1: is not a mapping of keys to values"),
+        ("just words\n", "toy.yaml:1: is not a mapping of keys to values"),
         ("name: toy\ndata: {source: [}\n", "toy.yaml:2: is not valid YAML: "),
         ("name: toy\n\tdata: 1\n", "toy.yaml:2: is not valid YAML: "),
         ("name: toy\nname: toy\n", "toy.yaml:2: is not valid YAML: found duplicate key"),

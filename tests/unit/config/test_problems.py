@@ -120,7 +120,7 @@ WRONG = [
     # rules between values
     ("classes: [a, b, c]", "classes: [a, b, a]", "data.classes", "lists 'a' twice"),
     ("task: multiclass", "task: binary", "data.classes", "a binary task has 2 classes, not 3"),
-    ("private: [id]", "private: [idd]", "data.private.0", "'idd' is no column of the key"),
+    ("private: [id]", "private: [idd]", "data.private.0", "'idd' is not a column of the key"),
     ("private: [id]", "private: [id, size]", "data.private.1", "'size' is a feature"),
     ("private: [id]", "private: [label]", "data.private", "'label' is the target"),
     ("target: label", "target: color", "columns.color", "is the target and a feature"),
@@ -135,7 +135,7 @@ WRONG = [
     ("[20, 40]", "[40, 20]", "training.scheduler.milestones", "must increase"),
     ("batch_size: 64", "warm_epochs: 3", "training.warm_epochs", "needs `start_from: champion`"),
     ("batch_size: 64", "cuda_graphs: true", "training.cuda_graphs", "needs `compile: true`"),
-    ("      b: 1.0", "      d: 1.0", "training.loss.class_weights.d", "'d' is no class"),
+    ("      b: 1.0", "      d: 1.0", "training.loss.class_weights.d", "'d' is not a class"),
     ("primary: macro_f1", "primary: rmse", "evaluation.primary", "not a metric of a multiclass"),
     (
         "team: cars",
@@ -164,7 +164,12 @@ WRONG = [
     ('format: "%Y-%m-%d"', 'format: "%Y %Y"', "columns.day.format", "names a directive twice"),
     ('format: "%Y-%m-%d"', 'format: "day %"', "columns.day.format", "stray %"),
     ('format: "%Y-%m-%d"', 'format: "YYYY-MM"', "columns.day.format", "has no directive"),
-    ("time_zone: Europe/Vienna", "time_zone: Vienna", "columns.day.time_zone", "is no time zone"),
+    (
+        "time_zone: Europe/Vienna",
+        "time_zone: Vienna",
+        "columns.day.time_zone",
+        "is not a time zone",
+    ),
     ("[year, month]", "[year, year]", "columns.day.parts", "lists 'year' twice"),
     ("time: day", "time: size", "columns.size.kind", "so its kind is datetime, not number"),
     ("time: day", 'time: day\n  time_format: "%Q"', "data.time_format", "bad directive"),

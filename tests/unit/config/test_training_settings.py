@@ -150,7 +150,7 @@ def test_a_weight_of_a_class_that_was_not_declared_is_refused_with_the_nearest(
 ) -> None:
     declared = {"classes": ["hot", "large", "small"]}
 
-    with pytest.raises(ValidationError, match=r"'smaller' is no class; did you mean small\?"):
+    with pytest.raises(ValidationError, match=r"'smaller' is not a class; did you mean small\?"):
         table_config(data=declared, training={"loss": _weights(hot=2.0, smaller=3.0)})
 
 
@@ -159,7 +159,7 @@ def test_a_weight_that_is_near_no_declared_class_is_refused_with_the_classes(
 ) -> None:
     declared = {"classes": ["hot", "large", "small"]}
 
-    with pytest.raises(ValidationError, match=r"'xyz' is no class; the classes are .*hot"):
+    with pytest.raises(ValidationError, match=r"'xyz' is not a class; the classes are .*hot"):
         table_config(data=declared, training={"loss": _weights(xyz=2.0)})
 
 

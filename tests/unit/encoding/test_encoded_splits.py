@@ -73,7 +73,9 @@ def test_codes_keep_their_meaning_when_an_earlier_word_in_the_alphabet_arrives(
     second = encoded.read_encoder().vocabularies["color"]
     known = first.categories.to_pylist()
     assert second.categories.to_pylist() == [*known, "amber"]
-    assert [str(change) for change in encoded.changes] == ["1 new ('amber'), 1 gone quiet ('blue')"]
+    assert [str(change) for change in encoded.changes] == [
+        "1 new ('amber'), 1 no longer seen ('blue')"
+    ]
     assert second.first_seen.astype(str).tolist() == ["2026-01-01"] * 4 + ["2026-01-02"]
     assert second.counts[known.index("blue")] == 0
 
@@ -254,7 +256,9 @@ def test_rows_that_return_after_another_night_tell_what_that_night_did_not_have(
     again = encode_splits(config, _split(config, table), today="2026-01-03", last_ended=LATER)
 
     assert not again.is_new
-    assert [str(change) for change in again.changes] == ["1 gone quiet ('amber'), 1 back ('blue')"]
+    assert [str(change) for change in again.changes] == [
+        "1 no longer seen ('amber'), 1 seen again ('blue')"
+    ]
     of_word = {
         code.category: code for code in codes_of_dataset(find_home().dataset("toy"), "color")
     }

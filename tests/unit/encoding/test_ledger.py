@@ -48,7 +48,7 @@ def test_new_silent_and_returning_categories_are_told_by_name() -> None:
     changes, _ = _night(["blue", "green", "teal"], second)
 
     assert [str(change) for change in changes] == [
-        "1 new ('teal'), 1 gone quiet ('red'), 1 back ('blue')"
+        "1 new ('teal'), 1 no longer seen ('red'), 1 seen again ('blue')"
     ]
     assert [change.column for change in changes] == ["color"]
 

@@ -132,7 +132,7 @@ def test_a_damaged_line_is_told_with_file_and_line(evergreen_home_of_the_test: P
     ("change", "why"),
     [
         ({"decision": None}, "'decision' is None, no text"),
-        ({"decision": "promotee"}, "'promotee' is no decision; did you mean promoted?"),
+        ({"decision": "promotee"}, "'promotee' is not a decision; did you mean promoted?"),
         ({"version": 3}, "'version' is 3, no text"),
         ({"champion": ["1"]}, "'champion' is ['1'], no text"),
         ({"experiment": True}, "'experiment' is True, no text"),

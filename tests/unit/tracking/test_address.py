@@ -23,9 +23,9 @@ def refusal(uri: str, monkeypatch: pytest.MonkeyPatch) -> EvergreenError:
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("http://", "'http://' is no address of an MLflow server"),
-        ("http://[::1", "is no address of an MLflow server"),
-        ("http://127.0.0.1:99999", "is no address of an MLflow server"),
+        ("http://", "'http://' is not the address of an MLflow server"),
+        ("http://[::1", "is not the address of an MLflow server"),
+        ("http://127.0.0.1:99999", "is not the address of an MLflow server"),
         ("postgresql://me:secret@host/runs", "needs the driver psycopg2, which is not installed"),
         ("mysql://me:secret@host/runs", "needs the driver MySQLdb"),
         ("sqlite:////tmp", "is a folder, not a database"),

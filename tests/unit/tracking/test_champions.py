@@ -167,10 +167,10 @@ def _package(name: str) -> Path:
     ("what", "why"),
     [
         ("nothing", ""),
-        ("alias removed", "version 1 is no champion"),
+        ("alias removed", "version 1 is no longer the champion"),
         ("alias moved", "the champion is version 2 now, and was version 1 then"),
-        ("version deleted", "version 1 is no champion"),
-        ("model deleted", "version 1 is no champion"),
+        ("version deleted", "version 1 is no longer the champion"),
+        ("model deleted", "version 1 is no longer the champion"),
         ("files deleted", "champion v1 cannot be used"),
         ("weights changed", "champion v1 cannot be used"),
         ("digest changed", "champion v1 cannot be used"),

@@ -187,7 +187,7 @@ def test_a_weight_of_a_class_that_no_row_has_stops_the_training_before_its_start
     loss = {"kind": "cross_entropy", "class_weights": {"hot": 2.0, "smaller": 3.0}}
     config = table_config(training={"loss": loss})
 
-    with pytest.raises(TrainingError, match=r"'smaller' is no class; did you mean small\?"):
+    with pytest.raises(TrainingError, match=r"'smaller' is not a class; did you mean small\?"):
         fit(config, toy_table())
 
 

@@ -194,11 +194,11 @@ def test_text_that_is_no_number_is_told_with_count_and_examples() -> None:
 
     violation = raised.value.violations[0]
     assert (violation.column, violation.rule, violation.n_rows) == ("x", "type", 4)
-    assert "4 rows hold text that is no number, such as 'two', '3,5', ''" in violation.message
+    assert "4 rows hold text that is not a number, such as 'two', '3,5', ''" in violation.message
 
 
 def test_a_date_is_no_number() -> None:
-    with pytest.raises(ContractError, match=r"has the type date32\[day\], which is no number"):
+    with pytest.raises(ContractError, match=r"has the type date32\[day\], which is not a number"):
         _conform(pa.array([date(2024, 1, 1)]), NUMBERS)
 
 

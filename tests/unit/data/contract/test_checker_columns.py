@@ -59,7 +59,7 @@ def test_a_column_of_lists_stops_the_night_at_its_first_batch(
 ) -> None:
     checker = checker_of(table_config(**severe(severity)))
 
-    with pytest.raises(ContractError, match=r"has the type list<.*which is no number"):
+    with pytest.raises(ContractError, match=r"has the type list<.*which is not a number"):
         checker.check(with_column(toy_table(50), "size", [[1.0]] * 50))
 
 
@@ -68,7 +68,9 @@ def test_a_column_of_numbers_that_became_text_tonight_is_told(
 ) -> None:
     table = with_column(toy_table(50), "size", ["small"] * 50)
 
-    with pytest.raises(ContractError, match="50 rows hold text that is no number, such as 'small'"):
+    with pytest.raises(
+        ContractError, match="50 rows hold text that is not a number, such as 'small'"
+    ):
         report_of(table_config(), table)
 
 
@@ -117,6 +119,19 @@ def test_the_time_of_rows_is_typed_and_every_row_has_one(
     assert set(typed["day"].to_pylist()) == {datetime(2024, 12, 24)}
 
 
+def test_text_that_does_not_fit_a_format_is_reported_with_the_setting_of_the_format(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    config = table_config(columns={"day": {"kind": "datetime", "format": "%d.%m.%Y"}})
+    table = toy_table(50).append_column("day", pa.array(["2024-12-24"] * 50))
+
+    with pytest.raises(ContractError) as raised:
+        report_of(config, table)
+
+    assert "50 rows hold text that is not a time in the format '%d.%m.%Y'" in str(raised.value)
+    assert "change `columns.day.format`" in str(raised.value)
+
+
 def test_a_report_is_json(table_config: MakeConfig, toy_table: MakeTable) -> None:
     config = table_config(**severe("quarantine"))
 
@@ -131,7 +146,7 @@ def test_a_report_is_json(table_config: MakeConfig, toy_table: MakeTable) -> Non
                 "column": "size",
                 "rule": "type",
                 "n_rows": 1,
-                "message": "1 row holds text that is no number, such as '?'",
+                "message": "1 row holds text that is not a number, such as '?'",
                 "severity": "quarantine",
                 "examples": ["'?'"],
             }

@@ -208,7 +208,7 @@ def test_more_rows_than_the_budget_allows_stop_the_night(
     assert f"{n_bad} of 50 rows" in str(raised.value)
     assert "`validation.quarantine.max_" in str(raised.value)
     held = "1 row holds" if n_bad == 1 else f"{n_bad} rows hold"
-    assert f"column 'size': {held} text that is no number" in str(raised.value)
+    assert f"column 'size': {held} text that is not a number" in str(raised.value)
 
 
 def test_the_rows_left_have_to_be_enough(table_config: MakeConfig, toy_table: MakeTable) -> None:

@@ -147,11 +147,14 @@ def test_a_broken_rule_shows_rows_by_number_with_the_values_it_looks_at() -> Non
 @pytest.mark.parametrize(
     ("expression", "told"),
     [
-        ("prise > 0", "names 'prise', no column; did you mean price? Columns: 'price', 'color'"),
+        (
+            "prise > 0",
+            "names 'prise', which is not a column; did you mean price? Columns: 'price', 'color'",
+        ),
         ("unit price > 0", 'stand in double quotes: "unit price"'),
-        ("TABLE_NAME.price > 0", "names 'TABLE_NAME.price', no column"),
-        ("rowid > 1", "names 'rowid', no column"),
-        ("price >", "is no SQL expression: syntax error"),
+        ("TABLE_NAME.price > 0", "names 'TABLE_NAME.price', which is not a column"),
+        ("rowid > 1", "names 'rowid', which is not a column"),
+        ("price >", "is not a valid SQL expression: syntax error"),
         ("price + 1", "comes to double, not to true or false"),
         ("color > INTERVAL 1 DAY + color", "is not valid SQL: Binder Error"),
         ("1 = 1", "names no column"),
@@ -245,7 +248,7 @@ except Exception as error:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
 
-    assert "'nope', no column" in done.stdout
+    assert "'nope', which is not a column" in done.stdout
     assert done.stderr == ""
 
 
@@ -308,7 +311,7 @@ def test_a_function_that_returns_nonsense_is_told_with_rule_and_function(
     [
         ("", "no_such_rules:check", "module 'no_such_rules' cannot be imported"),
         ("def check_it(rows): ...", "house_rules:check", "did you mean check_it?"),
-        ("check = 1", "house_rules:check", "'check' is no function in module 'house_rules'"),
+        ("check = 1", "house_rules:check", "'check' is not a function in module 'house_rules'"),
         ("def check(rows:", "house_rules:check", "SyntaxError"),
         ("1 / 0", "house_rules:check", "ZeroDivisionError"),
         ("import sys; sys.exit()", "house_rules:check", "SystemExit"),

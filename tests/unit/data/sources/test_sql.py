@@ -289,7 +289,7 @@ def test_a_url_that_cannot_be_read_is_told_without_what_it_holds(
 
     message = refused(root, "SELECT 1 AS x", text)
 
-    assert "is no url of a database" in message
+    assert "is not a database url" in message
     assert "hunter2" not in message
 
 

@@ -334,7 +334,7 @@ def test_a_date_is_a_time_in_utc_whatever_type_it_comes_in(values: pa.Array) -> 
 
 @pytest.mark.parametrize("values", [pa.array([1_700_000_000]), pa.array([1.7e9])])
 def test_a_number_is_no_time(values: pa.Array) -> None:
-    assert f"{values.type}, which is no date or time" in _clash(values, TIMES).message
+    assert f"{values.type}, which is not a date or time" in _clash(values, TIMES).message
 
 
 def test_a_column_of_times_without_a_single_one_may_come_as_floats() -> None:
