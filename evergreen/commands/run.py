@@ -112,11 +112,7 @@ def run(
             require_server()
         if all_:
             return _every(configs, broken, options, json_=json_)
-        outcome = _only(configs[0], options, json_=json_)
-        if json_:
-            print_json(asdict(outcome))
-        else:
-            _show(outcome, configs[0], set_)
+        _only(configs[0], options, json_=json_)
     return 0
 
 
@@ -136,8 +132,8 @@ def _broken_configs(
     return {each.config: each for each in ended if each.exit_code}
 
 
-def _only(config: Path, options: _Options, *, json_: bool) -> "Outcome":
-    """Make the one run of the command."""
+def _only(config: Path, options: _Options, *, json_: bool) -> None:
+    """Make the one run of the command, and print how it ended."""
     from flows.attempt import seen
 
     with (
@@ -145,7 +141,11 @@ def _only(config: Path, options: _Options, *, json_: bool) -> "Outcome":
         _end_without_goodbyes(seen_run),
         _failure_in_json() if json_ else nullcontext(),
     ):
-        return _retrained(config, options, seen_run)
+        outcome = _retrained(config, options, seen_run)
+        if json_:
+            print_json(asdict(outcome))
+        else:
+            _show(outcome, config, options.assignments)
 
 
 def _every(

@@ -336,7 +336,8 @@ def start() -> Iterator[Start]:
 
 
 def _clean_environment() -> dict[str, str]:
-    named = ("MLFLOW_", "PREFECT_", "EVERGREEN_")
+    # Processes of pytest-xdist have COLUMNS, which is taken before the terminal's own width.
+    named = ("MLFLOW_", "PREFECT_", "EVERGREEN_", "COLUMNS", "LINES")
     return {name: value for name, value in os.environ.items() if not name.startswith(named)}
 
 

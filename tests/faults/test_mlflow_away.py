@@ -106,7 +106,7 @@ def test_a_night_whose_mlflow_stays_away_ends_with_one_message_that_says_what_to
     assert story.first_code == 1
     assert "Traceback" not in story.first_printed
     [message] = re.findall(r"^error: .*", story.first_printed, re.MULTILINE)
-    assert re.match(r"error: MLflow at http://127.0.0.1:\d+ does not answer\. ", message)
+    assert re.match(r"error: no MLflow server answers at 127\.0\.0\.1:\d+ ", message)
     assert "run the same again, and it goes on from there" in message
     assert story.first_printed.endswith(f"{message}\n")
 

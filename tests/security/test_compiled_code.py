@@ -59,7 +59,7 @@ def shared(tmp_path: Path) -> Path:
     folder.mkdir()
     folder.chmod(0o1777)
     for above in tmp_path.parents:
-        if above.stat().st_uid == os.geteuid() and "pytest" in above.name:
+        if above.stat().st_uid == os.geteuid() and "pytest-of-" in str(above):
             above.chmod(0o711)
     tmp_path.chmod(0o711)
     return folder
