@@ -230,7 +230,8 @@ def _probe(uri: str) -> None:
         failed = hiding(
             ServerError(
                 f"no MLflow server answers at {link(uri).partition('://')[2]} ({reason}). Start "
-                "it, or unset MLFLOW_TRACKING_URI to use the embedded database."
+                "it, run the same again, and it goes on from there; or unset MLFLOW_TRACKING_URI "
+                "to use the embedded database."
             ),
             error,
         )
