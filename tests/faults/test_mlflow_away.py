@@ -95,7 +95,7 @@ def test_the_file_holds_every_epoch_though_mlflow_is_away(story: Story) -> None:
 def test_mlflow_being_away_is_warned_of_and_slows_no_training_down(story: Story) -> None:
     warnings = re.findall(r".*does not answer; epochs wait", story.first_printed)
 
-    assert 2 <= len(warnings) <= 20
+    assert 2 <= len(warnings) <= 100  # not one for each epoch
     assert "http.client" not in story.first_printed
 
 
