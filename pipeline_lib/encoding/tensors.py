@@ -23,6 +23,7 @@ from pipeline_lib.errors import StorageError, first_line
 
 ROW_GROUP_ROWS = BATCH_ROWS
 _FINGERPRINT = b"evergreen.encoder"
+_Y_TYPES = (pa.float32(), pa.uint8(), pa.uint16(), pa.uint32())
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
@@ -76,16 +77,9 @@ class SplitWriter(AbstractContextManager["SplitWriter"]):
     """Writes one split as zstd parquet, in row groups of 131,072 rows whatever comes at a time."""
 
     def __init__(self, path: Path, encoder: Encoder, target: Target) -> None:
-        code_types = [code_type(cardinality) for cardinality in encoder.cardinalities]
         y_type = code_type(len(target.classes)) if isinstance(target, ClassTarget) else np.float32
-        fields = [
-            (f"cat:{name}", pa.from_numpy_dtype(code_type_))
-            for name, code_type_ in zip(encoder.code_inputs, code_types, strict=True)
-        ]
-        fields += [(f"num:{position}", pa.float32()) for position in range(encoder.n_numeric)]
-        fields += [("y", pa.from_numpy_dtype(y_type))]
-        metadata = {_FINGERPRINT: encoder.fingerprint()}
-        self._schema = pa.schema(fields, metadata)
+        fields = [*_inputs(encoder), pa.field("y", pa.from_numpy_dtype(y_type))]
+        self._schema = pa.schema(fields, {_FINGERPRINT: encoder.fingerprint()})
         # Without dictionaries of integers and unread statistics: half the time, measured on
         # 2M rows of 15 columns (2026-11). With a checksum per page: zstd as Arrow writes it has
         # none, and a flipped bit would be another code.
@@ -214,7 +208,19 @@ def _open(path: Path, encoder: Encoder) -> pq.ParquetFile:
         schema = file.schema_arrow
     if (schema.metadata or {}).get(_FINGERPRINT) != encoder.fingerprint().encode():
         raise StorageError(f"{path} was encoded by another encoder; encode again")
+    # No checksum covers the footer, where one flipped bit makes a float column one of booleans.
+    fields = list(schema)
+    inputs, targets = _inputs(encoder), [pa.field("y", kind) for kind in _Y_TYPES]
+    if fields not in [[*inputs, target] for target in targets]:
+        raise StorageError(f"{path} cannot be read: its columns are damaged; encode again")
     return file
+
+
+def _inputs(encoder: Encoder) -> list[pa.Field]:
+    """Return the columns of a split without the target."""
+    codes = zip(encoder.code_inputs, encoder.cardinalities, strict=True)
+    fields = [pa.field(f"cat:{name}", pa.from_numpy_dtype(code_type(n))) for name, n in codes]
+    return [*fields, *(pa.field(f"num:{n}", pa.float32()) for n in range(encoder.n_numeric))]
 
 
 def _y_type(file: pq.ParquetFile) -> npt.DTypeLike:
