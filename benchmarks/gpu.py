@@ -30,10 +30,11 @@ from benchmarks.gpu_loops import (
 )
 from benchmarks.gpu_page import WHEELS, Cell, Outcome, ceilings_table, check_table, speed_table
 from benchmarks.machine import publish_result
-from pipeline_lib.errors import EvergreenError, first_line
+from pipeline_lib.errors import EvergreenError
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.records import EpochRecord
 from pipeline_lib.training.rows import TensorSplit
+from pipeline_lib.wording import first_line
 
 DROPOUT = 0.4
 N_WORKERS = min(8, os.cpu_count() or 1)

@@ -6,8 +6,9 @@ from pathlib import Path
 from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config import load_config
 from pipeline_lib.config.project_configs import ENDS, is_config, project_configs
-from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError, examples, nearest_name
+from pipeline_lib.errors import ConfigError, ConfigProblem, UsageError
 from pipeline_lib.home import project_at, project_root
+from pipeline_lib.wording import examples, nearest_name
 
 _DEPLOYMENTS = "prefect.yaml"
 _MAX_SHOWN = 200

@@ -18,13 +18,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from evergreen.flow_parameters import value_problems
 from pipeline_lib.config.yaml_text import YamlTextError, refuse_bombs
-from pipeline_lib.errors import (
-    ConfigError,
-    ConfigProblem,
-    did_you_mean,
-    examples,
-    nearest_name,
-)
+from pipeline_lib.errors import ConfigError, ConfigProblem
+from pipeline_lib.wording import did_you_mean, examples, nearest_name
 
 # As Prefect 3.8 has them (`prefect.cli.deploy._models`); a test compares.
 TOP_KEYS = ("prefect-version", "name", "build", "push", "pull", "definitions", "deployments")

@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 from pipeline_lib.addresses import ServerAddress, shown_address
-from pipeline_lib.errors import StorageError, UsageError, refusal
+from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.home import Home, find_home
+from pipeline_lib.wording import refusal
 
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 _TEMPORARY_BYTES = 1024 * 1024

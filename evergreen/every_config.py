@@ -40,7 +40,7 @@ def turn(config: Path, do: Callable[[Path], Ended]) -> Ended:
     """
     try:
         return do(config)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library, or a function of a rule, may exit
         if heard() is not None:  # what a signal has disturbed is no failure
             raise
         if isinstance(error, EvergreenError):

@@ -11,9 +11,10 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline_lib.errors import EvergreenError, first_line, refusal
+from pipeline_lib.errors import EvergreenError
 from pipeline_lib.home import Home, find_home
 from pipeline_lib.shown import shown
+from pipeline_lib.wording import first_line, refusal
 
 _SMALL_DISK_BYTES = 64 * 1024 * 1024
 _MAX_SHOWN = 500
@@ -32,12 +33,12 @@ def wants_traceback() -> bool:
     return os.environ.get("EVERGREEN_DEBUG", "") not in ("", "0")
 
 
-def describe(error: Exception) -> str:
+def describe(error: Exception | SystemExit) -> str:
     """Return a line that says what went wrong, where, and what to do; passwords are left out."""
     return shown(_described(error))
 
 
-def _described(error: Exception) -> str:
+def _described(error: Exception | SystemExit) -> str:
     if isinstance(error, OSError) and (text := _of_the_system(error)):
         return text
     match error:
@@ -100,7 +101,7 @@ def full_disks(wanted: Path | None = None) -> str:
     return f". {room}, and run the same command again"
 
 
-def _kept(error: Exception) -> str:
+def _kept(error: Exception | SystemExit) -> str:
     path = keep("".join(traceback.format_exception(error)))
     again = "set EVERGREEN_DEBUG=1 to see the traceback"
     return f". The whole traceback is in {path}" if path else f"; {again}"

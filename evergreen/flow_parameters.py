@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline_lib.config import Overrides, load_config
 from pipeline_lib.config.form import form_config, refuse_assignments
 from pipeline_lib.config.project_configs import project_configs
-from pipeline_lib.errors import ConfigError, UsageError, did_you_mean, examples
+from pipeline_lib.errors import ConfigError, UsageError
+from pipeline_lib.wording import did_you_mean, examples
 
 
 def value_problems(

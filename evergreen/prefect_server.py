@@ -15,8 +15,9 @@ from evergreen.server_failures import require_whole_database
 from evergreen.waiting import told_if_slow
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
-from pipeline_lib.errors import ServerError, first_line
+from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
+from pipeline_lib.wording import first_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -31,11 +31,11 @@ from prefect.states import Completed, Crashed
 from flows.outcome import Outcome
 from flows.tracked import flow_run_id
 from pipeline_lib.attempts import Attempt, abandoned, is_registered
-from pipeline_lib.errors import first_line
 from pipeline_lib.home import DatasetFolder, Home
 from pipeline_lib.scratch import sweep
 from pipeline_lib.storage.json_files import Json
 from pipeline_lib.storage.locks import lock
+from pipeline_lib.wording import first_line
 from tasks.cancellation import heard_to_the_end
 
 GONE = "The process of this run has gone (was it killed?); ended by the next run of the dataset."

@@ -72,29 +72,27 @@ class Decided:
         """Return the outcome; `page` is the file of the decision record."""
         record, entry = self.record, self.entry
         links = {k: url for k, url in record.links.items() if k in ("flow run", "MLflow run")}
-        return Outcome(
-            entry.decision,
-            entry.reason,
-            entry.version,
-            str(page),
-            links,
-            champion=entry.champion or "",
-            experiment=bool(entry.experiment),
-            notes=(*record.notes, *record.result.notes),
-        )
+        notes = (*record.notes, *record.result.notes)
+        return _outcome(entry, entry.decision, str(page), links, notes)
 
 
 def skipped(entry: JournalEntry, standing: Standing) -> Outcome:
     """Return the outcome of a run with nothing new; `entry` is its line in the journal."""
+    return _outcome(entry, "skipped", "", {"flow run": flow_url()}, standing.notes)
+
+
+def _outcome(
+    entry: JournalEntry, decision: str, page: str, links: dict[str, str], notes: tuple[str, ...]
+) -> Outcome:
     return Outcome(
-        "skipped",
+        decision,
         entry.reason,
         entry.version,
-        "",
-        {"flow run": flow_url()},
+        page,
+        links,
         champion=entry.champion or "",
         experiment=bool(entry.experiment),
-        notes=standing.notes,
+        notes=notes,
     )
 
 

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.errors import StorageError, refusal
+from pipeline_lib.errors import StorageError
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines
+from pipeline_lib.wording import refusal
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OLD_S = 30 * 86_400

@@ -17,11 +17,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from pipeline_lib.errors import StorageError, first_line, refusal
+from pipeline_lib.errors import StorageError
 from pipeline_lib.home import Home
 from pipeline_lib.permissions import make_file, make_folders
 from pipeline_lib.storage.locks import lock
 from pipeline_lib.storage.replacing import beside, sync_file, sync_folder
+from pipeline_lib.wording import first_line, refusal
 
 _COMPANIONS = ("-journal", "-wal", "-shm")
 _TIMEOUT_S = 10.0

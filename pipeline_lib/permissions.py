@@ -12,7 +12,8 @@ import pwd
 import stat
 from pathlib import Path
 
-from pipeline_lib.errors import StorageError, user_name
+from pipeline_lib.errors import StorageError
+from pipeline_lib.wording import user_name
 
 _WORLD, _WRITE, _ALL = 0o007, 0o002, 0o777
 # By the system, and cut by the umask: new folders and files of ours, never the world's.

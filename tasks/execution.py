@@ -16,9 +16,10 @@ from prefect.logging import get_run_logger
 from prefect.task_engine import TaskRunTimeoutError
 
 from pipeline_lib.config.execution import ExecutionSettings
-from pipeline_lib.errors import EvergreenError, StageTimeoutError, first_line, in_few_words
+from pipeline_lib.errors import EvergreenError, StageTimeoutError
 from pipeline_lib.interruption import heard
 from pipeline_lib.transient import is_transient
+from pipeline_lib.wording import first_line, in_few_words
 
 P = ParamSpec("P")
 R = TypeVar("R")

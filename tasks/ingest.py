@@ -10,11 +10,11 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import named_columns
 from pipeline_lib.data.snapshots.snapshot import Snapshot, take_snapshot
 from pipeline_lib.data.sources.open import open_source
-from pipeline_lib.errors import examples
 from pipeline_lib.evaluation.journal import last_end
 from pipeline_lib.home import Home
 from pipeline_lib.monitoring.history import read_last_night
 from pipeline_lib.storage.digests import code_digest, digest_json
+from pipeline_lib.wording import examples
 
 
 @task(cache_policy=NO_CACHE)

@@ -8,8 +8,8 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from pipeline_lib.attempts import attempt_of
-from pipeline_lib.errors import first_line
 from pipeline_lib.home import DatasetFolder
+from pipeline_lib.wording import first_line
 
 
 def publish_page(dataset: DatasetFolder, page: Path, outcome: str) -> None:

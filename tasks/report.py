@@ -8,10 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.errors import refusal
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry
 from pipeline_lib.evaluation.report import DecisionRecord
 from pipeline_lib.tracking.reference import RunReference
+from pipeline_lib.wording import refusal
 from tasks.publish import publish_page
 
 

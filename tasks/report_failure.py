@@ -7,11 +7,12 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import run_key
 from pipeline_lib.data.snapshots.snapshot import Snapshot
-from pipeline_lib.errors import DataError, EvergreenError, ServerError, first_line
+from pipeline_lib.errors import DataError, EvergreenError, ServerError
 from pipeline_lib.evaluation.journal import JournalEntry, append_entry, now
 from pipeline_lib.evaluation.report import FailureRecord
 from pipeline_lib.home import DatasetFolder, RunFolder
 from pipeline_lib.tracking.reference import RunReference
+from pipeline_lib.wording import first_line
 from tasks.publish import publish_page
 
 

@@ -13,8 +13,8 @@ from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.config.layers import DEFAULTS
 from pipeline_lib.config.load import flat_settings
-from pipeline_lib.errors import rows_that
 from pipeline_lib.home import find_home
+from pipeline_lib.wording import rows_that
 
 
 def check(

@@ -23,15 +23,10 @@ from evergreen.interruption import end_at_once, say_how_to_go_on
 from evergreen.tables import print_json, say
 from evergreen.waiting import TOLD_BY, waiting_told
 from pipeline_lib.config import load_config
-from pipeline_lib.errors import (
-    DataError,
-    EvergreenError,
-    ServerError,
-    ServerLostError,
-    first_line,
-)
+from pipeline_lib.errors import DataError, EvergreenError, ServerError, ServerLostError
 from pipeline_lib.home import find_home, project_of
 from pipeline_lib.interruption import heard, raise_if_heard
+from pipeline_lib.wording import first_line
 
 if TYPE_CHECKING:
     from flows.attempt import Seen

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
-from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
+from pipeline_lib.errors import ConfigError, ConfigProblem
+from pipeline_lib.wording import did_you_mean
 
 _QUOTED = r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*"""
 _PART = re.compile(rf"""{_QUOTED}|\s*(?P<plain>[^.="'\s][^.=]*)""")

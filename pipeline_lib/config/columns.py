@@ -9,7 +9,7 @@ from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.time_zones import zone_problem
 from pipeline_lib.config.times import WrittenTime, format_problem, is_later, time_problem
-from pipeline_lib.errors import examples, repeated
+from pipeline_lib.wording import examples, repeated
 
 Severity = Literal["stop", "quarantine", "warn"]
 DatetimePart = Literal[

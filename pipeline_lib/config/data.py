@@ -9,7 +9,7 @@ from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.sources import Source
 from pipeline_lib.config.times import format_problem
-from pipeline_lib.errors import examples, repeated
+from pipeline_lib.wording import examples, repeated
 
 Task = Literal["binary", "multiclass", "regression"]
 

@@ -19,8 +19,9 @@ from pipeline_lib.config.yaml_text import (
     YamlTextError,
     read_yaml_text,
 )
-from pipeline_lib.errors import ConfigError, ConfigProblem, did_you_mean
+from pipeline_lib.errors import ConfigError, ConfigProblem
 from pipeline_lib.home import project_of
+from pipeline_lib.wording import did_you_mean
 
 DEFAULTS = "configs/defaults.yaml"
 _MISNAMED = "configs/defaults.yml"

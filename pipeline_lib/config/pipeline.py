@@ -29,10 +29,10 @@ from pipeline_lib.config.training import (
     TrainingSettings,
 )
 from pipeline_lib.config.validation import ValidationSettings
-from pipeline_lib.errors import did_you_mean, examples
 from pipeline_lib.home import NAME_PATTERN, project_of
 from pipeline_lib.shown import hashed
 from pipeline_lib.storage.digests import digest_json
+from pipeline_lib.wording import did_you_mean, examples
 
 
 class EvaluationSettings(Settings):

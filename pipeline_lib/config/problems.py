@@ -15,7 +15,8 @@ from pipeline_lib.config.mistakes import Keys, MistakesError
 from pipeline_lib.config.partial import broken_rules
 from pipeline_lib.config.pipeline import PipelineConfig
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.errors import ConfigProblem, did_you_mean, examples
+from pipeline_lib.errors import ConfigProblem
+from pipeline_lib.wording import did_you_mean, examples
 
 _NAMED_KEY = re.compile(r"((?:\w+\.)*\w+): (.+)", re.DOTALL)
 MAX_ERRORS = 200  # of a mistake that 10,000 columns share the first are enough

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.errors import examples
+from pipeline_lib.wording import examples
 
 
 class ConstantSchedule(Settings):

@@ -2,7 +2,7 @@
 
 from zoneinfo import ZoneInfo, available_timezones
 
-from pipeline_lib.errors import did_you_mean
+from pipeline_lib.wording import did_you_mean
 
 # What stands beside the zones on a machine's disk: its own zone, leap seconds, no zone at all.
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})

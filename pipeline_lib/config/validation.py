@@ -8,7 +8,7 @@ from pydantic import Field
 from pipeline_lib.config.columns import Severity
 from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.settings import Settings
-from pipeline_lib.errors import repeated
+from pipeline_lib.wording import repeated
 
 
 class _Rule(Settings):

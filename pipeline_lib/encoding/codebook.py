@@ -8,10 +8,11 @@ import numpy.typing as npt
 from pipeline_lib.encoding.encoded_splits import read_ledger
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
-from pipeline_lib.errors import UsageError, did_you_mean, examples, unknown_dataset
+from pipeline_lib.errors import UsageError
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.shown import hashed
 from pipeline_lib.storage.json_files import Json
+from pipeline_lib.wording import did_you_mean, examples, unknown_dataset
 
 _RESERVED = {UNSEEN: "unseen", MISSING: "missing"}
 

@@ -34,9 +34,10 @@ from pipeline_lib.encoding.numeric import (
 )
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
 from pipeline_lib.encoding.words import count_words, digest_of_words
-from pipeline_lib.errors import ModelError, first_line
+from pipeline_lib.errors import ModelError
 from pipeline_lib.storage.digests import digest_json
 from pipeline_lib.storage.json_files import Json, write_json
+from pipeline_lib.wording import first_line
 
 ENCODER_VERSION = 2
 CodeInput = Vocabulary | HashInput

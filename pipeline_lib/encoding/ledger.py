@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipeline_lib.encoding.encoder import CountedWords, Encoder
 from pipeline_lib.encoding.vocabulary import UNSEEN, Vocabulary
-from pipeline_lib.errors import MAX_EXAMPLES, examples
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import MAX_EXAMPLES, examples
 
 
 @dataclass(frozen=True)

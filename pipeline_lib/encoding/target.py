@@ -14,8 +14,9 @@ from pipeline_lib.data.values.spelling import KnownWords, meaning
 from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values
 from pipeline_lib.encoding.numeric import Standardizer
-from pipeline_lib.errors import ContractError, Violation, examples, rows_that
+from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.storage.json_files import Json
+from pipeline_lib.wording import examples, rows_that
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.encoding.encoder import Encoder
 from pipeline_lib.encoding.target import ClassTarget, Target
-from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.errors import StorageError
+from pipeline_lib.wording import first_line
 
 ROW_GROUP_ROWS = BATCH_ROWS
 _FINGERPRINT = b"evergreen.encoder"

@@ -15,7 +15,7 @@ from pipeline_lib.data.contract.checker import conform, target_column
 from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, target_to_json
 from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.encoding.tensors import SplitFile
-from pipeline_lib.errors import EvergreenError, examples
+from pipeline_lib.errors import EvergreenError
 from pipeline_lib.evaluation.answers import Truth
 from pipeline_lib.evaluation.baselines import (
     SAMPLE_ROWS,
@@ -43,6 +43,7 @@ from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage.replacing import replacing
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
+from pipeline_lib.wording import examples
 
 # Raw test rows that are predicted at once, in one pass of the network.
 TEST_BATCH_ROWS = EVAL_BATCH_ROWS

@@ -9,10 +9,10 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.errors import did_you_mean, examples
 from pipeline_lib.evaluation.standing import Standing, Verdict
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines
+from pipeline_lib.wording import did_you_mean, examples
 
 DECISIONS = ("promoted", "kept", "rejected")
 _KINDS = {

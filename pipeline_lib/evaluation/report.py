@@ -8,11 +8,12 @@ from pipeline_lib.config.data import Task
 from pipeline_lib.config.metrics import METRICS, Metric
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.encoding.ledger import LedgerChange, Words
-from pipeline_lib.errors import EvergreenError, examples, first_line
+from pipeline_lib.errors import EvergreenError
 from pipeline_lib.evaluation.comparison import Scores
 from pipeline_lib.evaluation.gate import ChampionScores, Decision
 from pipeline_lib.evaluation.results import EvaluationResult
 from pipeline_lib.monitoring.drift_report import DriftReport, escape
+from pipeline_lib.wording import examples, first_line
 
 _MAX_ROWS = 30
 _UNDEFINED = "–"

@@ -18,8 +18,8 @@ from pipeline_lib.config.columns import Column
 from pipeline_lib.encoding import ClassTarget, Encoder, Target, Vocabulary
 from pipeline_lib.encoding.target import classes_as
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN
-from pipeline_lib.errors import examples
 from pipeline_lib.models.widths import embedding_width
+from pipeline_lib.wording import examples
 
 N_co = TypeVar("N_co", covariant=True)
 

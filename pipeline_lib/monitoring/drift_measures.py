@@ -12,6 +12,7 @@ from pipeline_lib.monitoring.category_sketch import N_BUCKETS
 from pipeline_lib.monitoring.counts import Floats
 from pipeline_lib.monitoring.distances import (
     Bins,
+    Distance,
     MostRows,
     NoiseFactors,
     distance,
@@ -124,15 +125,7 @@ def _words(
             was, is_now = (percent(float(share[i])) for share in shares)
             parts.append(f"{direction} {bins.labels[i]!r} ({was} → {is_now})")
     most = f", most: {', '.join(parts)}" if parts else ", spread over many words"
-    return Shift(
-        aspect="distribution",
-        story=f"{percent(apart.effect)} of rows moved{most}",
-        statistic=apart.moved,
-        noise=apart.noise,
-        effect=apart.effect,
-        p_value=apart.p_value,
-        limit=settings.min_effect,
-    )
+    return _moved(apart, most, settings)
 
 
 def _numbers(
@@ -147,9 +140,13 @@ def _numbers(
     if before.mean is not None and now.mean is not None:
         means = f" (mean {shown(before.mean)} → {shown(now.mean)})"
     where = _from_and_to(bins, before, now, shown)
+    return _moved(apart, f", mostly {where}{means}", settings)
+
+
+def _moved(apart: Distance, where: str, settings: DriftSettings) -> Shift:
     return Shift(
         aspect="distribution",
-        story=f"{percent(apart.effect)} of rows moved, mostly {where}{means}",
+        story=f"{percent(apart.effect)} of rows moved{where}",
         statistic=apart.moved,
         noise=apart.noise,
         effect=apart.effect,

@@ -11,9 +11,10 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.errors import StorageError
 from pipeline_lib.shown import printable
 from pipeline_lib.storage.json_files import Json
+from pipeline_lib.wording import first_line
 
 Aspect: TypeAlias = Literal[
     "distribution", "nulls", "unseen", "categories", "volume", "freshness", "schema"

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline_lib.data.snapshots.snapshot import LastNight, Snapshot
-from pipeline_lib.errors import first_line, refusal
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.monitoring.drift_report import NightRecord
 from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines, write_json
+from pipeline_lib.wording import first_line, refusal
 
 _MAX_REASON = 200
 _logger = logging.getLogger(__name__)

@@ -23,10 +23,10 @@ from pipeline_lib.config.data import Task
 from pipeline_lib.data.arrow import different, is_number, one_array
 from pipeline_lib.data.contract.column_rules import hidden_columns
 from pipeline_lib.data.hashing import splitmix64
-from pipeline_lib.errors import examples
 from pipeline_lib.monitoring.counts import Floats
 from pipeline_lib.monitoring.formulas import find_formulas
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import examples
 
 Codes = npt.NDArray[np.int64]
 LeakKind = Literal["predicts", "formula", "copy", "id", "constant"]

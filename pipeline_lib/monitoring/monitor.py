@@ -18,7 +18,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.columns import HashColumn
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.values.spelling import KnownWords
-from pipeline_lib.errors import MAX_EXAMPLES, StorageError, examples, first_line
+from pipeline_lib.errors import StorageError
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.monitoring.drift import compare
 from pipeline_lib.monitoring.drift_report import DriftReport, NightRecord
@@ -27,6 +27,7 @@ from pipeline_lib.monitoring.leakage import MAX_ROWS, Leak, leaks_in
 from pipeline_lib.monitoring.profile import CategoryProfile, Profile, Profiler
 from pipeline_lib.monitoring.volume import Volume
 from pipeline_lib.storage.json_files import write_json
+from pipeline_lib.wording import MAX_EXAMPLES, examples, first_line
 
 _PROFILE, _DRIFT = "profile.json", "drift.json"
 # A few rows say nothing of a distribution.

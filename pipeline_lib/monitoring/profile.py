@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from pipeline_lib.config.columns import Column, DatetimeColumn, NumberColumn
 from pipeline_lib.config.data import Task
-from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.errors import StorageError
 from pipeline_lib.monitoring.category_sketch import N_BUCKETS, N_RARE, N_TOP, TopWord, WordCounter
 from pipeline_lib.monitoring.counts import PAGE_ROWS
 from pipeline_lib.monitoring.design_effect import BlockNoise, Noise
@@ -27,6 +27,7 @@ from pipeline_lib.monitoring.number_sketch import Leaves, NumberCounter
 from pipeline_lib.shown import hashed
 from pipeline_lib.storage.digests import digest_json
 from pipeline_lib.storage.json_files import Json
+from pipeline_lib.wording import first_line
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 — times of tables have no zone

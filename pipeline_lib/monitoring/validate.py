@@ -14,10 +14,11 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.contract.check_snapshot import CheckedRows, check_snapshot
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.values.spelling import KnownWords
-from pipeline_lib.errors import DriftError, rows_that
+from pipeline_lib.errors import DriftError
 from pipeline_lib.monitoring.history import Night, remember_night
 from pipeline_lib.monitoring.monitor import Watch, Watched, known_classes, volume_of
 from pipeline_lib.monitoring.volume import source_settings
+from pipeline_lib.wording import rows_that
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from datetime import date
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.sources import Source
-from pipeline_lib.errors import VolumeError, rows_that
+from pipeline_lib.errors import VolumeError
 from pipeline_lib.monitoring.history import Night
 from pipeline_lib.storage.digests import digest_json
+from pipeline_lib.wording import rows_that
 
 # Accepted runs that count, the last one always.
 _N_NIGHTS = 14

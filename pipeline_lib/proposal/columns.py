@@ -22,10 +22,10 @@ from pipeline_lib.config.columns import (
 )
 from pipeline_lib.data.arrow import is_date_or_time, is_number
 from pipeline_lib.data.values.patterns import SPACED_WHOLE
-from pipeline_lib.errors import examples
 from pipeline_lib.proposal.closed_words import MAX_CLOSED, is_closed
 from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts, Floats
 from pipeline_lib.proposal.date_formats import DateFormat, find_date_format, share_of_dates
+from pipeline_lib.wording import examples
 
 Part = Literal["feature", "id", "counter", "constant", "empty", "text", "unreadable", "leak"]
 

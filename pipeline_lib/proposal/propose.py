@@ -15,7 +15,7 @@ from pipeline_lib.config.columns import CategoryColumn, Column, DatetimeColumn, 
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.sources import CsvFile, Source
 from pipeline_lib.data.sources.stream import LEFT_OUT
-from pipeline_lib.errors import DataError, UsageError, did_you_mean, examples, rows_that
+from pipeline_lib.errors import DataError, UsageError
 from pipeline_lib.monitoring.leakage import MAX_ROWS, Leak, find_leaks
 from pipeline_lib.proposal.column_facts import ColumnFacts, TidyTable, facts_of, tidied
 from pipeline_lib.proposal.columns import (
@@ -25,6 +25,7 @@ from pipeline_lib.proposal.columns import (
     written_numbers,
 )
 from pipeline_lib.proposal.target import ProposedTarget, propose_target
+from pipeline_lib.wording import did_you_mean, examples, rows_that
 
 _TIME_NAMES = frozenset({"time", "timestamp", "date", "day", "created", "when", "at", "datetime"})
 _MAX_ALIKE = 1_000

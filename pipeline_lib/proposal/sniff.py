@@ -25,7 +25,8 @@ from pipeline_lib.data.sources.formats import (
     wide_encoding,
 )
 from pipeline_lib.data.sources.stores import FolderStore
-from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
+from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
+from pipeline_lib.wording import did_you_mean
 
 _HEAD_BYTES = 256 * 1024
 _BLOCK_BYTES = 8 * 1024 * 1024

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline_lib.config.data import Task
-from pipeline_lib.errors import DataError, examples, rows_that
+from pipeline_lib.errors import DataError
 from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts
 from pipeline_lib.proposal.columns import (
     propose_column,
@@ -14,6 +14,7 @@ from pipeline_lib.proposal.columns import (
     written_numbers,
 )
 from pipeline_lib.proposal.date_formats import find_date_format
+from pipeline_lib.wording import examples, rows_that
 
 _MAX_CLASSES = 100
 _MAX_NUMBER_CLASSES = 10

@@ -34,11 +34,12 @@ from pipeline_lib.encoding import (
     target_from_json,
     target_to_json,
 )
-from pipeline_lib.errors import ContractError, ModelError, Violation, door, examples
+from pipeline_lib.errors import ContractError, ModelError, Violation, door
 from pipeline_lib.models import Dimensions, Kind, Model, Network, Networks, model_kind
 from pipeline_lib.storage.json_files import Json, write_json
 from pipeline_lib.storage.publishing import believed, publish
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
+from pipeline_lib.wording import examples
 
 MODEL_VERSION = 2
 _READABLE = (1, MODEL_VERSION)

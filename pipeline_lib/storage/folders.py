@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
-from pipeline_lib.errors import StorageError, no_room, owned_by_another
+from pipeline_lib.errors import StorageError
 from pipeline_lib.permissions import make_folders
+from pipeline_lib.wording import no_room, owned_by_another
 
 
 def writable_folder(folder: Path, *, mode: int = 0o775) -> Path:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
-from pipeline_lib.errors import EvergreenError, StorageError, first_line, refusal
+from pipeline_lib.errors import EvergreenError, StorageError
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.permissions import make_folders, open_to_append
 from pipeline_lib.storage.replacing import replacing
+from pipeline_lib.wording import first_line, refusal
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from pipeline_lib.errors import StorageError, refusal
+from pipeline_lib.errors import StorageError
 from pipeline_lib.permissions import open_lock
 from pipeline_lib.storage.folders import writable_folder
+from pipeline_lib.wording import refusal
 
 
 @contextlib.contextmanager

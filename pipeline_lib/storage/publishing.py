@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from pipeline_lib.errors import StorageError, no_room, refusal
+from pipeline_lib.errors import StorageError
 from pipeline_lib.permissions import close_tree, make_private, mode_of_chosen
 from pipeline_lib.storage.digests import digest_file
 from pipeline_lib.storage.folders import writable_folder
 from pipeline_lib.storage.json_files import REFUSALS, Json, write_json
 from pipeline_lib.storage.replacing import beside, sync_file, sync_folder
+from pipeline_lib.wording import no_room, refusal
 
 MANIFEST = "manifest.json"
 

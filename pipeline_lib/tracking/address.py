@@ -9,8 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.config.database_url import STRAY_AT, has_stray_at
-from pipeline_lib.errors import ServerError, UsageError, first_line
+from pipeline_lib.errors import ServerError, UsageError
 from pipeline_lib.transient import hiding
+from pipeline_lib.wording import first_line
 
 _CONNECT_TIMEOUT_S = 10
 _NAME, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"

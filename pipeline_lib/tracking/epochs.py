@@ -18,11 +18,12 @@ from mlflow.entities import Metric as MlflowMetric
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config.metrics import Metric
-from pipeline_lib.errors import StorageError, refusal
+from pipeline_lib.errors import StorageError
 from pipeline_lib.storage.json_files import append_json_lines, read_json_lines
 from pipeline_lib.tracking.runs import TrackedRun
 from pipeline_lib.tracking.store import what_failed
 from pipeline_lib.training.records import EpochRecord
+from pipeline_lib.wording import refusal
 
 FLUSH_EPOCHS = 25
 FLUSH_S = 5.0

@@ -19,7 +19,7 @@ from pipeline_lib.config.columns import CategoryColumn
 from pipeline_lib.encoding import Encoder
 from pipeline_lib.encoding.encoded_splits import read_ledger, write_ledger
 from pipeline_lib.encoding.vocabulary import Vocabulary
-from pipeline_lib.errors import ModelError, examples, first_line
+from pipeline_lib.errors import ModelError
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.storage.digests import digest_file
@@ -32,6 +32,7 @@ from pipeline_lib.tracking.versions import (
     uri_of,
     versions_of,
 )
+from pipeline_lib.wording import examples, first_line
 
 # Packages are read until all columns are found; each costs three small files.
 _MAX_VERSIONS = 20

@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline_lib.errors import ModelError, first_line
+from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home, is_run_key
 from pipeline_lib.storage.publishing import believed
 from pipeline_lib.tracking.package import packaged
@@ -33,6 +33,7 @@ from pipeline_lib.tracking.versions import (
     versions_of,
     what_is_wrong_with,
 )
+from pipeline_lib.wording import first_line
 
 
 def mend_champion(

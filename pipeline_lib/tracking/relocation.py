@@ -17,9 +17,10 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from pipeline_lib.databases import home_lock
-from pipeline_lib.errors import StorageError, first_line
+from pipeline_lib.errors import StorageError
 from pipeline_lib.home import Home
 from pipeline_lib.storage.json_files import write_json
+from pipeline_lib.wording import first_line
 
 _TIMEOUT_S = 60.0
 # Where MLflow keeps addresses of artifacts (3.17).

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline_lib.addresses import ServerAddress, link, shown_address
 from pipeline_lib.asking import ask
-from pipeline_lib.errors import ServerError, first_line, no_room
+from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.tracking.address import (
@@ -30,6 +30,7 @@ from pipeline_lib.tracking.client import StoreClient
 from pipeline_lib.tracking.embedded import has_store, make_store
 from pipeline_lib.tracking.relocation import follow_home
 from pipeline_lib.transient import hiding
+from pipeline_lib.wording import first_line, no_room
 
 # The default of `mlflow server`.
 DEFAULT_UI_URL = "http://127.0.0.1:5000"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from mlflow.exceptions import MlflowException
 
 from pipeline_lib.config.metrics import Metric
-from pipeline_lib.errors import ServerError, StorageError, first_line
+from pipeline_lib.errors import ServerError, StorageError
 from pipeline_lib.home import DatasetFolder, Home
 from pipeline_lib.storage.json_files import Json, append_json_line, read_json_lines
 from pipeline_lib.storage.replacing import replacing
@@ -22,6 +22,7 @@ from pipeline_lib.tracking.reference import RunReference
 from pipeline_lib.tracking.store import connect, tracking_uri, what_failed
 from pipeline_lib.tracking.versions import is_absent
 from pipeline_lib.tracking.views import share_leaderboard
+from pipeline_lib.wording import first_line
 
 _DESCRIPTION = "mlflow.note.content"
 _log = logging.getLogger(__name__)

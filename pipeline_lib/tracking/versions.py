@@ -27,11 +27,12 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
-from pipeline_lib.errors import ModelError, StorageError, examples, first_line
+from pipeline_lib.errors import ModelError, StorageError
 from pipeline_lib.home import Home
 from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.storage.digests import digest_file, digest_json
 from pipeline_lib.storage.publishing import MANIFEST, believed
+from pipeline_lib.wording import examples, first_line
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 # Tags of a version.

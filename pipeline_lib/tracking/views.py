@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from pipeline_lib.config.metrics import METRIC_FACTS, Metric
-from pipeline_lib.errors import UsageError, unknown_dataset
+from pipeline_lib.errors import UsageError
 from pipeline_lib.home import Home
 from pipeline_lib.tracking.store import connect, is_anything_recorded, ui_url
 from pipeline_lib.tracking.versions import champion_version
+from pipeline_lib.wording import unknown_dataset
 
 _VIEW_KEY = "evergreen"
 _PARAMS = (

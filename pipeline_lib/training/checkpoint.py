@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import torch
 
-from pipeline_lib.errors import first_line
 from pipeline_lib.storage.replacing import replacing, scratch_files
+from pipeline_lib.wording import first_line
 
 CHECKPOINT_VERSION = 1
 _FILE, _PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pipeline_lib.errors import TrainingError, first_line
+from pipeline_lib.errors import TrainingError
 from pipeline_lib.training.checkpoint import (
     discard_checkpoints,
     discard_scratch,
@@ -17,6 +17,7 @@ from pipeline_lib.training.checkpoint import (
     save_checkpoint,
     set_aside,
 )
+from pipeline_lib.wording import first_line
 
 # A save that took a second is not repeated for twenty: at most 5 % of the time goes there.
 _PAUSE_PER_COST = 20

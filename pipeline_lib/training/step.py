@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn, optim
 
 from pipeline_lib.config.training import TrainingSettings
-from pipeline_lib.errors import DeviceMemoryError, TrainingError, first_line
+from pipeline_lib.errors import DeviceMemoryError, TrainingError
 from pipeline_lib.training.losses import TaskLoss
 from pipeline_lib.training.rows import TensorSplit
+from pipeline_lib.wording import first_line
 
 # A step that does not fit is cut in halves so many times.
 _MAX_HALVINGS = 6

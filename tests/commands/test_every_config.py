@@ -114,6 +114,18 @@ def test_run_all_trains_each_config_whatever_came_of_the_others(project: Path) -
     assert {facts[0]["decision"], facts[3]["decision"]} <= {"promoted", "rejected", "kept"}
 
 
+def test_a_turn_in_which_a_library_exits_has_failed_and_ends_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def leave(path: Path) -> Ended:
+        sys.exit(0)
+
+    ended = turn(Path("configs/a.yaml"), leave)
+
+    assert (ended.exit_code, ended.decision) == (1, "failed")
+    assert "error: configs/a.yaml: unexpected SystemExit" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("codes", "worst"),
     [

@@ -13,8 +13,9 @@ import pytest
 
 from evergreen.environment import prepare_user, require_own_home, require_temporary_space
 from evergreen.failures import describe
-from pipeline_lib.errors import StorageError, UsageError, refusal
+from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.home import find_home
+from pipeline_lib.wording import refusal
 
 PROJECT = Path(__file__).resolve().parents[2]
 NO_PASSWD_ENTRY = 64321

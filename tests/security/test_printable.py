@@ -14,11 +14,12 @@ import pytest
 from evergreen.commands.run import _Terminal
 from evergreen.failures import describe
 from evergreen.tables import print_json, print_table, say
-from pipeline_lib.errors import EvergreenError, SourceError, did_you_mean, first_line
+from pipeline_lib.errors import EvergreenError, SourceError
 from pipeline_lib.evaluation.plots import plot_confusion
 from pipeline_lib.evaluation.report import FailureRecord
 from pipeline_lib.monitoring.drift_report import escape, short_name
 from pipeline_lib.shown import printable, show_log_lines, shown
+from pipeline_lib.wording import did_you_mean, first_line
 
 # ESC, BEL, CR, NUL, DEL, CSI of one byte, line ends of Unicode, marks of direction, halves of
 # pairs, a blank that draws nothing, a tag, and a sign for private use.

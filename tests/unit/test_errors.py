@@ -3,14 +3,8 @@
 import pytest
 
 from pipeline_lib import errors
-from pipeline_lib.errors import (
-    ContractError,
-    EvergreenError,
-    UnknownCategoryError,
-    Violation,
-    did_you_mean,
-    examples,
-)
+from pipeline_lib.errors import ContractError, EvergreenError, UnknownCategoryError, Violation
+from pipeline_lib.wording import did_you_mean, examples
 
 
 @pytest.mark.parametrize(

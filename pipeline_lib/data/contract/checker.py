@@ -44,9 +44,8 @@ from pipeline_lib.errors import (
     MissingColumnError,
     SourceError,
     Violation,
-    repeated,
-    rows_that,
 )
+from pipeline_lib.wording import repeated, rows_that
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
 _NO_LABEL = "a row without a label cannot be learned from: leave it out in the source"

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.validation import ValidationSettings
-from pipeline_lib.errors import Violation, examples
+from pipeline_lib.errors import Violation
+from pipeline_lib.wording import examples
 
 _MAX_NAMED = 20
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 from pipeline_lib.config.columns import Column, DatetimeColumn
 from pipeline_lib.data.values.casts import ReadColumn
 from pipeline_lib.data.values.zones import Clocks, ColumnZone, common_zone, zones_of_field
-from pipeline_lib.errors import Violation, examples, rows_that
+from pipeline_lib.errors import Violation
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import examples, rows_that
 
 
 class ColumnClocks:

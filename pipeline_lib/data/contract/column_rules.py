@@ -21,8 +21,9 @@ from pipeline_lib.data.values.casts import ReadColumn, arrow_type
 from pipeline_lib.data.values.datetimes import read_bound, utc_as_local
 from pipeline_lib.data.values.violations import BrokenRows, positions, rows_where
 from pipeline_lib.data.values.zones import is_known_zone
-from pipeline_lib.errors import ConfigError, ConfigProblem, examples
+from pipeline_lib.errors import ConfigError, ConfigProblem
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import examples
 
 NULLABLE = "fill them in the source, or declare the column `nullable: true`"
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.data.contract.expression_client import ExpressionProcess, SqlError, TooCostlyError
-from pipeline_lib.errors import RuleError, did_you_mean, examples, first_line
+from pipeline_lib.errors import RuleError
+from pipeline_lib.wording import did_you_mean, examples, first_line
 
 _MAX_QUOTE = 200
 _QUOTES = 'names with blanks or other odd characters stand in double quotes: "unit price"'

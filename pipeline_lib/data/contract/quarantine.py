@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from pipeline_lib.config.validation import QuarantineBudget
 from pipeline_lib.data.contract.repeats import Repeats
-from pipeline_lib.errors import QuarantineBudgetError, Violation, examples, rows_that
+from pipeline_lib.errors import QuarantineBudgetError, Violation
 from pipeline_lib.storage.json_files import Json
+from pipeline_lib.wording import examples, rows_that
 
 ROW_COLUMN, RULES_COLUMN = "evergreen_row", "evergreen_rules"
 

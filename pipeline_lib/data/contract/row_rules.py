@@ -20,8 +20,9 @@ from pipeline_lib.config.columns import Severity
 from pipeline_lib.config.validation import ExpressionRule, FunctionRule, Rule
 from pipeline_lib.data.contract.expressions import Database, Expression
 from pipeline_lib.data.values.violations import BrokenRows, ExampleRow, positions
-from pipeline_lib.errors import MAX_EXAMPLES, ConfigError, RuleError, did_you_mean, first_line
+from pipeline_lib.errors import ConfigError, RuleError
 from pipeline_lib.interruption import heard
+from pipeline_lib.wording import MAX_EXAMPLES, did_you_mean, first_line
 
 RowFunction = Callable[[pa.Table], object]
 _MAX_CHARACTERS = 100

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from pipeline_lib.data.arrow import BATCH_ROWS
 from pipeline_lib.data.snapshots.digest import ContentDigest
 from pipeline_lib.data.sources.stream import Part, RowStream
-from pipeline_lib.errors import examples
 from pipeline_lib.home import DatasetFolder
 from pipeline_lib.interruption import raise_if_heard
 from pipeline_lib.storage.json_files import Json
 from pipeline_lib.storage.publishing import believed, staged
+from pipeline_lib.wording import examples
 
 _ROW_GROUP_ROWS = _BATCH_ROWS = BATCH_ROWS
 

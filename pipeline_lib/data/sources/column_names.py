@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from pipeline_lib.config.columns import MAX_COLUMNS
-from pipeline_lib.errors import SourceError, examples, repeated
+from pipeline_lib.errors import SourceError
+from pipeline_lib.wording import examples, repeated
 
 _MAX_LENGTH = 1000  # characters of a name
 _WAY_OUT = "give every column a name of its own in the source"

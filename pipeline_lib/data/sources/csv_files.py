@@ -37,7 +37,8 @@ from pipeline_lib.data.sources.formats import (
 )
 from pipeline_lib.data.sources.schemas import Head
 from pipeline_lib.data.sources.stores import DataFile
-from pipeline_lib.errors import SourceError, first_line
+from pipeline_lib.errors import SourceError
+from pipeline_lib.wording import first_line
 
 _HEAD_BYTES = 64 * 1024
 _DELIMITERS = ",;\t|:"

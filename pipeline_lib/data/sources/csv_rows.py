@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_lib.data.sources.amounts import MAX_ROW_BYTES
-from pipeline_lib.errors import SourceError, first_line
+from pipeline_lib.errors import SourceError
+from pipeline_lib.wording import first_line
 
 _FIRST_BYTES = 64 * 1024  # a look at the header of a file far away fetches no more than it has to
 _BLOCK_BYTES = 8 * 1024 * 1024

@@ -18,8 +18,9 @@ from pipeline_lib.config.columns import Column, DatetimeColumn, NumberColumn
 from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.written import text_of
 from pipeline_lib.data.values.zones import array_of_times
-from pipeline_lib.errors import ContractError, Violation, door, examples, rows_that
+from pipeline_lib.errors import ContractError, Violation, door
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import examples, rows_that
 
 
 def array_by_value(

@@ -26,7 +26,8 @@ from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.formats import other_format
 from pipeline_lib.data.sources.schemas import Head, fitted
 from pipeline_lib.data.sources.stores import DataFile
-from pipeline_lib.errors import SourceError, first_line
+from pipeline_lib.errors import SourceError
+from pipeline_lib.wording import first_line
 
 _MAGIC = b"PAR1"
 _HEAD_BYTES = 1024

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from pipeline_lib.data.arrow import has_zone
 from pipeline_lib.data.values.zones import canonical_zone, is_known_zone, zones_metadata
-from pipeline_lib.errors import SourceError, examples
+from pipeline_lib.errors import SourceError
+from pipeline_lib.wording import examples
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,9 @@ from pipeline_lib.data.sources.amounts import BATCH_BYTES, MAX_ROW_BYTES, Amount
 from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.stream import Part, RowStream
 from pipeline_lib.data.values.written import TYPED_TEXT, decimal_text, plain_numbers, text_of
-from pipeline_lib.errors import (
-    SourceError,
-    SourceNotFoundError,
-    UsageError,
-    did_you_mean,
-    first_line,
-)
+from pipeline_lib.errors import SourceError, SourceNotFoundError, UsageError
 from pipeline_lib.transient import hiding
+from pipeline_lib.wording import did_you_mean, first_line
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult, Engine, TextClause

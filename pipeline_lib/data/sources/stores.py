@@ -24,13 +24,12 @@ from pipeline_lib.errors import (
     SourceNotFoundError,
     StorageError,
     UsageError,
-    did_you_mean,
-    first_line,
 )
 from pipeline_lib.home import Home
 from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.shown import printable
 from pipeline_lib.storage.digests import digest_json, digest_opened
+from pipeline_lib.wording import did_you_mean, first_line
 
 _S3 = "s3://"
 _COPY_BYTES = 8 * 1024 * 1024

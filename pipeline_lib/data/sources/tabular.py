@@ -16,16 +16,9 @@ import pyarrow as pa
 from pipeline_lib.config.columns import Column
 from pipeline_lib.data.sources.mixed import array_by_value, column_door
 from pipeline_lib.data.values.zones import array_of_times
-from pipeline_lib.errors import (
-    MAX_EXAMPLES,
-    ContractError,
-    UsageError,
-    Violation,
-    door,
-    examples,
-    repeated,
-)
+from pipeline_lib.errors import ContractError, UsageError, Violation, door
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import MAX_EXAMPLES, examples, repeated
 
 TableLike: TypeAlias = (
     pd.DataFrame | pa.Table | Mapping[str, object] | Sequence[Mapping[str, object]]

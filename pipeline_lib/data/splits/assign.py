@@ -27,7 +27,8 @@ from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.splits import Split
 from pipeline_lib.data.arrow import BATCH_ROWS, different, one_array
 from pipeline_lib.data.splits.rules import SPLITS, UNUSED, Codes, SplitName, make_rule
-from pipeline_lib.errors import MAX_EXAMPLES, ContractError, Violation, examples
+from pipeline_lib.errors import ContractError, Violation
+from pipeline_lib.wording import MAX_EXAMPLES, examples
 
 __all__ = ["SPLITS", "UNUSED", "Assignment", "SplitAssigner", "SplitName", "assign_splits"]
 

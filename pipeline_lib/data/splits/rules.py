@@ -27,8 +27,9 @@ from pipeline_lib.data.arrow import microseconds, one_array
 from pipeline_lib.data.hashing import Hashes
 from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.values.zones import to_local, to_utc
-from pipeline_lib.errors import ContractError, Violation, examples, rows_that
+from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import examples, rows_that
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")

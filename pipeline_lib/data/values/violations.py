@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from pipeline_lib.config.columns import Severity
 from pipeline_lib.data.arrow import has_zone
-from pipeline_lib.errors import MAX_EXAMPLES, Violation, examples, rows_that
+from pipeline_lib.errors import Violation
 from pipeline_lib.shown import hashed
+from pipeline_lib.wording import MAX_EXAMPLES, examples, rows_that
 
 RowNumbers = npt.NDArray[np.int64]
 _MAX_SHOWN = MAX_EXAMPLES + 1  # one more than is shown, so that a message can say "and others"

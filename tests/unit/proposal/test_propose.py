@@ -17,11 +17,7 @@ from hypothesis import strategies as st
 from pipeline_lib.config import PipelineConfig, load_config
 from pipeline_lib.config.columns import DatetimeColumn
 from pipeline_lib.config.sources import CsvFile, ParquetFile
-from pipeline_lib.errors import (
-    DataError,
-    SourceError,
-    UsageError,
-)
+from pipeline_lib.errors import DataError, SourceError, UsageError
 from pipeline_lib.proposal.config_yaml import config_text, scalar
 from pipeline_lib.proposal.propose import Proposal, propose
 from pipeline_lib.proposal.sniff import guess_source

@@ -16,11 +16,7 @@ from scipy.special import softmax
 from pipeline_lib import fit, load_model
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.car_evaluation import car_evaluation
-from pipeline_lib.errors import (
-    ContractError,
-    MissingColumnError,
-    UnknownCategoryError,
-)
+from pipeline_lib.errors import ContractError, MissingColumnError, UnknownCategoryError
 from pipeline_lib.serving import ExtraColumnsWarning, FittedModel
 from tests.unit.serving.conftest import rows_of
 

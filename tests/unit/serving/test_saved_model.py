@@ -13,10 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline_lib import fit, load_model
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.errors import (
-    ModelError,
-    StorageError,
-)
+from pipeline_lib.errors import ModelError, StorageError
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.storage.publishing import MANIFEST, publish
 from tests.unit.serving.conftest import rows_of
