@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from benchmarks.machine import publish_result
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract.checker import conform, target_column
+from pipeline_lib.data.contract.declared import conform, target_column
 from pipeline_lib.evaluation.metrics import score
 from pipeline_lib.fitting import split_rows, start_on_rows
 from pipeline_lib.serving import FittedModel

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.columns import CategoryColumn, Column
 from pipeline_lib.config.sources import CsvFile
-from pipeline_lib.data.contract.checker import target_column
+from pipeline_lib.data.contract.declared import target_column
 from pipeline_lib.data.snapshots.snapshot import PartRows, Snapshot
 from pipeline_lib.data.splits.assign import SplitName
 from pipeline_lib.data.splits.split_rows import SplitRows

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.data.contract.checker import conform, target_column
+from pipeline_lib.data.contract.declared import conform, target_column
 from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, target_to_json
 from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.encoding.tensors import SplitFile

@@ -20,8 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline_lib.config.columns import Column
 from pipeline_lib.config.data import Task
 from pipeline_lib.config.models import ModelSettings
-from pipeline_lib.data.contract.checker import read_conforming, require_columns
 from pipeline_lib.data.contract.column_clocks import times_of_other_clock
+from pipeline_lib.data.contract.declared import read_conforming, require_columns
 from pipeline_lib.data.sources.mixed import array_by_value
 from pipeline_lib.data.sources.tabular import TableLike, no_table, tabular
 from pipeline_lib.data.values.spelling import KnownWords

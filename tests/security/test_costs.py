@@ -27,7 +27,7 @@ from pipeline_lib.config.sources import CsvFile, ParquetFile
 from pipeline_lib.config.validation import ExpressionRule
 from pipeline_lib.config.yaml_text import YamlTextError, read_yaml_text
 from pipeline_lib.data.contract import expression_client
-from pipeline_lib.data.contract.checker import require_columns
+from pipeline_lib.data.contract.declared import require_columns
 from pipeline_lib.data.contract.row_rules import compile_rules
 from pipeline_lib.data.sources.column_names import check_names
 from pipeline_lib.data.sources.open import open_source

@@ -15,7 +15,8 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.columns import Column
 from pipeline_lib.config.places import place_of
 from pipeline_lib.config.splits import GroupSplit, PredefinedSplit
-from pipeline_lib.data.contract.checker import ContractChecker, declared_columns
+from pipeline_lib.data.contract.checker import ContractChecker
+from pipeline_lib.data.contract.declared import declared_columns
 from pipeline_lib.data.contract.quarantine import ContractReport
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.data.values.casts import read_columns

@@ -1,11 +1,10 @@
-"""What the table must look like: the config's `columns` and `data`, checked against rows.
+"""A stream of batches checked against every rule for rows to learn from: the config's contract.
 
-`conform` gives columns their declared types and is used by training and prediction alike;
-`ContractChecker` checks a stream of batches against every rule for rows to learn from.
+How rows are read as declared is in `declared`, which setting a message names in `named_settings`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,160 +12,43 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline_lib.config.columns import (
-    CategoryColumn,
     Column,
-    DatetimeColumn,
-    NumberColumn,
     Severity,
 )
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.validation import ValidationSettings
 from pipeline_lib.data.contract.class_counts import ClassCounts
-from pipeline_lib.data.contract.column_clocks import ColumnClocks, times_without_zone
+from pipeline_lib.data.contract.column_clocks import ColumnClocks
 from pipeline_lib.data.contract.column_rules import (
     ColumnRules,
     hidden_columns,
     schema_of,
     without_value,
 )
+from pipeline_lib.data.contract.declared import (
+    declared_columns,
+    read_declared,
+    require_columns,
+    rules_in_order,
+)
+from pipeline_lib.data.contract.named_settings import NamedSettings
 from pipeline_lib.data.contract.quarantine import ContractReport, check_budget
 from pipeline_lib.data.contract.repeats import Repeats, RowCounts
 from pipeline_lib.data.contract.row_rules import compile_rules, example_rows
 from pipeline_lib.data.contract.unique_keys import KeyHashes, RepeatedKeys
-from pipeline_lib.data.values.casts import ReadColumn, read_column
-from pipeline_lib.data.values.spelling import KnownWords
+from pipeline_lib.data.values.casts import ReadColumn
 from pipeline_lib.data.values.violations import BrokenRows, BrokenRules, RowNumbers
-from pipeline_lib.data.values.written import UnreadableColumnError, is_typed_text
 from pipeline_lib.errors import (
-    ConfigError,
-    ConfigProblem,
     ContractError,
-    MissingColumnError,
     SourceError,
     Violation,
 )
-from pipeline_lib.wording import repeated, rows_that
+from pipeline_lib.wording import rows_that
 
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
 _NO_LABEL = "a row without a label cannot be learned from: leave it out in the source"
 _NO_TIME = "fill them in the source: `data.time` needs a value in every row"
 _NO_KEY = "have no value and so no key: fill the key in the source, or set `validation.unique_key`"
-# The rules of a column, in the order in which they are reported.
-_COLUMN_RULES = ("type", "exact", "finite", "nullable", "allowed", "range", "key", "unique")
-
-
-def require_columns(
-    table: pa.Table | pa.RecordBatch,
-    names: Sequence[str],
-    *,
-    source: str,
-    named: Callable[[str], str] | None = None,
-) -> None:
-    """Check that columns are there; `named` gives the setting that names one.
-
-    Raises:
-        MissingColumnError: naming each that is not, and the nearest one that is.
-        ContractError: a column stands twice.
-    """
-    present: list[str] = table.schema.names
-    wanted = dict.fromkeys(names)
-    if double := [name for name in repeated(present) if name in wanted]:
-        raise ContractError(
-            [Violation(name, "unique", table.num_rows, "stands twice") for name in double],
-            source=source,
-        )
-    known = set(present)
-    if missing := [name for name in wanted if name not in known]:
-        raise MissingColumnError(missing, present=present, source=source, named=named)
-
-
-def conform(
-    table: pa.Table,
-    columns: Mapping[str, Column],
-    *,
-    source: str,
-    zones: Mapping[str, str] | None = None,
-    known: Mapping[str, KnownWords] | None = None,
-) -> pa.Table:
-    """Return the declared columns, in their order, with their declared types.
-
-    Arguments and errors as in `read_conforming`.
-
-    Returns:
-        A table of the same length; categories of type string, numbers of type float64, booleans
-        of type bool, dates and times of type timestamp[us] in UTC.
-    """
-    read = read_conforming(table, columns, source=source, zones=zones, known=known)
-    return pa.table({name: column.values for name, column in read.items()})
-
-
-def read_conforming(
-    table: pa.Table,
-    columns: Mapping[str, Column],
-    *,
-    source: str,
-    zones: Mapping[str, str] | None = None,
-    known: Mapping[str, KnownWords] | None = None,
-) -> dict[str, ReadColumn]:
-    """Read the declared columns, in their order; every value has its declared type.
-
-    Args:
-        table: rows as they came; other columns are left out.
-        columns: the contract by column name.
-        source: what messages call the table.
-        zones: the time zones of columns in which times need one.
-        known: words whose spelling typed values take, by column; as those of a ledger.
-
-    Raises:
-        MissingColumnError: a declared column is not there.
-        ContractError: values that are not what their column is declared to hold.
-    """
-    require_columns(table, list(columns), source=source)
-    read = _read(table, columns, source=source, known=known)
-    hidden = hidden_columns(columns)
-    findings = BrokenRules(_order(columns), hidden=hidden)
-    for name, column in read.items():
-        for broken in column.broken:
-            findings.add(name, "stop", broken, first_row=0, keep_rows=False)
-    violations = [*findings.violations(["stop"]), *times_without_zone(read, zones or {}, hidden)]
-    if violations:
-        raise ContractError(violations, source=source)
-    return read
-
-
-def typed_rows(
-    table: pa.Table, columns: Mapping[str, Column], data: DataSettings, *, source: str
-) -> pa.Table:
-    """Return key, time, features and target with their types; a key counts as words.
-
-    Raises:
-        MissingColumnError: one of them is not there.
-        ContractError: values that are not what their column is declared to hold.
-    """
-    return conform(table, declared_columns(columns, data), source=source)
-
-
-def target_column(data: DataSettings) -> Column:
-    """Return what the target has to look like."""
-    if data.task == "regression":
-        return NumberColumn(severity=data.severity)
-    return CategoryColumn(allowed=data.classes, severity=data.severity)
-
-
-def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[str, Column]:
-    """Return what every column that the config names has to look like: key, time, features, target.
-
-    Raises:
-        ConfigError: `data.time` is a feature of another kind than datetime.
-    """
-    declared: dict[str, Column] = {name: CategoryColumn() for name in data.key}
-    if data.time is not None:
-        declared[data.time] = DatetimeColumn(format=data.time_format)
-        feature = columns.get(data.time)
-        if feature is not None and not isinstance(feature, DatetimeColumn):
-            rule = f"is `data.time`, so its kind is datetime, not {feature.kind}"
-            raise ConfigError([ConfigProblem("the contract", f"columns.{data.time}", rule)])
-    return {**declared, **columns, data.target: target_column(data)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +98,7 @@ class ContractChecker:
             ConfigError: a rule, a datetime's format or one of its bounds is wrong.
         """
         self._data, self._validation, self._source = data, validation, source
-        self._place = place
+        self._settings = NamedSettings(columns, data, place)
         self._columns, self._declared = columns, declared_columns(columns, data)
         self._severity = self._severities(columns)
         self._required = list(dict.fromkeys([*self._declared, *required]))
@@ -227,7 +109,7 @@ class ContractChecker:
         )
         self._key = list(dict.fromkeys(data.key))
         self._key_name = ", ".join(self._key)
-        order = _order([*self._declared, self._key_name])
+        order = rules_in_order([*self._declared, self._key_name])
         order += [("", rule.name) for rule in validation.rules]
         self._findings = BrokenRules(order, hidden=hidden)
         self._keys, self._classes = KeyHashes(self._key), ClassCounts()
@@ -250,11 +132,11 @@ class ContractChecker:
             batch,
             self._required,
             source=self._source,
-            named=self._named_by if self._place else None,
+            named=self._settings.naming if self._settings.place else None,
         )
         present: list[str] = batch.schema.names
         self._extra_columns = tuple(name for name in present if name not in self._required)
-        read = _read(batch, self._declared, source=self._source)
+        read = read_declared(batch, self._declared, source=self._source)
         typed = pa.table({name: column.values for name, column in read.items()})
         self._clocks.add(batch.schema, read)
         aside = np.zeros(batch.num_rows, np.bool_)
@@ -284,12 +166,12 @@ class ContractChecker:
             assert batches is not None, "a key is compared with a second look at the rows"
             self._find_repeated_keys(batches)
         if stops := [*self._findings.violations(["stop"]), *self._clocks.violations()]:
-            raise ContractError(self._with_changes(stops), source=self._source)
+            raise ContractError(self._settings.with_changes(stops), source=self._source)
         check_budget(
             self._n_quarantined,
             self._n_rows,
             self._validation.quarantine,
-            self._with_changes(self._findings.violations(["quarantine"])),
+            self._settings.with_changes(self._findings.violations(["quarantine"])),
             source=self._source,
         )
         rows = np.concatenate([np.empty(0, np.int64), *self._quarantined])
@@ -375,7 +257,7 @@ class ContractChecker:
 
         def typed_batches() -> Iterator[pa.Table]:
             for batch in batches():
-                read = _read(batch, needed, source=self._source)
+                read = read_declared(batch, needed, source=self._source)
                 yield pa.table({name: column.values for name, column in read.items()})
 
         repeated = self._keys.repeated(typed_batches)
@@ -424,66 +306,6 @@ class ContractChecker:
         self._quarantined = [np.union1d(before, repeated.rows)]
         self._n_quarantined += int(is_new.sum())
 
-    def _with_changes(self, violations: Sequence[Violation]) -> list[Violation]:
-        """Return violations that say which setting lets such rows pass, and where it stands."""
-        found: list[Violation] = []
-        for violation in violations:
-            if violation.rule == "nullable" and violation.column == self._data.target:
-                aside = f"{self._key_at(['data', 'severity'])} can put them into quarantine"
-                is_stop = self._data.severity == "stop"
-                found.append(replace(violation, change=aside) if is_stop else violation)
-                continue
-            asked = self._setting(violation)
-            if asked is None:
-                found.append(violation)
-                continue
-            verb, keys = asked
-            # What to do with nulls the message says already.
-            what = (
-                "the setting is" if violation.rule == "nullable" else f"if they are right, {verb}"
-            )
-            found.append(replace(violation, change=f"{what} {self._key_at(keys)}"))
-        return found
-
-    def _key_at(self, keys: Sequence[str]) -> str:
-        """Return a setting's name, with its place in the config's file if that is known."""
-        place = self._place(keys) if self._place else ""
-        return f"`{'.'.join(keys)}`" + (f" ({place})" if place else "")
-
-    def _named_by(self, column: str) -> str:
-        """Return the setting that names a column, with its place."""
-        data = self._data
-        if column in self._columns:
-            return self._key_at(["columns", column])
-        if column == data.target:
-            return self._key_at(["data", "target"])
-        if column in data.key:
-            return self._key_at(["data", "key"])
-        return self._key_at(["data", "time"] if column == data.time else ["split"])
-
-    def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
-        """Return what to do to which setting where values are right that a rule refuses."""
-        name, rule = violation.column, violation.rule
-        column = self._columns.get(name)
-        if rule == "unique":
-            return "name more columns in", ["data", "key"]
-        if rule == "allowed":
-            is_target = name == self._data.target
-            return "add them to", ["data", "classes"] if is_target else ["columns", name, "allowed"]
-        if column is None:
-            return None
-        if rule == "range":
-            keys = ("minimum", "maximum", "earliest", "latest")
-            given = [key for key in keys if getattr(column, key, None) is not None]
-            return "change", ["columns", name, given[0] if len(given) == 1 else "/".join(given)]
-        if rule == "nullable":
-            return "set", ["columns", name, "nullable"]
-        if rule != "type":
-            return None
-        if isinstance(column, DatetimeColumn) and column.format is not None:
-            return "change", ["columns", name, "format"]
-        return "change", ["columns", name, "kind"]
-
     def _require_rows(self, n_rows: int) -> None:
         least = self._validation.min_rows
         if n_rows < least:
@@ -492,34 +314,3 @@ class ContractChecker:
                 f"{self._source} has {rows_that(n_rows)}{left}, fewer than `validation.min_rows` "
                 f"({least})"
             )
-
-
-def _read(
-    batch: pa.Table | pa.RecordBatch,
-    columns: Mapping[str, Column],
-    *,
-    source: str,
-    known: Mapping[str, KnownWords] | None = None,
-) -> dict[str, ReadColumn]:
-    """Read columns that are there; whole columns that cannot be read are reported at once."""
-    read: dict[str, ReadColumn] = {}
-    violations: list[Violation] = []
-    for name, column in columns.items():
-        values = batch[name]
-        chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
-        try:
-            read[name] = read_column(
-                chunked,
-                column,
-                known=(known or {}).get(name),
-                typed_text=is_typed_text(batch.schema.field(name)),
-            )
-        except UnreadableColumnError as error:
-            violations.append(Violation(name, "type", batch.num_rows, str(error)))
-    if violations:
-        raise ContractError(violations, source=source)
-    return read
-
-
-def _order(names: Iterable[str]) -> list[tuple[str, str]]:
-    return [(name, rule) for name in dict.fromkeys(names) for rule in _COLUMN_RULES]

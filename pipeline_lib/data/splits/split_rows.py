@@ -25,8 +25,8 @@ from pipeline_lib.config.splits import (
     TimeSplit,
 )
 from pipeline_lib.data.contract.check_snapshot import CheckedRows, split_source_columns
-from pipeline_lib.data.contract.checker import conform, declared_columns
 from pipeline_lib.data.contract.column_rules import hidden_columns
+from pipeline_lib.data.contract.declared import conform, declared_columns
 from pipeline_lib.data.hashing import Hashes
 from pipeline_lib.data.row_hashes import RowHasher
 from pipeline_lib.data.snapshots.snapshot import Snapshot

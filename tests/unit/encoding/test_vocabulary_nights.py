@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.config.columns import CategoryColumn, Column
-from pipeline_lib.data.contract.checker import conform
+from pipeline_lib.data.contract.declared import conform
 from pipeline_lib.encoding import MISSING, N_RESERVED, UNSEEN, Vocabulary
 from pipeline_lib.errors import UnknownCategoryError
 

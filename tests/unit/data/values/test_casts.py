@@ -21,7 +21,7 @@ from pipeline_lib.config.columns import (
     HashColumn,
     NumberColumn,
 )
-from pipeline_lib.data.contract.checker import conform
+from pipeline_lib.data.contract.declared import conform
 from pipeline_lib.errors import ContractError, Violation
 
 WORDS, NUMBERS = CategoryColumn(nullable=True), NumberColumn(nullable=True)

@@ -24,7 +24,7 @@ from pipeline_lib.config.columns import CategoryColumn, Column, HashColumn
 from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.sources import ParquetFile, SqlQuery
 from pipeline_lib.config.validation import ValidationSettings
-from pipeline_lib.data.contract.checker import conform
+from pipeline_lib.data.contract.declared import conform
 from pipeline_lib.data.sources.sql import as_text
 from pipeline_lib.data.sources.stream import RowStream
 from pipeline_lib.data.values.spelling import KnownWords

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.columns import CategoryColumn, Column, NumberColumn
-from pipeline_lib.data.contract.checker import conform, require_columns
+from pipeline_lib.data.contract.declared import conform, require_columns
 from pipeline_lib.errors import ContractError, DataError, MissingColumnError, SourceError, Violation
 from tests.unit.data.in_memory import check_rows
 
