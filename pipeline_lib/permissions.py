@@ -65,7 +65,7 @@ def open_lock(path: Path) -> int:
     number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, _NEW_FILE)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
-        raise OSError(f"{path} is not a regular file")
+        raise OSError("it is not a regular file")
     return number
 
 
