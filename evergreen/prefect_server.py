@@ -12,7 +12,7 @@ from evergreen.environment import DEFAULT_API_URL
 from evergreen.interruption import at_the_end_of
 from evergreen.prefect_database import make_prefect_database
 from evergreen.server_failures import require_whole_database
-from evergreen.waiting import told_if_slow
+from evergreen.waiting import slow_start_is_logged
 from evergreen.work_pool import POOL
 from pipeline_lib.addresses import shown_address
 from pipeline_lib.errors import ServerError
@@ -58,7 +58,7 @@ def require_server() -> str:
             "no Prefect server is named. Start one with `prefect server start`, then "
             f"`{_EXPORT}{DEFAULT_API_URL}`"
         )
-    with told_if_slow(f"the Prefect server at {shown_address(url)}"):
+    with slow_start_is_logged(f"the Prefect server at {shown_address(url)}"):
         asyncio.run(_hello_in_time(url))
     return shown_address(url)
 

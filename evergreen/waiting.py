@@ -1,4 +1,4 @@
-"""Say that a server is waited for, once a minute: its client alone would be silent."""
+"""Log once a minute that a server is waited for: its client alone would be silent."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Timer
 
-TOLD_BY = "evergreen.progress"
+PROGRESS_LOGGER = "evergreen.progress"
 _EVERY_S, _SLOW_S = 60.0, 3.0
 # Which logger of a client says that it tries again, in which words, and of which server
 # (Prefect 3.8.8, urllib3 2 for MLflow).
@@ -22,19 +22,19 @@ class _Retries(logging.Handler):
     def __init__(self, words: str, server: str) -> None:
         super().__init__(logging.DEBUG)
         self._words, self._server = words, server
-        self._told_at = -_EVERY_S
+        self._logged_at = -_EVERY_S
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it."""
+        """Log it."""
         now = time.monotonic()
-        if str(record.msg).startswith(self._words) and now - self._told_at >= _EVERY_S:
-            self._told_at = now
-            logging.getLogger(TOLD_BY).info("waiting   %s does not answer", self._server)
+        if str(record.msg).startswith(self._words) and now - self._logged_at >= _EVERY_S:
+            self._logged_at = now
+            logging.getLogger(PROGRESS_LOGGER).info("waiting   %s does not answer", self._server)
 
 
 @contextmanager
-def waiting_told() -> Generator[None]:
-    """Say it for as long as the context lasts."""
+def waiting_is_logged() -> Generator[None]:
+    """Log it for as long as the context lasts."""
     handlers: list[tuple[logging.Logger, logging.Handler]] = []
     for name, (words, server) in _CLIENTS.items():
         logger = logging.getLogger(name)
@@ -49,13 +49,13 @@ def waiting_told() -> Generator[None]:
 
 
 @contextmanager
-def told_if_slow(server: str) -> Generator[None]:
-    """Say that a server is waited for if it takes some seconds."""
+def slow_start_is_logged(server: str) -> Generator[None]:
+    """Log that a server is waited for if it takes some seconds."""
 
-    def tell() -> None:
-        logging.getLogger(TOLD_BY).info("waiting   for %s", server)
+    def log() -> None:
+        logging.getLogger(PROGRESS_LOGGER).info("waiting   for %s", server)
 
-    timer = Timer(_SLOW_S, tell)
+    timer = Timer(_SLOW_S, log)
     timer.daemon = True
     timer.start()
     try:

@@ -45,7 +45,7 @@ class Feedback:
         self._has_warned = False
         self._line_at = self._artifact_at = clock()
 
-    def tell(self, progress: Progress, last: str) -> None:
+    def report(self, progress: Progress, last: str) -> None:
         """Take where the training is, and a line about its last epoch."""
         now = self._clock()
         place, speed = progress.place, f"{progress.rows_per_s:,.0f} rows/s"

@@ -66,7 +66,7 @@ def train(
 
         def on_pulse(now: Progress) -> None:
             keeper.save_if_due()
-            feedback.tell(now, session.last_line())
+            feedback.report(now, session.last_line())
 
         for record in session.epochs(on_pulse):
             log.append(record)

@@ -21,7 +21,7 @@ from evergreen.environment import prepare_prefect
 from evergreen.every_config import Ended, conclude, turn
 from evergreen.interruption import end_at_once, say_how_to_go_on
 from evergreen.tables import print_json, say
-from evergreen.waiting import TOLD_BY, waiting_told
+from evergreen.waiting import PROGRESS_LOGGER, waiting_is_logged
 from pipeline_lib.config import load_config
 from pipeline_lib.errors import DataError, EvergreenError, ServerError, ServerLostError
 from pipeline_lib.home import find_home, project_of
@@ -99,7 +99,7 @@ def run(
     with (
         prefect_hears_as_we_do(),
         nullcontext() if json_ else _progress_shown(),
-        waiting_told(),
+        waiting_is_logged(),
     ):
         if server_url() is None:
             start_own_server(home)
@@ -269,7 +269,7 @@ def _said_if_the_server_went(seen_run: "Seen") -> Generator[None]:
         seen_run.server_lost = seen_run.server_lost or own is not error
         if seen_run.outcome is not None:
             text = "report    Prefect does not know how this run ended; the next run reports it"
-            logging.getLogger(TOLD_BY).info(text)
+            logging.getLogger(PROGRESS_LOGGER).info(text)
             return
         if own is error:
             raise

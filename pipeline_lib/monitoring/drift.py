@@ -48,7 +48,7 @@ class _Pair:
 
 def compare(
     reference: Profile | None,
-    tonight: Profile,
+    current: Profile,
     *,
     history: Sequence[NightRecord] = (),
     settings: DriftSettings,
@@ -60,7 +60,7 @@ def compare(
     Args:
         reference: profile of the champion's training rows; None on a first run, then only
             volume and freshness are judged.
-        tonight: all rows of this run, or the new ones alone; made with `known` it counts words
+        current: all rows of this run, or the new ones alone; made with `known` it counts words
             that the champion does not know, without it a lower bound of them is taken.
         history: past runs of the same kind (all rows, or the new ones alone); of them the last
             `settings.n_nights` before `run_date` count, one per date.
@@ -73,11 +73,11 @@ def compare(
     digest = "" if reference is None else reference.digest
     findings: list[tuple[_Pair, Shift]] = []
     rows: list[DriftRow] = []
-    for pair in [] if reference is None else _pairs(reference, tonight):
+    for pair in [] if reference is None else _pairs(reference, current):
         if pair.before is None or pair.now is None or pair.before.kind != pair.now.kind:
             rows.append(_schema_row(pair))
             continue
-        day = run_date if pair.column == tonight.time and not pair.is_target else None
+        day = run_date if pair.column == current.time and not pair.is_target else None
         found = measured(pair.before, pair.now, run_date=day, settings=settings)
         findings += [(pair, finding) for finding in found]
     alpha = FAMILY_ALPHA / max(len(findings), 1)
@@ -90,14 +90,14 @@ def compare(
         if rows[-1].verdict == "matters":
             mattered.append((pair.column, finding.aspect))
     if volume != "skip":
-        rows += _volume(tonight.n_rows, past, may_matter=volume == "judge")
-    rows += _freshness(tonight, settings, run_date)
+        rows += _volume(current.n_rows, past, may_matter=volume == "judge")
+    rows += _freshness(current, settings, run_date)
     return DriftReport(
         has_reference=reference is not None,
         n_rows_before=0 if reference is None else reference.n_rows,
-        n_rows=tonight.n_rows,
+        n_rows=current.n_rows,
         rows=sort_rows(rows),
-        record=NightRecord(run_date, tonight.n_rows, digest, effects, tuple(mattered)),
+        record=NightRecord(run_date, current.n_rows, digest, effects, tuple(mattered)),
     )
 
 
@@ -109,12 +109,12 @@ def _past(
     return [by_date[night] for night in latest]
 
 
-def _pairs(reference: Profile, tonight: Profile) -> Iterable[_Pair]:
-    same_target = reference.target == tonight.target
+def _pairs(reference: Profile, current: Profile) -> Iterable[_Pair]:
+    same_target = reference.target == current.target
     target_before = reference.target_profile if same_target else None
-    yield _Pair(tonight.target, True, target_before, tonight.target_profile)
-    for name in dict.fromkeys([*tonight.columns, *reference.columns]):
-        yield _Pair(name, False, reference.columns.get(name), tonight.columns.get(name))
+    yield _Pair(current.target, True, target_before, current.target_profile)
+    for name in dict.fromkeys([*current.columns, *reference.columns]):
+        yield _Pair(name, False, reference.columns.get(name), current.columns.get(name))
 
 
 def _judged(
@@ -194,19 +194,19 @@ def _volume(n_rows: int, past: Sequence[NightRecord], *, may_matter: bool) -> li
     return [DriftRow("", False, "volume", n_rows, middle, 0, threshold, None, verdict, text)]
 
 
-def _freshness(tonight: Profile, settings: DriftSettings, run_date: date) -> list[DriftRow]:
+def _freshness(current: Profile, settings: DriftSettings, run_date: date) -> list[DriftRow]:
     limit = settings.max_age_days
-    if limit is None or tonight.time is None:
+    if limit is None or current.time is None:
         return []
-    name = short_name(tonight.time)
-    if tonight.newest is None:
+    name = short_name(current.time)
+    if current.newest is None:
         text = f"{name}: no row has a time, so their age is not known"
         return [DriftRow("", False, "freshness", 0, 0, 0, limit, None, "noticed", text)]
     # Rows of the very day are not older than it began.
-    age = max(0.0, (datetime.combine(run_date, time()) - tonight.newest) / timedelta(days=1))
+    age = max(0.0, (datetime.combine(run_date, time()) - current.newest) / timedelta(days=1))
     verdict: Verdict = "matters" if age > limit else "quiet"
     text = (
-        f"{name}: the newest row is of {tonight.newest:%Y-%m-%d %H:%M}, {age:.1f} days before "
+        f"{name}: the newest row is of {current.newest:%Y-%m-%d %H:%M}, {age:.1f} days before "
         f"{run_date}; {limit:g} are allowed"
     )
     return [DriftRow("", False, "freshness", round(age, 5), 0, 0, limit, None, verdict, text)]

@@ -88,11 +88,11 @@ class Volume:
         Raises:
             VolumeError: more rows are missing than `max_drop` allows.
         """
-        tonight = f"{source} has {rows_that(n_rows)}"
+        found = f"{source} has {rows_that(n_rows)}"
         if (before := self._dropped_from(n_rows)) is not None:
             share = 1 - n_rows / before.n_rows
             raise VolumeError(
-                f"{tonight}, {share:.0%} fewer than the {before.said}; "
+                f"{found}, {share:.0%} fewer than the {before.said}; "
                 f"`validation.volume.max_drop: {self._settings.max_drop:g}` stops the run. "
                 "Nothing was trained. Look whether the source is whole. If so many rows are right, "
                 "raise `validation.volume.max_drop`, or set it to null until a run has passed",
@@ -104,10 +104,10 @@ class Volume:
         if limit is not None and last is not None and n_rows > limit * last.n_rows:
             times = f"{n_rows / last.n_rows:.1f} times" if last.n_rows else "more than"
             return (
-                f"{tonight}, {times} the {last.said}, more than "
+                f"{found}, {times} the {last.said}, more than "
                 f"`validation.volume.max_growth: {limit:g}`: look whether rows came twice"
             )
-        return self._of_other_settings(n_rows, tonight)
+        return self._of_other_settings(n_rows, found)
 
     def _dropped_from(self, n_rows: int) -> _Reference | None:
         """Return the rows against which this run's are too few."""
@@ -134,7 +134,7 @@ class Volume:
             highest = max(highest, night.n_rows)
         return found
 
-    def _of_other_settings(self, n_rows: int, tonight: str) -> str | None:
+    def _of_other_settings(self, n_rows: int, found: str) -> str | None:
         other, drop, growth = self._other, self._settings.max_drop, self._settings.max_growth
         if other is None:
             return None
@@ -144,7 +144,7 @@ class Volume:
         if not is_far:
             return None
         return (
-            f"{tonight}, the previous run with other settings of `data.source` had the "
+            f"{found}, the previous run with other settings of `data.source` had the "
             f"{other.said}: not compared with `validation.volume`"
         )
 

@@ -89,7 +89,7 @@ def read_champion_to_start_from(
 
     If the champion came out of this very run, done again after a kill or by force, it is the
     version that the run started from. One of another split comes without its model: it may have
-    learned from tonight's test rows, which would flatter what starts from it.
+    learned from this run's test rows, which would flatter what starts from it.
     """
     found = champion_version(client, name)
     if found is None:
@@ -105,7 +105,7 @@ def read_champion_to_start_from(
     champion = _read_version(client.home, found)
     if champion.split_rule == split_rule:
         return champion
-    problem = "it was made with another split and may have learned from tonight's test rows"
+    problem = "it was made with another split and may have learned from this run's test rows"
     return replace(champion, model=None, problem=champion.problem or problem)
 
 

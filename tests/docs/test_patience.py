@@ -31,6 +31,8 @@ def _limits(node: ast.AST) -> Iterator[ast.expr]:
     is_probe = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(PROBES)
     if isinstance(node, ast.Call) and not is_probe:
         yield from (k.value for k in node.keywords if k.arg in LIMITS)
+        if ast.unparse(node.func).endswith("mark.timeout"):
+            yield from node.args
     if isinstance(node, ast.FunctionDef):
         named = [*node.args.posonlyargs, *node.args.args]
         with_default = named[len(named) - len(node.args.defaults) :]
@@ -60,7 +62,7 @@ def _hurries(text: str) -> list[str]:
             for limit in _limits(node)
             if isinstance(limit, ast.Constant)
             and isinstance(limit.value, int | float)
-            and limit.value < LEAST_S
+            and 0 < limit.value < LEAST_S  # 0 is no limit
         ]
         if isinstance(node, ast.Assert) and _reads_a_clock(node.test):
             is_deadline = ast.unparse(node.test).endswith(" < end")
@@ -85,6 +87,7 @@ def test_no_test_is_timed_or_gives_up_within_five_minutes(file: Path) -> None:
         "def wait(path, timeout_s: float = 30): ...",
         "begin = time.monotonic()\nassert time.monotonic() - begin < 5",
         "SCRIPT = 'process.communicate(timeout=9)'",
+        "@pytest.mark.timeout(60)\ndef test_a(): ...",
     ],
 )
 def test_a_test_in_a_hurry_is_found(text: str) -> None:

@@ -95,7 +95,7 @@ def test_members_that_start_warm_go_on_through_one_curve(night: Night) -> None:
 @pytest.mark.parametrize(
     ("changed", "why_not"),
     [
-        ("split.seed=5", "it was made with another split and may have learned from tonight's test"),
+        ("split.seed=5", "it was made with another split and may have learned from this run's"),
         ("model.d_hidden=[16]", "its network has d_hidden [32], the config [16]"),
     ],
 )

@@ -33,7 +33,7 @@ def told(harness: None) -> Told:
         feedback = Feedback("quick_trees", clock=lambda: second, patience_s=900)
         for done in range(71):
             second = done / 10
-            feedback.tell(Progress(1, 1, done, 71, 100.0, 1.0), "")
+            feedback.report(Progress(1, 1, done, 71, 100.0, 1.0), "")
             feedback.settle()
             for artifact in _artifacts(client, "training-quick-trees"):
                 if not changes or changes[-1][1] != artifact.data:
@@ -43,7 +43,7 @@ def told(harness: None) -> Told:
     @flow
     def short() -> None:
         feedback = Feedback("slow")
-        feedback.tell(Progress(1, 1, 1, 2, 100.0, 1.0), "")
+        feedback.report(Progress(1, 1, 1, 2, 100.0, 1.0), "")
         feedback.end()
 
     long()

@@ -183,10 +183,10 @@ def test_a_category_that_no_night_before_had_is_said(config: PipelineConfig) -> 
     rows = validate.fn(config, first, DAY)
     encode.fn(config, split.fn(config, rows.rows), DAY)
 
-    tonight = validate.fn(config, ingest.fn(config, find_home(), DAY), DAY)
+    current = validate.fn(config, ingest.fn(config, find_home(), DAY), DAY)
 
     assert not any("values that are new" in note for note in rows.notes())
-    assert "column 'doors': values that are new: '5more' (432 rows)" in tonight.notes()
+    assert "column 'doors': values that are new: '5more' (432 rows)" in current.notes()
 
 
 def test_a_night_that_fails_while_mlflow_is_away_leaves_its_page_and_a_line(

@@ -43,7 +43,7 @@ def server_that_says(begin: bytes, then: bytes) -> Generator[str]:
 @pytest.mark.parametrize(
     ("begin", "then"), [(ENDLESS, b" "), (b"HTTP/1.1 200 OK\r\n", b"X"), (b"", b"H")], ids=str
 )
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_a_server_that_never_ends_its_answer_is_one_that_does_not_answer(
     begin: bytes, then: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,8 +80,8 @@ def test_a_typed_value_keeps_the_code_that_its_text_had(
     monkeypatch.setattr("pipeline_lib.encoding.encoded_splits._MIN_KEPT_ROWS", 1)
     first = _night(config, _rows(_text(words)), fingerprint=mark and "e")
 
-    tonight = _typed_text(typed) if way == "query" else _rows(typed)
-    second = _night(config, tonight, fingerprint=mark)
+    current = _typed_text(typed) if way == "query" else _rows(typed)
+    second = _night(config, current, fingerprint=mark)
 
     assert _categories(second) == _categories(first) == sorted(words)
     assert second.changes == ()

@@ -223,10 +223,10 @@ def test_a_champion_that_says_nan_gets_the_reason_and_no_scores(
 def test_a_class_that_the_champion_does_not_know_costs_it(
     tmp_path: Path, make_fitted: MakeFitted, batch_rows: int
 ) -> None:
-    fitted, tonight = make_fitted("multiclass"), _renamed(make_fitted, {"hot": "new"})
-    labels = tonight.test_rows["label"].to_pylist()
+    fitted, current = make_fitted("multiclass"), _renamed(make_fitted, {"hot": "new"})
+    labels = current.test_rows["label"].to_pylist()
 
-    champion = tonight.as_champion(tmp_path, fitted.model, rows=tonight.batches(batch_rows))
+    champion = current.as_champion(tmp_path, fitted.model, rows=current.batches(batch_rows))
 
     share = 1 - labels.count("new") / len(labels)
     assert champion.scores is not None
@@ -240,9 +240,9 @@ def test_a_champion_that_shares_no_class_with_the_rows_cannot_be_compared(
     tmp_path: Path, make_fitted: MakeFitted
 ) -> None:
     fitted = make_fitted("multiclass")
-    tonight = _renamed(make_fitted, {"hot": "0", "large": "1", "small": "2"})
+    current = _renamed(make_fitted, {"hot": "0", "large": "1", "small": "2"})
 
-    champion = tonight.as_champion(tmp_path, fitted.model)
+    champion = current.as_champion(tmp_path, fitted.model)
 
     assert champion.scores is None
     assert champion.problem == (
@@ -320,9 +320,9 @@ def test_rows_of_one_class_are_judged_by_log_loss_where_the_ranking_counts(
     split = EncodedSplit.of(rows, fitted.model.encoder, fitted.model.target)
     write_split(tmp_path / "no.parquet", split, fitted.model.encoder, fitted.model.target)
     test = SplitFile(tmp_path / "no.parquet", fitted.model.encoder)
-    tonight = fitted._replace(config=config, test_rows=rows, test=test)
+    current = fitted._replace(config=config, test_rows=rows, test=test)
 
-    result, champion = tonight.evaluate(tmp_path).result, tonight.as_champion(tmp_path)
+    result, champion = current.evaluate(tmp_path).result, current.as_champion(tmp_path)
 
     assert "roc_auc" not in result.scores
     assert result.against_constant is not None

@@ -1,4 +1,4 @@
-"""The journal: decisions in order, and whether tonight's rows were decided about."""
+"""The journal: decisions in order, and whether a run's rows were decided about."""
 
 import json
 from dataclasses import asdict, replace

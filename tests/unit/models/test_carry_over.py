@@ -1,4 +1,4 @@
-"""What a trained network knows starts tonight's: by column, category and class, not by place."""
+"""What a trained network knows starts a new one: by column, category and class, not by place."""
 
 import copy
 from collections.abc import Mapping

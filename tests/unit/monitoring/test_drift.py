@@ -441,7 +441,7 @@ def test_the_night_itself_and_nights_beyond_the_window_tell_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("past", "tonight", "verdict"),
+    ("past", "n_rows", "verdict"),
     [
         ([1000, 1010, 990, 1005], 1002, "quiet"),
         ([1000, 1010, 990, 1005], 450, "matters"),
@@ -459,10 +459,10 @@ def test_the_night_itself_and_nights_beyond_the_window_tell_nothing() -> None:
     ],
 )  # fmt: skip
 def test_the_number_of_rows_is_held_against_past_nights(
-    past: list[int], tonight: int, verdict: str
+    past: list[int], n_rows: int, verdict: str
 ) -> None:
     history = [past_night(len(past) - i, n_rows=n) for i, n in enumerate(past)]
-    profile = profile_of(pa.table({"x": np.zeros(tonight)}))
+    profile = profile_of(pa.table({"x": np.zeros(n_rows)}))
 
     report = compare(None, profile, history=history, settings=SETTINGS, run_date=NIGHT)
 

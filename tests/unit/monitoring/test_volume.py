@@ -30,19 +30,19 @@ def _night(config: PipelineConfig, number: int, n_rows: int, **more: str) -> Nig
 def _said(
     config: PipelineConfig,
     past: Sequence[int],
-    tonight: int,
+    n_rows: int,
     *,
     night: int | None = None,
     **more: Any,
 ) -> str | None:
     nights = [_night(config, number, n, digest=f"d{number}") for number, n in enumerate(past)]
     run_date = FIRST + timedelta(days=len(past) if night is None else night)
-    return Volume(config, nights, run_date=run_date, **more).hold(tonight, source="new.csv")
+    return Volume(config, nights, run_date=run_date, **more).hold(n_rows, source="new.csv")
 
 
-def _stops(config: PipelineConfig, past: Sequence[int], tonight: int, **more: Any) -> bool:
+def _stops(config: PipelineConfig, past: Sequence[int], n_rows: int, **more: Any) -> bool:
     try:
-        _said(config, past, tonight, **more)
+        _said(config, past, n_rows, **more)
     except VolumeError:
         return True
     return False
@@ -82,7 +82,7 @@ def test_the_first_night_is_held_against_nothing(table_config: MakeConfig) -> No
 
 
 @pytest.mark.parametrize(
-    ("volume", "tonight", "stops", "says"),
+    ("volume", "n_rows", "stops", "says"),
     [
         ({"max_drop": None}, 1, False, False),
         ({"max_drop": 0.1}, 899, True, False),
@@ -92,16 +92,16 @@ def test_the_first_night_is_held_against_nothing(table_config: MakeConfig) -> No
     ],
 )
 def test_a_side_has_its_own_bound_or_none(
-    table_config: MakeConfig, volume: dict[str, Any], tonight: int, stops: bool, says: bool
+    table_config: MakeConfig, volume: dict[str, Any], n_rows: int, stops: bool, says: bool
 ) -> None:
     config = table_config(validation={"volume": volume})
 
-    assert _stops(config, [1000], tonight) is stops
-    assert stops or (_said(config, [1000], tonight) is not None) is says
+    assert _stops(config, [1000], n_rows) is stops
+    assert stops or (_said(config, [1000], n_rows) is not None) is says
 
 
 @pytest.mark.parametrize(
-    ("past", "tonight", "stops"),
+    ("past", "n_rows", "stops"),
     [
         ([1000, 600], 360, True),  # slowly, never half of the night before
         ([1000, 900, 800, 700, 600, 520], 499, True),
@@ -115,9 +115,9 @@ def test_a_side_has_its_own_bound_or_none(
     ],
 )
 def test_the_last_night_and_the_largest_are_what_counts(
-    table_config: MakeConfig, past: list[int], tonight: int, stops: bool
+    table_config: MakeConfig, past: list[int], n_rows: int, stops: bool
 ) -> None:
-    assert _stops(table_config(), past, tonight) is stops
+    assert _stops(table_config(), past, n_rows) is stops
 
 
 def test_the_champions_rows_count_however_old_they_are(table_config: MakeConfig) -> None:
