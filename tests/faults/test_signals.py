@@ -267,7 +267,10 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback(module: str) -> No
     assert (process.returncode, said) == (130, ["interrupted"])
 
 
+# From 3.12 on Python warns of a fork beside other threads; this child is none of them.
 FORKS = of("""
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
 def command():
     theirs, ours = os.pipe()
     if not (child := os.fork()):
