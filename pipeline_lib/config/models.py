@@ -58,6 +58,50 @@ class LinearSettings(Settings):
     )
 
 
+class BoostingSettings(Settings):
+    """Gradient-boosted trees (LightGBM), on codes as categories and on scaled numbers.
+
+    Settings have LightGBM's names; its defaults are for larger tables. The validation loss decides
+    how many rounds there are. Of `training` only `loss` (without label smoothing), `refit`, `seed`
+    and `memory_budget_mb` have an effect.
+    """
+
+    kind: Literal["boosting"] = "boosting"
+    target_statistics: bool = Field(
+        default=False,
+        description="whether trees also see the mean of the target for each category, from other "
+        "rows than the one they learn from (five folds)",
+    )
+    learning_rate: float = Field(default=0.03, gt=0, le=1, description="shrinkage of each round")
+    max_rounds: int = Field(default=2000, ge=1, le=100_000, description="boosting rounds, at most")
+    patience: int = Field(
+        default=100,
+        ge=1,
+        description="rounds without a better validation loss before the stop",
+    )
+    num_leaves: int = Field(default=15, ge=2, le=4096, description="leaves of a tree, at most")
+    min_child_samples: int = Field(default=10, ge=1, description="fewest training rows of a leaf")
+    feature_fraction: float = Field(
+        default=0.7, gt=0, le=1, description="share of the columns that a tree may use"
+    )
+    bagging_fraction: float = Field(
+        default=0.8, gt=0, le=1, description="share of the rows that a round learns from"
+    )
+    cat_smooth: float = Field(
+        default=5.0, ge=0, description="smoothing of the statistics of rare categories"
+    )
+    cat_l2: float = Field(
+        default=5.0, ge=0, description="L2 regularization of splits by categories"
+    )
+    min_data_per_group: int = Field(
+        default=10, ge=1, description="fewest rows of a group of categories"
+    )
+    max_cat_to_onehot: int = Field(
+        default=4, ge=1, description="categories up to which one is split from all others"
+    )
+    lambda_l2: float = Field(default=0.0, ge=0, description="L2 regularization of leaves")
+
+
 def _with_kind(value: object) -> object:
     """Give settings without a kind the only one that there was in earlier releases."""
     if not isinstance(value, Mapping):
@@ -66,7 +110,7 @@ def _with_kind(value: object) -> object:
 
 
 ModelSettings = Annotated[
-    EmbeddingMLPSettings | LinearSettings,
+    EmbeddingMLPSettings | LinearSettings | BoostingSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

@@ -202,6 +202,12 @@ class TrainingSettings(Settings):
     early_stopping: EarlyStopping | None = Field(
         default=None, description="when to stop before the last epoch; null: train all epochs"
     )
+    refit: Literal["auto"] | bool = Field(
+        default="auto",
+        description="whether a model is fitted once more on training and validation rows, with "
+        "what it chose by the validation rows, once those have judged it: `auto`, kinds for which "
+        "that is cheap (boosting, linear); true, all that can be; false, none",
+    )
     monitor: Literal["loss", "primary"] = Field(
         default="loss", description="validation metric that selects the best epoch"
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pipeline_lib.fitting.training import Figures, TrainingInput
 from pipeline_lib.models import EstimatorKind, FitInput, Model
@@ -10,6 +11,7 @@ from pipeline_lib.training.compiling import load_compiler_unused
 from pipeline_lib.training.devices import suitable_threads
 from pipeline_lib.training.judging import judge
 from pipeline_lib.training.records import EpochRecord, Progress
+from pipeline_lib.training.rows import ChainedRows
 
 _PULSE_S = 0.25
 
@@ -36,6 +38,7 @@ class EstimatorTraining:
         self._given, self._kind, self._loss = given, kind, given.loss()
         self._n_passes, self._seconds = 0, 0.0
         self._model: Model | None = None
+        self.is_refit = False
         self._figures: Figures | None = None
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
@@ -57,7 +60,15 @@ class EstimatorTraining:
                 rows_per_s = given.train.n_rows * done / max(now - started, 1e-9)
                 on_pulse(Progress(done, at_most, 0, 1, rows_per_s, None, unit="pass"))
 
-        inputs = FitInput(given.train, given.val, dimensions, self._loss, given.training, report)
+        inputs = FitInput(
+            given.train,
+            given.val,
+            dimensions,
+            self._loss,
+            given.training,
+            report,
+            given.class_weights(),
+        )
         with suitable_threads(n_macs, given.device):
             model = self._kind.fit(inputs)
         self._seconds = time.perf_counter() - started
@@ -70,10 +81,17 @@ class EstimatorTraining:
             train_loss, val_loss, primary, self._seconds, max(self._n_passes, 1)
         )
         self._model = model
+        if given.training.refit:
+            both = replace(inputs, train=ChainedRows((given.train, given.val)))
+            with suitable_threads(n_macs, given.device):
+                refitted = self._kind.refit(model, both)
+            self.is_refit = refitted is not None
+            self._model = refitted or model
+            self._seconds = time.perf_counter() - started
         yield from ()
 
     def model(self) -> Model:
-        """Return the fitted model."""
+        """Return the fitted model: of training and validation rows, if it `is_refit`."""
         assert self._model is not None, "it is not fitted yet"
         return self._model
 
@@ -102,7 +120,8 @@ class EstimatorTraining:
     def course(self) -> tuple[str, str]:
         """See `Training.course`."""
         passes = f", {self._n_passes} passes over the rows" if self._n_passes else ""
-        return "fit", f"{self._seconds:.1f} s{passes}"
+        again = "; fitted again on training and validation rows" if self.is_refit else ""
+        return "fit", f"{self._seconds:.1f} s{passes}{again}"
 
     @property
     def size(self) -> str:

@@ -2,7 +2,13 @@
 
 from typing import assert_never
 
-from pipeline_lib.config.models import EmbeddingMLPSettings, LinearSettings, ModelSettings
+from pipeline_lib.config.models import (
+    BoostingSettings,
+    EmbeddingMLPSettings,
+    LinearSettings,
+    ModelSettings,
+)
+from pipeline_lib.models.boosting import BoostingKind
 from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
 from pipeline_lib.models.estimator import EstimatorKind
 from pipeline_lib.models.linear import LinearKind
@@ -19,5 +25,7 @@ def model_kind(settings: ModelSettings) -> ModelKind:
             return EmbeddingMLPKind(settings)
         case LinearSettings():
             return LinearKind(settings)
+        case BoostingSettings():
+            return BoostingKind(settings)
         case _:
             assert_never(settings)

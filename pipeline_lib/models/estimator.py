@@ -72,6 +72,7 @@ class FitInput:
         training: of the config.
         report: to be called now and then with passes over the rows that are done, and how many
             there are at most.
+        class_weights: the loss's weight of each class, shape ``(n_classes,)``; None: all alike.
     """
 
     train: BatchSource
@@ -80,6 +81,7 @@ class FitInput:
     loss: SummedLoss
     training: TrainingSettings
     report: Callable[[int, int], None]
+    class_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,16 @@ class EstimatorKind(Kind):
         Raises:
             TrainingError: there is none.
         """
+
+    def refit(self, fitted: Model, given: FitInput) -> Model | None:
+        """Return a model of more rows, with what `fitted` chose by its validation rows.
+
+        Args:
+            fitted: what `fit` returned for the training rows alone.
+            given: `train` holds training and validation rows; `val` is not to be looked at.
+
+        Returns:
+            The model; None of a kind that is not fitted again.
+        """
+        del fitted, given
+        return None

@@ -20,7 +20,7 @@ from torch import Tensor, optim
 from pipeline_lib.config.models import LinearSettings
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.models.estimator import BatchSource, EstimatorKind, FitInput
-from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions
+from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions, Model
 from pipeline_lib.models.network import probabilities
 from pipeline_lib.storage.json_files import Json
 
@@ -128,6 +128,11 @@ class LinearKind(EstimatorKind):
         if not all(bool(torch.isfinite(weight).all()) for weight in plain):
             raise _not_finite()
         return LinearModel(given.dimensions, *plain)
+
+    def refit(self, fitted: Model, given: FitInput) -> LinearModel:
+        """See `EstimatorKind.refit`; nothing was chosen by the validation rows."""
+        del fitted
+        return self.fit(given)
 
     def load(self, folder: Path, spec: Mapping[str, Any], dimensions: Dimensions) -> LinearModel:
         """See `Kind.load`."""

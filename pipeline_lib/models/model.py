@@ -86,6 +86,11 @@ class Kind(ABC):
         """The names of the files that `Model.save` writes; a saved model must have them."""
         return (WEIGHTS_FILE,)
 
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """The distributions that its models need to predict, beside what all models need."""
+        return ()
+
     def obstacle(self, champion: Settings) -> str:
         """Return why a model cannot start from one with these settings; empty where it can."""
         del champion

@@ -111,6 +111,8 @@ def _built(run: TrackedRun, logged: LoggedModel, model_folder: Path, scratch: Pa
     """Write the package: MLflow's own way to log it would leave copies in the temporary folder."""
     package, code = scratch / "package", scratch / "code"
     copy_code(code)
+    model = load_model(model_folder)
+    required = sorted({*_REQUIREMENTS, *model.kind.requirements})
     described = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
@@ -125,8 +127,8 @@ def _built(run: TrackedRun, logged: LoggedModel, model_folder: Path, scratch: Pa
             mlflow_model=described,
             python_model=str(_HERE / "model_code.py"),
             code_paths=[str(folder) for folder in code.iterdir()],
-            signature=signature_of(load_model(model_folder)),
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS],
+            signature=signature_of(model),
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in required],
         )
     shutil.copytree(model_folder, package / MODEL_FOLDER)
     pyfunc_flavor = described.flavors[pyfunc.FLAVOR_NAME]

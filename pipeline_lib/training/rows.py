@@ -185,6 +185,28 @@ class StreamedSplit:
                 yield pool, rows, pool.order
 
 
+@dataclass(frozen=True)
+class ChainedRows:
+    """The rows of several splits as those of one, to be read in order."""
+
+    parts: tuple[Rows, ...]
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return sum(part.n_rows for part in self.parts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches lie."""
+        return self.parts[0].device
+
+    def in_order(self, batch_rows: int) -> Iterator[TensorSplit]:
+        """Yield all rows as they lie, part after part."""
+        for part in self.parts:
+            yield from part.in_order(batch_rows)
+
+
 def open_split(path: Path, encoder: Encoder, device: torch.device, *, budget_bytes: int) -> Rows:
     """Return a split's rows on the device if they take at most `budget_bytes`, else a stream.
 

@@ -23,10 +23,11 @@ Floats = npt.NDArray[np.float64]
 
 @pytest.fixture
 def make(table_config: MakeConfig) -> MakeConfig:
-    """Return a factory of configs of a linear model."""
+    """Return a factory of configs of a linear model, of the training rows alone."""
 
-    def config(l2: float = 1.0, **sections: Any) -> PipelineConfig:
+    def config(l2: float = 1.0, *, refit: bool = False, **sections: Any) -> PipelineConfig:
         tree = table_config(**sections).model_dump(mode="json")
+        tree["training"]["refit"] = refit
         return PipelineConfig.model_validate({**tree, "model": {"kind": "linear", "l2": l2}})
 
     return config
@@ -43,11 +44,15 @@ def _fitted(config: PipelineConfig, table: pa.Table) -> tuple[TrainingSession, L
 def _one_hot(session: TrainingSession) -> tuple[Floats, npt.NDArray[Any], TensorSplit]:
     split = session.given.train
     assert isinstance(split, TensorSplit)
+    return _one_hot_of(session, split), split.y.numpy(), split
+
+
+def _one_hot_of(session: TrainingSession, split: TensorSplit) -> Floats:
     blocks = [
         np.eye(n)[split.x_cat[:, position].numpy()]
         for position, n in enumerate(session.encoder.cardinalities)
     ]
-    return np.hstack([*blocks, split.x_num.double().numpy()]), split.y.numpy(), split
+    return np.hstack([*blocks, split.x_num.double().numpy()])
 
 
 def _scores(model: LinearModel, split: TensorSplit) -> Floats:
@@ -65,6 +70,26 @@ def test_probabilities_are_those_of_logistic_regression(
     theirs = LogisticRegression(C=1 / l2, tol=1e-10, max_iter=10_000).fit(x, y)
 
     np.testing.assert_allclose(_scores(model, split), theirs.predict_proba(x), atol=2e-5)
+
+
+def test_a_model_that_is_fitted_again_is_that_of_training_and_validation_rows(
+    make: MakeConfig, toy_table: MakeTable
+) -> None:
+    session, model = _fitted(
+        make(refit=True, data={"task": "binary"}), toy_table(300, task="binary")
+    )
+    x, y, split = _one_hot(session)
+    val = session.given.val
+    assert isinstance(val, TensorSplit)
+    x_val, y_val = _one_hot_of(session, val), val.y.numpy()
+
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000)
+    theirs.fit(np.vstack([x, x_val]), np.concatenate([y, y_val]))
+
+    np.testing.assert_allclose(_scores(model, split), theirs.predict_proba(x), atol=2e-5)
+    of_train = LogisticRegression(tol=1e-10, max_iter=10_000).fit(x, y).predict_proba(x_val)
+    judged = -np.log(of_train[np.arange(len(y_val)), y_val.astype(int)]).mean()
+    assert session.training.figures.val_loss == pytest.approx(judged, abs=1e-5)
 
 
 def test_weighted_classes_are_weighted_as_by_logistic_regression(
