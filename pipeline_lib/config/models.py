@@ -35,6 +35,46 @@ class EmbeddingMLPSettings(Settings):
     )
 
 
+class TabularMLPSettings(Settings):
+    """A network for tables: piecewise-linear numbers, category dropout, members sharing weights."""
+
+    kind: Literal["tabular_mlp"] = "tabular_mlp"
+    d_hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+        default=(192, 192), min_length=1, max_length=16, description="width of each hidden layer"
+    )
+    n_shared: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="members that share most of their weights (TabM); predictions are averaged",
+    )
+    d_embedding: int = Field(
+        default=8, ge=1, le=1024, description="width of an embedding of a category column"
+    )
+    one_hot_max: int = Field(
+        default=9,
+        ge=0,
+        le=1000,
+        description="categories up to which a column is one-hot encoded instead of embedded",
+    )
+    n_bins: int = Field(
+        default=16,
+        ge=0,
+        le=1024,
+        description="bins of the piecewise-linear encoding of each number, at quantiles of the "
+        "training rows; below 2: none",
+    )
+    dropout: float = Field(
+        default=0.2, ge=0, lt=1, description="dropout probability after each hidden layer"
+    )
+    dropout_category: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="probability in training that an embedded category counts as unseen",
+    )
+
+
 class LinearSettings(Settings):
     """Logistic regression, or ridge regression: a weight per category and per scaled number.
 
@@ -110,7 +150,7 @@ def _with_kind(value: object) -> object:
 
 
 ModelSettings = Annotated[
-    EmbeddingMLPSettings | LinearSettings | BoostingSettings,
+    EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

@@ -143,7 +143,7 @@ class NetworkTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._settings.seed + member - 1)
             if champion is None:
-                return self._kind.build(given.dimensions), None
+                return self._kind.build(given.dimensions, given.train), None
             networks = champion.networks
             source = Learned(
                 networks[(member - 1) % len(networks)], champion.encoder, champion.target

@@ -7,12 +7,14 @@ from pipeline_lib.config.models import (
     EmbeddingMLPSettings,
     LinearSettings,
     ModelSettings,
+    TabularMLPSettings,
 )
 from pipeline_lib.models.boosting import BoostingKind
 from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
 from pipeline_lib.models.estimator import EstimatorKind
 from pipeline_lib.models.linear import LinearKind
 from pipeline_lib.models.network import NetworkKind
+from pipeline_lib.models.tabular_mlp import TabularMLPKind
 
 # The ways of learning: by epochs, or in one call.
 ModelKind = NetworkKind | EstimatorKind
@@ -23,6 +25,8 @@ def model_kind(settings: ModelSettings) -> ModelKind:
     match settings:
         case EmbeddingMLPSettings():
             return EmbeddingMLPKind(settings)
+        case TabularMLPSettings():
+            return TabularMLPKind(settings)
         case LinearSettings():
             return LinearKind(settings)
         case BoostingSettings():

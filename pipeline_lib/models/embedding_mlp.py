@@ -12,6 +12,7 @@ from pipeline_lib.config.settings import Settings
 from pipeline_lib.encoding import Encoder, Target
 from pipeline_lib.models.carry_over import CarriedOver, Learned, carried_widths, carry_over
 from pipeline_lib.models.dropout import Dropout
+from pipeline_lib.models.estimator import BatchSource
 from pipeline_lib.models.model import Dimensions
 from pipeline_lib.models.network import Network, NetworkKind
 from pipeline_lib.models.widths import embedding_width
@@ -126,8 +127,9 @@ class EmbeddingMLPKind(NetworkKind):
         """See `Kind.name`."""
         return self.settings.kind
 
-    def build(self, dimensions: Dimensions) -> EmbeddingMLP:
+    def build(self, dimensions: Dimensions, train: BatchSource) -> EmbeddingMLP:
         """See `NetworkKind.build`."""
+        del train
         return self._built(dimensions, None)
 
     def rebuild(self, dimensions: Dimensions, layout: Mapping[str, Any]) -> EmbeddingMLP:

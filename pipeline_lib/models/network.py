@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from pipeline_lib.encoding import Encoder, Target
 from pipeline_lib.models.carry_over import CarriedOver, Learned
+from pipeline_lib.models.estimator import BatchSource
 from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions, Kind
 from pipeline_lib.storage.json_files import Json
 
@@ -30,7 +31,10 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x_cat: Tensor, x_num: Tensor) -> Tensor:
-        """Return logits ``(n_rows, d_out)``; shapes of the inputs as in `Model.scores`."""
+        """Return logits ``(n_rows, d_out)``; shapes of the inputs as in `Model.scores`.
+
+        In training there may be several for each row, one after the other: the loss is their mean.
+        """
 
     @property
     @abstractmethod
@@ -55,8 +59,13 @@ class NetworkKind(Kind):
     """A kind of network."""
 
     @abstractmethod
-    def build(self, dimensions: Dimensions) -> Network:
-        """Return a network with fresh weights from torch's global generator."""
+    def build(self, dimensions: Dimensions, train: BatchSource) -> Network:
+        """Return a network with fresh weights from torch's global generator.
+
+        Args:
+            dimensions: of encoder and target.
+            train: the training rows, for what is not learned by steps, such as quantiles.
+        """
 
     @abstractmethod
     def rebuild(self, dimensions: Dimensions, layout: Mapping[str, Any]) -> Network:
@@ -68,11 +77,12 @@ class NetworkKind(Kind):
                 write has a default.
         """
 
-    @abstractmethod
     def build_from(
         self, source: "Learned[Network]", encoder: Encoder, target: Target, *, share: float
     ) -> tuple[Network, CarriedOver]:
         """Return a network that starts from a trained one, where `obstacle` is empty.
+
+        A kind whose `obstacle` never is has none.
 
         Args:
             source: the trained network, its encoder and target.
@@ -80,6 +90,9 @@ class NetworkKind(Kind):
             target: of the new one.
             share: of the trained weights in the first ones, above 0, at most 1.
         """
+        raise AssertionError(
+            f"{self.name} always has an obstacle: {source} {encoder} {target} {share}"
+        )
 
     def load(self, folder: Path, spec: Mapping[str, Any], dimensions: Dimensions) -> "Networks":
         """See `Kind.load`."""

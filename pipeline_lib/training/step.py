@@ -153,7 +153,9 @@ class Stepper:
                 torch.compiler.cudagraph_mark_step_begin()
             with self._autocast():
                 logits = self._forward(part.x_cat, part.x_num)
-            loss = self._loss.summed(logits.float(), part.y) / mass
+            n_answers = len(logits) // part.n_rows
+            y = part.y if n_answers == 1 else part.y.repeat_interleave(n_answers)
+            loss = self._loss.summed(logits.float(), y) / (mass * n_answers)
             self._scaler.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
