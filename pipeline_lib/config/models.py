@@ -142,6 +142,37 @@ class BoostingSettings(Settings):
     lambda_l2: float = Field(default=0.0, ge=0, description="L2 regularization of leaves")
 
 
+MemberSettings = Annotated[
+    EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings,
+    Field(discriminator="kind"),
+]
+
+
+class BlendSettings(Settings):
+    """A weighted mean of models, whose weights are chosen by the validation rows; 0 is one.
+
+    Members learn one after the other; networks as `training` says.
+    """
+
+    kind: Literal["blend"] = "blend"
+    members: tuple[MemberSettings, ...] = Field(
+        default=(
+            BoostingSettings(),
+            BoostingSettings(target_statistics=True),
+            TabularMLPSettings(),
+            LinearSettings(),
+        ),
+        min_length=1,
+        max_length=16,
+        description="the models, of other kinds than blend",
+    )
+    calibration: Literal["temperature", "none"] = Field(
+        default="temperature",
+        description="whether probabilities are calibrated by one temperature, chosen by the "
+        "validation rows (from 300 rows on)",
+    )
+
+
 def _with_kind(value: object) -> object:
     """Give settings without a kind the only one that there was in earlier releases."""
     if not isinstance(value, Mapping):
@@ -150,7 +181,7 @@ def _with_kind(value: object) -> object:
 
 
 ModelSettings = Annotated[
-    EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings,
+    EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings | BlendSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

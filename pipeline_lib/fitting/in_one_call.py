@@ -38,6 +38,7 @@ class EstimatorTraining:
         self._given, self._kind, self._loss = given, kind, given.loss()
         self._n_passes, self._seconds = 0, 0.0
         self._model: Model | None = None
+        self._of_train: Model | None = None
         self.is_refit = False
         self._figures: Figures | None = None
 
@@ -80,7 +81,7 @@ class EstimatorTraining:
         self._figures = Figures(
             train_loss, val_loss, primary, self._seconds, max(self._n_passes, 1)
         )
-        self._model = model
+        self._model = self._of_train = model
         if given.training.refit:
             both = replace(inputs, train=ChainedRows((given.train, given.val)))
             with suitable_threads(n_macs, given.device):
@@ -94,6 +95,16 @@ class EstimatorTraining:
         """Return the fitted model: of training and validation rows, if it `is_refit`."""
         assert self._model is not None, "it is not fitted yet"
         return self._model
+
+    def of_train(self) -> Model:
+        """See `Training.of_train`."""
+        assert self._of_train is not None, "it is not fitted yet"
+        return self._of_train
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     @property
     def history(self) -> tuple[EpochRecord, ...]:

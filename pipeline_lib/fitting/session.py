@@ -7,16 +7,14 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import EncodedSplit, Encoder, Target
-from pipeline_lib.fitting.by_epochs import NetworkTraining
-from pipeline_lib.fitting.in_one_call import EstimatorTraining
+from pipeline_lib.fitting.blended import BlendTraining, member_training
 from pipeline_lib.fitting.training import Training, TrainingInput
 from pipeline_lib.fitting.warm_start import obstacle
 from pipeline_lib.home import Home
-from pipeline_lib.models import EstimatorKind, ModelKind, NetworkKind, model_kind
+from pipeline_lib.models import BlendKind, ModelKind, NetworkKind, model_kind
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.devices import choose_device, describe_device
 from pipeline_lib.training.metrics import why_undefined
@@ -139,7 +137,7 @@ class TrainingSession:
             fit = self.training.figures
             losses = self._losses(fit.train_loss, fit.val_loss, fit.primary)
             lines = [(logging.INFO, f"fitted  {losses}")]
-        notes = () if self.undefined else self.notes_after()
+        notes = self.training.notes if self.undefined else self.notes_after()
         return lines + [(logging.WARNING, note) for note in notes]
 
     def _losses(self, train_loss: float, val_loss: float, primary: float | None) -> str:
@@ -158,11 +156,13 @@ class TrainingSession:
         history = self.training.history
         missing = sum(record.primary is None for record in history)
         if self.undefined:
-            return self.notes_before()
+            return (*self.notes_before(), *self.training.notes)
         if missing:
-            return (self._undefined(f"had no finite value in {missing} of {len(history)} epochs"),)
+            said = f"had no finite value in {missing} of {len(history)} epochs"
+            return (self._undefined(said), *self.training.notes)
         is_lost = not history and self.training.figures.primary is None
-        return (self._undefined("has no finite value"),) if is_lost else ()
+        lost = (self._undefined("has no finite value"),) if is_lost else ()
+        return (*lost, *self.training.notes)
 
     def _undefined(self, how: str) -> str:
         best = "the best epoch is the one with the lowest loss"
@@ -208,13 +208,9 @@ class TrainingSession:
 
 
 def _training(given: TrainingInput, kind: ModelKind, champion: FittedModel | None) -> Training:
-    match kind:
-        case NetworkKind():
-            return NetworkTraining(given, kind, champion)
-        case EstimatorKind():
-            return EstimatorTraining(given, kind)
-        case _:
-            assert_never(kind)
+    if isinstance(kind, BlendKind):
+        return BlendTraining(given, kind)
+    return member_training(given, kind, champion)
 
 
 def _figure(value: float | None) -> str:

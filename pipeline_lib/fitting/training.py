@@ -118,6 +118,13 @@ class Training(Protocol):
         """Return the trained model."""
         ...
 
+    def of_train(self) -> Model:
+        """Return the model of the training rows alone, which the figures are of.
+
+        It is another one than `model` where that was fitted once more, on validation rows too.
+        """
+        ...
+
     @property
     def history(self) -> Sequence[EpochRecord]:
         """The records of all epochs so far."""
@@ -161,6 +168,11 @@ class Training(Protocol):
     @property
     def network(self) -> Network | None:
         """The network that is being trained, if it is one."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be warned of."""
         ...
 
     @property

@@ -3,12 +3,15 @@
 from typing import assert_never
 
 from pipeline_lib.config.models import (
+    BlendSettings,
     BoostingSettings,
     EmbeddingMLPSettings,
     LinearSettings,
+    MemberSettings,
     ModelSettings,
     TabularMLPSettings,
 )
+from pipeline_lib.models.blend import BlendKind
 from pipeline_lib.models.boosting import BoostingKind
 from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
 from pipeline_lib.models.estimator import EstimatorKind
@@ -16,12 +19,18 @@ from pipeline_lib.models.linear import LinearKind
 from pipeline_lib.models.network import NetworkKind
 from pipeline_lib.models.tabular_mlp import TabularMLPKind
 
-# The ways of learning: by epochs, or in one call.
-ModelKind = NetworkKind | EstimatorKind
+# The ways of learning: by epochs, in one call, or by members that learn in one of these ways.
+MemberKind = NetworkKind | EstimatorKind
+ModelKind = MemberKind | BlendKind
 
 
 def model_kind(settings: ModelSettings) -> ModelKind:
     """Return the kind of model that settings are of."""
+    return BlendKind(settings) if isinstance(settings, BlendSettings) else member_kind(settings)
+
+
+def member_kind(settings: MemberSettings) -> MemberKind:
+    """Return the kind of model that settings are of; a blend has members of these."""
     match settings:
         case EmbeddingMLPSettings():
             return EmbeddingMLPKind(settings)

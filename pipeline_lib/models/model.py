@@ -86,6 +86,11 @@ class Kind(ABC):
         """The names of the files that `Model.save` writes; a saved model must have them."""
         return (WEIGHTS_FILE,)
 
+    def files_of(self, spec: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the files of a saved model, of which model.json says `spec`."""
+        del spec
+        return self.files
+
     @property
     def requirements(self) -> tuple[str, ...]:
         """The distributions that its models need to predict, beside what all models need."""

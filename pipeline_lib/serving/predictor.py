@@ -226,7 +226,8 @@ def _loaded(folder: Path, kind: Kind | None) -> FittedModel:
         )
     kind = kind or model_kind(_settings_of(spec["model"]))
     listed = manifest["files"]
-    if missing := [n for n in kind.files if not isinstance(listed, dict) or n not in listed]:
+    files = kind.files_of(spec)
+    if missing := [n for n in files if not isinstance(listed, dict) or n not in listed]:
         raise ModelError(
             f"{folder} holds no model of kind {kind.name}: {examples(missing)} is gone"
         )

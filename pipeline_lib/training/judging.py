@@ -1,6 +1,7 @@
 """The loss and the primary metric of any model on a split's rows, from its scores alone."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -34,17 +35,33 @@ def judge(
     Raises:
         TrainingError: the loss is not finite.
     """
-    total = 0.0
-    for batch in rows.in_order(EVAL_BATCH_ROWS):
-        x_cat, x_num = batch.x_cat.cpu().numpy(), batch.x_num.cpu().numpy()
-        scores, y = torch.from_numpy(model.scores(x_cat, x_num)), batch.y.cpu()
+
+    def answered() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in rows.in_order(EVAL_BATCH_ROWS):
+            x_cat, x_num = batch.x_cat.cpu().numpy(), batch.x_num.cpu().numpy()
+            yield torch.from_numpy(model.scores(x_cat, x_num)), batch.y.cpu()
+
+    return judge_answers(answered(), n_classes=n_classes, settings=settings, metric=metric)
+
+
+def judge_answers(
+    answers: Iterable[tuple[Tensor, Tensor]],
+    *,
+    n_classes: int,
+    settings: LossSettings | None = None,
+    metric: EpochMetric | None = None,
+) -> tuple[float, float | None]:
+    """Return the mean loss and the metric of scores and their targets; see `judge`."""
+    total, n_rows = 0.0, 0
+    for scores, y in answers:
         if n_classes:
             total += float(_log_losses(scores, y).sum())
         else:
             total += float(build_loss("regression", settings).summed(scores, y))
         if metric is not None:
             metric.add(scores, y)
-    loss = total / rows.n_rows
+        n_rows += len(y)
+    loss = total / n_rows
     if not math.isfinite(loss):
         raise TrainingError(
             "the loss of the fitted model is not finite. Nothing was registered. Look for extreme "
