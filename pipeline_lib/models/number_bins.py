@@ -35,7 +35,6 @@ class PiecewiseLinear(nn.Module):
         self.width = sum(max(n - 1, 0) for n in n_borders)
         self.starts: Tensor
         self.factors: Tensor
-        self.columns: Tensor
         self.register_buffer("starts", torch.empty(self.width))
         self.register_buffer("factors", torch.empty(self.width))
         columns = [column for column, n in enumerate(n_borders) for _ in range(max(n - 1, 0))]
@@ -53,7 +52,7 @@ class PiecewiseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the shares of bins."""
-        columns = torch.tensor(self._columns, device=x.device)
+        columns = torch.tensor(self._columns, dtype=torch.int64, device=x.device)
         spread = x.index_select(1, columns)
         return ((spread - self.starts) * self.factors).clamp_(0.0, 1.0)
 
