@@ -7,12 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.models.estimator import BatchSource
-
-# Rows that borders are computed from, at most: quantiles of more differ by less than noise.
-_SAMPLE_ROWS = 100_000
-_BATCH_ROWS = 65_536
-
 
 class PiecewiseLinear(nn.Module):
     """Encode each number by the bins of its column.
@@ -55,17 +49,6 @@ class PiecewiseLinear(nn.Module):
         columns = torch.tensor(self._columns, dtype=torch.int64, device=x.device)
         spread = x.index_select(1, columns)
         return ((spread - self.starts) * self.factors).clamp_(0.0, 1.0)
-
-
-def sampled_numbers(rows: BatchSource) -> npt.NDArray[np.float32]:
-    """Return `x_num` of rows at equal distances, 100,000 at most; all if there are fewer."""
-    stride, offset = -(-rows.n_rows // _SAMPLE_ROWS), 0
-    parts: list[npt.NDArray[np.float32]] = []
-    for batch in rows.in_order(_BATCH_ROWS):
-        first = -offset % stride
-        parts.append(batch.x_num[first::stride].cpu().numpy())
-        offset += len(batch.x_num)
-    return np.concatenate(parts)
 
 
 def borders_of(values: npt.NDArray[np.float32], n_bins: int) -> npt.NDArray[np.float64]:
