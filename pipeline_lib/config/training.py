@@ -295,7 +295,10 @@ class TrainingSettings(Settings):
         if isinstance(schedule, MultiStepSchedule) and schedule.milestones[-1] >= epochs:
             said = f"{schedule.milestones[-1]} is never reached in {epochs} {name}"
             yield wrong(said, "scheduler.milestones")
-        is_by_epochs = isinstance(schedule, CosineWarmupSchedule) and schedule.warmup is None
-        if is_by_epochs and schedule.warmup_epochs >= epochs:
+        if (
+            isinstance(schedule, CosineWarmupSchedule)
+            and schedule.warmup is None
+            and schedule.warmup_epochs >= epochs
+        ):
             said = f"{schedule.warmup_epochs} leaves nothing of {epochs} {name}"
             yield wrong(said, "scheduler.warmup_epochs")

@@ -104,11 +104,18 @@ class CategoryInputs(nn.Module):
             if n_codes == _N_BINARY:
                 hot = torch.cat([hot[:, :1], hot[:, 2:] - hot[:, 1:2]], dim=1)
             parts.append(hot)
-        if self.embedded:
-            embedded = codes[list(self.embedded)]
-            if self.training and self._p_unseen:
-                # UNSEEN is 0
-                shape = embedded.shape
-                embedded = embedded * (torch.rand(shape, device=codes.device) >= self._p_unseen)
-            parts += [table(embedded[row]) for row, table in enumerate(self.tables)]
+        kept = self._kept(x_cat)
+        for row, (column, table) in enumerate(zip(self.embedded, self.tables, strict=True)):
+            # UNSEEN is 0
+            parts.append(table(codes[column] if kept is None else codes[column] * kept[row]))
         return parts
+
+    def _kept(self, x_cat: Tensor) -> Tensor | None:
+        """Return which embedded codes stay, ``(n_embedded, n_rows)``; None where all do.
+
+        They are drawn by torch's generator, which each training step seeds.
+        """
+        if not (self.training and self._p_unseen and self.embedded):
+            return None
+        shape = (len(self.embedded), len(x_cat))
+        return torch.rand(shape, device=x_cat.device) >= self._p_unseen

@@ -7,6 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+# Of a bin: its inverse is still a float32.
+_LEAST_WIDTH = 1e-30
+
 
 class PiecewiseLinear(nn.Module):
     """Encode each number by the bins of its column.
@@ -32,7 +35,9 @@ class PiecewiseLinear(nn.Module):
         self.register_buffer("starts", torch.empty(self.width))
         self.register_buffer("factors", torch.empty(self.width))
         columns = [column for column, n in enumerate(n_borders) for _ in range(max(n - 1, 0))]
-        self._columns = columns
+        # A buffer: made anew at each step it would be copied to a GPU each time.
+        self.columns: Tensor
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
 
     def set_borders(self, borders: Sequence[npt.NDArray[np.float64]]) -> None:
         """Take the borders of each column, ascending; shapes as `n_borders` says."""
@@ -40,14 +45,14 @@ class PiecewiseLinear(nn.Module):
         if not kept:
             return
         starts = np.concatenate([border[:-1] for border in kept])
-        factors = np.concatenate([1 / np.diff(border) for border in kept])
+        widths = np.concatenate([np.diff(border) for border in kept])
+        factors = 1 / np.maximum(widths, _LEAST_WIDTH)
         self.starts.copy_(torch.from_numpy(starts))
         self.factors.copy_(torch.from_numpy(factors))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the shares of bins."""
-        columns = torch.tensor(self._columns, dtype=torch.int64, device=x.device)
-        spread = x.index_select(1, columns)
+        spread = x.index_select(1, self.columns)
         return ((spread - self.starts) * self.factors).clamp_(0.0, 1.0)
 
 

@@ -18,6 +18,8 @@ _SAMPLE_CELLS = 20_000_000
 _BATCH_ROWS = 65_536
 # Scaled numbers are bent smoothly so that none is beyond this.
 _LARGEST = 3.0
+# Before that, extreme ones stay finite.
+_MOST = 1e30
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,11 @@ class NumberInputs(nn.Module):
             lower, center, upper = np.quantile(column, (0.25, 0.5, 0.75))
             spread = float(upper - lower or column.std())
             self.center[position] = center
-            self.factor[position] = 1 / spread if spread > 0 else 0.0
+            self.factor[position] = min(1 / spread, _MOST) if spread > 0 else 0.0
         self.bins.set_borders(numbers.borders(n_bins))
 
     def forward(self, x_num: Tensor) -> list[Tensor]:
         """Return the parts of the output."""
-        scaled = (x_num - self.center) * self.factor
-        bent = scaled / torch.sqrt(1 + (scaled / _LARGEST) ** 2)
+        scaled = ((x_num - self.center) * self.factor).clamp(-_MOST, _MOST)
+        bent = scaled / torch.hypot(torch.ones_like(scaled), scaled / _LARGEST)
         return [bent, self.bins(x_num), self.periodic(bent)]
