@@ -64,6 +64,20 @@ class TabularMLPSettings(Settings):
         description="bins of the piecewise-linear encoding of each number, at quantiles of the "
         "training rows; below 2: none",
     )
+    n_frequencies: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="periodic functions of each number, with learned frequencies, beside the "
+        "bins; 0: none",
+    )
+    frequency_deviation: float = Field(
+        default=0.1,
+        gt=0,
+        le=100,
+        description="standard deviation of their first frequencies, in periods per interquartile "
+        "range",
+    )
     dropout: float = Field(
         default=0.2, ge=0, lt=1, description="dropout probability after each hidden layer"
     )

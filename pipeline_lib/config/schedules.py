@@ -1,12 +1,12 @@
 """How the learning rate changes: one settings class per kind of schedule."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline_lib.config.mistakes import Mistake, rule, wrong
-from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.settings import Settings, without_defaults
 from pipeline_lib.wording import examples
 
 
@@ -96,12 +96,24 @@ class CosineWarmupSchedule(Settings):
 
     kind: Literal["cosine_warmup"] = "cosine_warmup"
     warmup_epochs: int = Field(default=5, ge=1, description="epochs of the warm-up")
+    warmup: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of all steps spent on the warm-up, instead of `warmup_epochs`, whatever "
+        "the number of epochs; null: `warmup_epochs`",
+    )
     start_factor: float = Field(
         default=0.01, gt=0, le=1, description="initial learning rate / peak"
     )
     final_learning_rate: float = Field(
         default=0.0, ge=0, description="learning rate after the last epoch"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config keeps the digest that it had before a warm-up could be a share.
+        return without_defaults(self, handler(self), "warmup")
 
 
 SchedulerSettings = Annotated[

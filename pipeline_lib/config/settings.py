@@ -49,6 +49,16 @@ class Settings(BaseModel):
         return self
 
 
+def without_defaults(settings: Settings, dumped: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return what was dumped of settings, without those of some fields that have their default.
+
+    A field that came later is left out so: who does not set it keeps the digest of the config.
+    """
+    fields = type(settings).model_fields
+    unset = {name for name in names if getattr(settings, name) == fields[name].default}
+    return {name: value for name, value in dumped.items() if name not in unset}
+
+
 @cache
 def _rules(cls: type[Settings]) -> tuple[Callable[[Any], Iterator[Mistake]], ...]:
     return tuple(rules_of(cls))

@@ -5,9 +5,9 @@ Adding one is a class here, a place in its union, and one `case` where it is bui
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline_lib.config.mistakes import Mistake, rule, wrong
 from pipeline_lib.config.schedules import (
@@ -17,7 +17,7 @@ from pipeline_lib.config.schedules import (
     MultiStepSchedule,
     SchedulerSettings,
 )
-from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.settings import Settings, without_defaults
 
 
 class _Optimizer(Settings):
@@ -32,13 +32,27 @@ class _Optimizer(Settings):
     )
 
 
-class Adam(_Optimizer):
+class _Moments(_Optimizer):
+    beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="decay per step of the mean of gradients"
+    )
+    beta2: float = Field(
+        default=0.999, ge=0, lt=1, description="decay per step of the mean of squared gradients"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config keeps the digest that it had before moments could be set.
+        return without_defaults(self, handler(self), "beta1", "beta2")
+
+
+class Adam(_Moments):
     """torch.optim.Adam."""
 
     kind: Literal["adam"] = "adam"
 
 
-class AdamW(_Optimizer):
+class AdamW(_Moments):
     """torch.optim.AdamW: Adam with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
@@ -218,6 +232,11 @@ class TrainingSettings(Settings):
         default=0, ge=0, le=2**31 - 1, description="random seed of weights, row order and dropout"
     )
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config keeps the digest that it had before models could be fitted once more.
+        return without_defaults(self, handler(self), "refit")
+
     @rule
     def _batch_has_rows(self) -> Iterator[Mistake]:
         if self.batch_size != "full" and self.batch_size < 2:
@@ -276,6 +295,10 @@ class TrainingSettings(Settings):
         if isinstance(schedule, MultiStepSchedule) and schedule.milestones[-1] >= epochs:
             said = f"{schedule.milestones[-1]} is never reached in {epochs} {name}"
             yield wrong(said, "scheduler.milestones")
-        if isinstance(schedule, CosineWarmupSchedule) and schedule.warmup_epochs >= epochs:
+        if (
+            isinstance(schedule, CosineWarmupSchedule)
+            and schedule.warmup is None
+            and schedule.warmup_epochs >= epochs
+        ):
             said = f"{schedule.warmup_epochs} leaves nothing of {epochs} {name}"
             yield wrong(said, "scheduler.warmup_epochs")

@@ -7,11 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.models.estimator import BatchSource
-
-# Rows that borders are computed from, at most: quantiles of more differ by less than noise.
-_SAMPLE_ROWS = 100_000
-_BATCH_ROWS = 65_536
+# Of a bin: its inverse is still a float32.
+_LEAST_WIDTH = 1e-30
 
 
 class PiecewiseLinear(nn.Module):
@@ -38,7 +35,9 @@ class PiecewiseLinear(nn.Module):
         self.register_buffer("starts", torch.empty(self.width))
         self.register_buffer("factors", torch.empty(self.width))
         columns = [column for column, n in enumerate(n_borders) for _ in range(max(n - 1, 0))]
-        self._columns = columns
+        # A buffer: made anew at each step it would be copied to a GPU each time.
+        self.columns: Tensor
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
 
     def set_borders(self, borders: Sequence[npt.NDArray[np.float64]]) -> None:
         """Take the borders of each column, ascending; shapes as `n_borders` says."""
@@ -46,26 +45,15 @@ class PiecewiseLinear(nn.Module):
         if not kept:
             return
         starts = np.concatenate([border[:-1] for border in kept])
-        factors = np.concatenate([1 / np.diff(border) for border in kept])
+        widths = np.concatenate([np.diff(border) for border in kept])
+        factors = 1 / np.maximum(widths, _LEAST_WIDTH)
         self.starts.copy_(torch.from_numpy(starts))
         self.factors.copy_(torch.from_numpy(factors))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the shares of bins."""
-        columns = torch.tensor(self._columns, dtype=torch.int64, device=x.device)
-        spread = x.index_select(1, columns)
+        spread = x.index_select(1, self.columns)
         return ((spread - self.starts) * self.factors).clamp_(0.0, 1.0)
-
-
-def sampled_numbers(rows: BatchSource) -> npt.NDArray[np.float32]:
-    """Return `x_num` of rows at equal distances, 100,000 at most; all if there are fewer."""
-    stride, offset = -(-rows.n_rows // _SAMPLE_ROWS), 0
-    parts: list[npt.NDArray[np.float32]] = []
-    for batch in rows.in_order(_BATCH_ROWS):
-        first = -offset % stride
-        parts.append(batch.x_num[first::stride].cpu().numpy())
-        offset += len(batch.x_num)
-    return np.concatenate(parts)
 
 
 def borders_of(values: npt.NDArray[np.float32], n_bins: int) -> npt.NDArray[np.float64]:

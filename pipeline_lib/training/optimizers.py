@@ -42,7 +42,9 @@ def build_optimizers(
     groups = [{"params": w, "weight_decay": decay} for decay, w in by_decay.items() if w]
     optimizers = [build_optimizer(settings, groups)]
     if sparse:
-        optimizers.append(optim.SparseAdam(sparse, lr=settings.learning_rate))
+        assert not isinstance(settings, SGD), "its tables are dense"
+        betas = (settings.beta1, settings.beta2)
+        optimizers.append(optim.SparseAdam(sparse, lr=settings.learning_rate, betas=betas))
     return optimizers
 
 
@@ -67,6 +69,7 @@ def build_optimizer(
             return optim.Adam(
                 parameters,
                 lr=settings.learning_rate,
+                betas=(settings.beta1, settings.beta2),
                 weight_decay=settings.weight_decay,
                 fused=True,
             )
@@ -74,6 +77,7 @@ def build_optimizer(
             return optim.AdamW(
                 parameters,
                 lr=settings.learning_rate,
+                betas=(settings.beta1, settings.beta2),
                 weight_decay=settings.weight_decay,
                 fused=True,
             )

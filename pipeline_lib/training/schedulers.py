@@ -105,12 +105,12 @@ def build_schedule(
                 per_step=True,
             )
         case CosineWarmupSchedule():
-            rise = settings.warmup_epochs * steps_per_epoch
+            rise = _warmup_steps(settings, n_steps, steps_per_epoch)
             warmup = torch_schedulers.LinearLR(
                 optimizer, start_factor=settings.start_factor, total_iters=rise
             )
             fall = torch_schedulers.CosineAnnealingLR(
-                optimizer, T_max=n_steps - rise, eta_min=settings.final_learning_rate
+                optimizer, T_max=max(n_steps - rise, 1), eta_min=settings.final_learning_rate
             )
             return Schedule(
                 torch_schedulers.SequentialLR(optimizer, [warmup, fall], milestones=[rise]),
@@ -124,6 +124,13 @@ def _rising_share(settings: OneCycleSchedule, n_steps: int) -> float:
     """Return torch's `pct_start`; torch divides by zero when exactly one step rises."""
     rising = settings.warmup * n_steps
     return settings.warmup * (1 + 1e-6) if abs(rising - 1) < 1e-6 else settings.warmup
+
+
+def _warmup_steps(settings: CosineWarmupSchedule, n_steps: int, steps_per_epoch: int) -> int:
+    """Return the steps of the warm-up; as a share, at least one and not all of several."""
+    if settings.warmup is None:
+        return settings.warmup_epochs * steps_per_epoch
+    return max(1, min(round(settings.warmup * n_steps), n_steps - 1))
 
 
 def _factor(settings: LambdaSchedule, epochs_done: int, epochs: int) -> float:

@@ -210,3 +210,51 @@ def test_a_schedule_must_fit_the_epochs_of_a_warm_start_too(
 def test_cuda_graphs_of_steps_that_are_not_compiled_are_refused() -> None:
     with pytest.raises(ValidationError, match="`cuda_graphs` needs `compile: true`"):
         TrainingSettings(cuda_graphs=True)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_warm_up_by_share_fits_fewer_epochs_than_one_by_epochs(epochs: int) -> None:
+    by_share = {"kind": "cosine_warmup", "warmup": 0.05}
+
+    settings = TrainingSettings.model_validate({"epochs": epochs, "scheduler": by_share})
+
+    assert settings.scheduler.kind == "cosine_warmup"
+
+
+# Of the release before moments, shares of a warm-up and a second fit could be set, at 9e1a0a4.
+_BEFORE = "5c96ec5d10d35df89e384f559c4c22bfb0fdf99f21c7ca4a8a9b2fbf3f525175"
+_BEFORE_WITH_KINDS = "3ed81c8537bba8059b70f1667ed7a2ea8678e23cbf18ef7c44042b8a3b2f9a90"
+_KINDS = {"optimizer": {"kind": "adamw"}, "scheduler": {"kind": "cosine_warmup"}}
+
+
+def _toy(training: dict[str, Any]) -> PipelineConfig:
+    source = {"kind": "csv", "path": "toy.csv"}
+    tree = {
+        "name": "toy",
+        "data": {"source": source, "target": "label", "task": "multiclass"},
+        "columns": {"color": {"kind": "category"}},
+        "training": training,
+    }
+    return PipelineConfig.model_validate(tree)
+
+
+@pytest.mark.parametrize(("training", "digest"), [({}, _BEFORE), (_KINDS, _BEFORE_WITH_KINDS)])
+def test_a_config_keeps_its_digest_as_long_as_it_sets_nothing_new(
+    training: dict[str, Any], digest: str
+) -> None:
+    assert _toy(training).digest() == digest
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        {"optimizer": {"kind": "adamw", "beta2": 0.95}},
+        {"scheduler": {"kind": "cosine_warmup", "warmup": 0.05}},
+        {"refit": True},
+    ],
+)
+def test_what_is_set_is_part_of_the_digest_and_is_read_again(new: dict[str, Any]) -> None:
+    config = _toy({**_KINDS, **new})
+
+    assert config.digest() != _toy(_KINDS).digest()
+    assert PipelineConfig.model_validate(config.model_dump(mode="json")) == config

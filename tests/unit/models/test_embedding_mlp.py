@@ -8,8 +8,10 @@ from torch import nn
 
 from pipeline_lib.config.models import EmbeddingMLPSettings
 from pipeline_lib.encoding import N_RESERVED
-from pipeline_lib.models import Dimensions, EmbeddingMLP, embedding_width, model_kind
+from pipeline_lib.models import Dimensions, EmbeddingMLP, embedding_width
 from pipeline_lib.models.dropout import Dropout
+from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
+from pipeline_lib.training.rows import TensorSplit
 
 
 def _inputs(
@@ -19,6 +21,11 @@ def _inputs(
     codes = [torch.randint(0, n, (n_rows,), generator=generator) for n in cardinalities]
     x_cat = torch.stack(codes, dim=1) if codes else torch.empty(n_rows, 0, dtype=torch.int64)
     return x_cat.to(torch.int32), torch.randn(n_rows, n_numeric, generator=generator)
+
+
+def _no_rows(dimensions: Dimensions) -> TensorSplit:
+    x_cat, x_num = _inputs(dimensions.cardinalities, 0, dimensions.n_numeric)
+    return TensorSplit(x_cat, x_num, torch.empty(0))
 
 
 @given(st.integers(1, 100_000), st.integers(1, 100))
@@ -43,7 +50,8 @@ def test_the_car_tables_columns_get_the_widths_of_the_textbook() -> None:
 def test_each_block_is_linear_relu_batchnorm_dropout_and_a_linear_head_follows() -> None:
     settings = EmbeddingMLPSettings(d_hidden=(200, 100, 50), dropout=0.3, dropout_embedding=0.2)
 
-    model = model_kind(settings).build(Dimensions((6, 6), n_numeric=3, d_out=4, n_classes=4))
+    dimensions = Dimensions((6, 6), n_numeric=3, d_out=4, n_classes=4)
+    model = EmbeddingMLPKind(settings).build(dimensions, _no_rows(dimensions))
 
     kinds = [type(layer) for layer in model.blocks]
     linears = [layer for layer in model.blocks if isinstance(layer, nn.Linear)]
@@ -139,7 +147,7 @@ def test_the_same_seed_builds_the_same_weights() -> None:
     def build(seed: int) -> EmbeddingMLP:
         torch.manual_seed(seed)
         dimensions = Dimensions((6,), n_numeric=1, d_out=2, n_classes=2)
-        return model_kind(EmbeddingMLPSettings()).build(dimensions)
+        return EmbeddingMLPKind(EmbeddingMLPSettings()).build(dimensions, _no_rows(dimensions))
 
     one, same, other = build(3), build(3), build(4)
 

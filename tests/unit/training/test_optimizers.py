@@ -28,6 +28,14 @@ Build = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
             lambda p: optim.Adam(p, lr=0.02, weight_decay=0.1),
         ),
         (AdamW(learning_rate=0.02), lambda p: optim.AdamW(p, lr=0.02, weight_decay=0.01)),
+        (
+            AdamW(learning_rate=0.02, beta1=0.8, beta2=0.95),
+            lambda p: optim.AdamW(p, lr=0.02, betas=(0.8, 0.95)),
+        ),
+        (
+            Adam(learning_rate=0.02, beta1=0.8, beta2=0.95),
+            lambda p: optim.Adam(p, lr=0.02, betas=(0.8, 0.95)),
+        ),
         (SGD(learning_rate=0.02), lambda p: optim.SGD(p, lr=0.02, momentum=0.9)),
         (SGD(learning_rate=0.02, momentum=0), lambda p: optim.SGD(p, lr=0.02)),
         (
@@ -35,7 +43,16 @@ Build = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
             lambda p: optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.1),
         ),
     ],
-    ids=["adam", "adam-decay", "adamw", "sgd-momentum", "sgd-plain", "sgd-nesterov"],
+    ids=[
+        "adam",
+        "adam-decay",
+        "adamw",
+        "adamw-betas",
+        "adam-betas",
+        "sgd-momentum",
+        "sgd-plain",
+        "sgd-nesterov",
+    ],
 )
 def test_ten_steps_lead_where_torchs_own_optimizer_leads(
     settings: OptimizerSettings, build: Build
@@ -117,6 +134,13 @@ def test_linear_weights_decay_and_biases_norms_and_embeddings_do_not_unless_told
     for name, weight in network.named_parameters():
         decay = 0.5 if name in linear else decay_embeddings * name.startswith("embeddings")
         torch.testing.assert_close(weight.detach(), before[name] * (1 - 0.1 * decay))
+
+
+def test_large_tables_have_the_betas_of_all_weights() -> None:
+    optimizers = build_optimizers(AdamW(beta1=0.8, beta2=0.95), _tables(), sparse_above=10)
+
+    assert [type(o) for o in optimizers] == [optim.AdamW, optim.SparseAdam]
+    assert {group["betas"] for o in optimizers for group in o.param_groups} == {(0.8, 0.95)}
 
 
 def test_adam_pulls_linear_weights_alone_to_zero() -> None:

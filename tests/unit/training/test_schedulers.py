@@ -12,11 +12,13 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
 
+from pipeline_lib.config.schedules import CosineWarmupSchedule
 from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.models import EmbeddingMLP
 from pipeline_lib.training.loop import TrainingLoop
 from pipeline_lib.training.records import EpochRecord
 from pipeline_lib.training.rows import TensorSplit
+from pipeline_lib.training.schedulers import build_schedule
 
 EPOCHS = 20
 PEAK = 0.1
@@ -196,6 +198,38 @@ def test_cosine_warmup_rises_in_a_line_and_falls_along_a_cosine_step_by_step(
     cosine = 0.002 + (PEAK - 0.002) * (1 + np.cos(np.pi * (step - rise) / (n_steps - rise))) / 2
     rates = np.where(step < rise, line, cosine)
     assert [r.learning_rate for r in records] == pytest.approx(rates[n_batches - 1 :: n_batches])
+
+
+@pytest.mark.parametrize(("batch_size", "n_batches"), [("full", 1), (4, 4)])
+def test_a_warm_up_by_share_is_torchs_line_and_cosine_over_that_share_of_the_steps(
+    batch_size: int | str, n_batches: int
+) -> None:
+    settings = {"kind": "cosine_warmup", "warmup": 0.1, "start_factor": 0.05}
+    n_steps = EPOCHS * n_batches
+
+    records = _records(settings, batch_size=batch_size)
+
+    def torchs_own(optimizer: Optimizer) -> torch_schedulers.LRScheduler:
+        rise = n_steps // 10
+        line = torch_schedulers.LinearLR(optimizer, 0.05, total_iters=rise)
+        cosine = torch_schedulers.CosineAnnealingLR(optimizer, n_steps - rise)
+        return torch_schedulers.SequentialLR(optimizer, [line, cosine], [rise])
+
+    rates = _rates_of_torch(torchs_own, n_steps)
+    assert [r.learning_rate for r in records] == pytest.approx(rates[n_batches - 1 :: n_batches])
+
+
+@pytest.mark.parametrize("warmup", [1e-6, 0.3, 0.999999])
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_warm_up_by_share_fits_any_number_of_steps(epochs: int, warmup: float) -> None:
+    settings = CosineWarmupSchedule(warmup=warmup)
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=PEAK)
+    schedule = build_schedule(settings, optimizer, epochs=epochs, steps_per_epoch=1)
+
+    for _ in range(epochs):
+        assert 0 < float(optimizer.param_groups[0]["lr"]) <= PEAK
+        optimizer.step()
+        schedule.after_step()
 
 
 def test_a_schedule_without_drops_keeps_the_rate() -> None:

@@ -1,0 +1,60 @@
+"""Training settings that suit a kind of model, from the number of training rows alone.
+
+The rules are smooth in the number of rows: a table that grows by a row is trained alike.
+"""
+
+import math
+
+from pipeline_lib.config.schedules import CosineWarmupSchedule
+from pipeline_lib.config.training import AdamW, EarlyStopping, TrainingSettings
+
+# The table that the recipe was found on, and its steps: 100 epochs of batches of 256.
+_ROWS, _STEPS = 4_000, 1_600
+_FEWEST_STEPS = 800
+_BATCH_ROWS = 256
+# From here on batches grow with the rows, as the square root.
+_LARGE = 65_536
+
+
+def tabular_mlp_recipe(n_train: int, *, seed: int = 0) -> TrainingSettings:
+    """Return how a `tabular_mlp` learns well from so many rows.
+
+    Steps grow as the square root of the rows: 800 up to 1,000 rows, 1,600 at 4,000, 3,600 at
+    20,000, 25,000 at a million. The rate rises over 5 % of them and falls along half a cosine.
+
+    Args:
+        n_train: training rows, at least 2.
+        seed: of the training.
+    """
+    batch_size = batch_rows(n_train)
+    steps_per_epoch = max(1, n_train // batch_size)
+    epochs = max(1, round(steps_of(n_train) / steps_per_epoch))
+    return TrainingSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=AdamW(learning_rate=2.5e-3, beta2=0.95, weight_decay=0.02),
+        scheduler=CosineWarmupSchedule(warmup=0.05),
+        ema_decay=0.97,
+        early_stopping=EarlyStopping(patience=max(5, math.ceil(epochs / 5))),
+        seed=seed,
+    )
+
+
+def steps_of(n_train: int) -> int:
+    """Return the steps of a whole training.
+
+    >>> steps_of(300), steps_of(4_000), steps_of(20_000), steps_of(1_000_000)
+    (800, 1600, 3578, 25298)
+    """
+    return max(_FEWEST_STEPS, round(_STEPS * math.sqrt(n_train / _ROWS)))
+
+
+def batch_rows(n_train: int) -> int:
+    """Return the rows of a step: an eighth of few rows, 256 of many, more of very many.
+
+    >>> batch_rows(100), batch_rows(800), batch_rows(4_000), batch_rows(1_048_576)
+    (32, 100, 256, 1024)
+    """
+    if n_train <= _LARGE:
+        return min(_BATCH_ROWS, max(32, n_train // 8))
+    return round(_BATCH_ROWS * math.sqrt(n_train / _LARGE))
