@@ -133,7 +133,7 @@ class TrainingSession:
         What `notes_before` has is not repeated.
         """
         lines = [(logging.INFO, f"best {self.progress(record)}") for record in self.training.best]
-        if not lines:
+        if not lines or isinstance(self.kind, BlendKind):
             fit = self.training.figures
             losses = self._losses(fit.train_loss, fit.val_loss, fit.primary)
             lines = [(logging.INFO, f"fitted  {losses}")]
