@@ -31,6 +31,7 @@ TESTS_OF = {
     "columns.scaling": "tests/unit/encoding",
     "data.source": "tests/unit/data/sources",
     "model": "tests/unit",
+    "model.members": "tests/unit/models",
     "split": "tests/unit/data/splits",
     "training.loss": "tests/unit/training/test_losses.py",
     "training.optimizer": "tests/unit/training/test_optimizers.py",
