@@ -121,7 +121,7 @@ def _measured_with(home: Path) -> Callable[[Job, Contestant], Result]:
                 split=job.split,
                 max_rows=job.max_rows,
             )
-            return _measure(job, contestant, folder, about)
+            return measure_fit(job, contestant, folder, about)
 
     return measure
 
@@ -137,7 +137,8 @@ def _csv_of(table: PublicTable, home: Path) -> Path:
     return path
 
 
-def _measure(job: Job, contestant: Contestant, folder: Path, about: About) -> Result:
+def measure_fit(job: Job, contestant: Contestant, folder: Path, about: About) -> Result:
+    """Run a contestant on a folder of rows, and compute the loss of its predictions."""
     facts: dict[str, Any] = {
         **asdict(job),
         "digest": about.digest,

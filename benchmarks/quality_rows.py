@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 SPLIT = "split_"
 TRAIN, VAL, TEST = "train", "val", "test"
+MOST_ROUNDS = 1_000
 SMALLEST_PROBABILITY = 1e-7  # float32's resolution: who answers 0 in float32 pays no more
 
 Numbers = npt.NDArray[np.float64]
@@ -155,12 +156,20 @@ def timed(fit: Callable[[], object]) -> float:
 
 
 def run_contestant(
-    contestants: Mapping[str, Callable[[Path], tuple[Numbers, Fit]]], versions: Mapping[str, str]
+    contestants: Mapping[str, Callable[[Path, int], tuple[Numbers, Fit]]],
+    versions: Mapping[str, str],
 ) -> None:
-    """Run the one that the command line names on the folder that it names; print what it took."""
+    """Run the one that the command line names on the folder that it names; print what it took.
+
+    Args:
+        contestants: functions of the folder and of the most rounds of boosting, the command line's
+            third argument; 1,000 without it.
+        versions: of what they use.
+    """
     name, folder = sys.argv[1], Path(sys.argv[2])
+    most_rounds = int(sys.argv[3]) if len(sys.argv) > 3 else MOST_ROUNDS
     start = time.perf_counter()
-    predictions, fit = contestants[name](folder)
+    predictions, fit = contestants[name](folder, most_rounds)
     np.save(folder / "predictions.npy", np.asarray(predictions, dtype=np.float64))
     taken = {
         **asdict(fit),

@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, root_mean_squared_error
 from benchmarks import quality_generated as generated
 from benchmarks.quality import run_jobs
 from benchmarks.quality_frames import as_categories, load
+from benchmarks.quality_large import large_table, write_large
 from benchmarks.quality_page import Standing, require_same_rows, standings, write_page
 from benchmarks.quality_peers import ROOT, Contestant, ours
 from benchmarks.quality_results import Job, Result, append_result, read_results
@@ -280,3 +281,15 @@ def test_results_are_json_that_reads_as_the_same_result(tmp_path: Path) -> None:
 
     assert json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8"))["table"] == "car"
     assert read_results(tmp_path / "a.jsonl") == [result]
+
+
+def test_the_true_odds_of_the_large_table_are_the_lowest_loss_there_is(tmp_path: Path) -> None:
+    about, lowest, constant = write_large(tmp_path / "a", 5_000)
+
+    answers = answers_of_test(tmp_path / "a")
+
+    odds = large_table(5_000, seed=0)[2][4_500:]
+    truth = 1 / (1 + np.exp(-odds))
+    assert about.n_rows == {"train": 4_000, "val": 500, "test": 500}
+    assert lowest == pytest.approx(log_loss(answers, np.stack([1 - truth, truth], axis=1)))
+    assert lowest < constant - 0.05

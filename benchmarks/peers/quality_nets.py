@@ -17,7 +17,7 @@ from benchmarks.quality_frames import Frames, Part, load, with_missing_as_words
 from benchmarks.quality_rows import Fit, Numbers, run_contestant, timed
 
 
-def realmlp(folder: Path) -> tuple[Numbers, Fit]:
+def realmlp(folder: Path, _: int) -> tuple[Numbers, Fit]:
     """RealMLP with its tuned defaults."""
     from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
 
@@ -27,7 +27,7 @@ def realmlp(folder: Path) -> tuple[Numbers, Fit]:
     return _fitted(kind, frames, settings)
 
 
-def tabm(folder: Path) -> tuple[Numbers, Fit]:
+def tabm(folder: Path, _: int) -> tuple[Numbers, Fit]:
     """TabM with the library's defaults."""
     from pytabkit import TabM_D_Classifier, TabM_D_Regressor
 

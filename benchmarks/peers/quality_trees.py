@@ -15,24 +15,24 @@ import pandas as pd
 from benchmarks.quality_frames import Frames, Part, as_categories, load, with_missing_as_words
 from benchmarks.quality_rows import Fit, Numbers, run_contestant, timed
 
-PATIENCE, MOST_ROUNDS = 50, 1_000
+PATIENCE = 50  # rounds
 
 
-def catboost(folder: Path) -> tuple[Numbers, Fit]:
+def catboost(folder: Path, most_rounds: int) -> tuple[Numbers, Fit]:
     """CatBoost, words as `cat_features`, a missing word as a word."""
     frames = with_missing_as_words(load(folder))
-    model = _catboost(frames, early_stopping_rounds=PATIENCE)
+    model = _catboost(frames, iterations=most_rounds, early_stopping_rounds=PATIENCE)
     cpu_s = timed(lambda: _fit_catboost(model, frames, frames.train, eval_set=frames.val))
     return _answers(model, frames, frames.test), Fit(cpu_s, model.tree_count_)
 
 
-def catboost_refit(folder: Path) -> tuple[Numbers, Fit]:
+def catboost_refit(folder: Path, most_rounds: int) -> tuple[Numbers, Fit]:
     """CatBoost, fitted again on train and validation with the number of trees found.
 
     And with the rate found: the one that it chooses depends on how many trees there are to be.
     """
     frames = with_missing_as_words(load(folder))
-    first = _catboost(frames, early_stopping_rounds=PATIENCE)
+    first = _catboost(frames, iterations=most_rounds, early_stopping_rounds=PATIENCE)
     cpu_s = timed(lambda: _fit_catboost(first, frames, frames.train, eval_set=frames.val))
     n_trees = max(1, first.tree_count_)
     model = _catboost(frames, iterations=n_trees, learning_rate=first.learning_rate_)
@@ -43,13 +43,13 @@ def catboost_refit(folder: Path) -> tuple[Numbers, Fit]:
     return _answers(model, frames, frames.test), Fit(cpu_s, n_trees)
 
 
-def lightgbm(folder: Path) -> tuple[Numbers, Fit]:
+def lightgbm(folder: Path, most_rounds: int) -> tuple[Numbers, Fit]:
     """LightGBM, words as pandas categories."""
     from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
 
     frames = as_categories(load(folder))
     kind = LGBMRegressor if frames.is_regression else LGBMClassifier
-    model = kind(n_estimators=MOST_ROUNDS, n_jobs=1, random_state=0, verbosity=-1)
+    model = kind(n_estimators=most_rounds, n_jobs=1, random_state=0, verbosity=-1)
 
     def fit() -> None:
         stop = early_stopping(PATIENCE, verbose=False)
@@ -64,14 +64,14 @@ def lightgbm(folder: Path) -> tuple[Numbers, Fit]:
     return _answers(model, frames, _plain(frames.test)), Fit(cpu_s, model.best_iteration_)
 
 
-def xgboost(folder: Path) -> tuple[Numbers, Fit]:
+def xgboost(folder: Path, most_rounds: int) -> tuple[Numbers, Fit]:
     """XGBoost, `enable_categorical` with pandas categories."""
     from xgboost import XGBClassifier, XGBRegressor
 
     frames = as_categories(load(folder))
     kind = XGBRegressor if frames.is_regression else XGBClassifier
     model = kind(
-        n_estimators=MOST_ROUNDS,
+        n_estimators=most_rounds,
         early_stopping_rounds=PATIENCE,
         enable_categorical=True,
         n_jobs=1,
@@ -86,7 +86,7 @@ def xgboost(folder: Path) -> tuple[Numbers, Fit]:
     return _answers(model, frames, frames.test), Fit(cpu_s, model.best_iteration + 1)
 
 
-def hgb(folder: Path) -> tuple[Numbers, Fit]:
+def hgb(folder: Path, most_rounds: int) -> tuple[Numbers, Fit]:
     """scikit-learn's, categories from the dtype; columns of more than 255 as their codes."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -101,7 +101,7 @@ def hgb(folder: Path) -> tuple[Numbers, Fit]:
         HistGradientBoostingRegressor if frames.is_regression else HistGradientBoostingClassifier
     )
     model = kind(
-        max_iter=MOST_ROUNDS,
+        max_iter=most_rounds,
         early_stopping=True,
         categorical_features="from_dtype",
         random_state=0,
@@ -115,7 +115,7 @@ def hgb(folder: Path) -> tuple[Numbers, Fit]:
     return _answers(model, frames, coded(frames.test)), Fit(cpu_s, model.n_iter_)
 
 
-def linear(folder: Path) -> tuple[Numbers, Fit]:
+def linear(folder: Path, _: int) -> tuple[Numbers, Fit]:
     """Logistic or ridge regression on one-hot words and standardized numbers, medians for gaps."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
