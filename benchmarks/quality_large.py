@@ -130,9 +130,6 @@ def _arguments() -> argparse.Namespace:
 def _contestants(checkouts: Sequence[str], home: Path) -> list[Contestant]:
     """Return a contestant per length of fit, by rounds or by epochs, and ours as it is."""
     found: list[Contestant] = []
-    for name in ("lightgbm", "catboost"):
-        rival = peer(name, home)
-        found += [replace(rival, name=f"{name}, {n} rounds", after=(str(n),)) for n in ROUNDS]
     for text in checkouts:
         mine = ours(text)
         found.append(mine)
@@ -141,6 +138,9 @@ def _contestants(checkouts: Sequence[str], home: Path) -> list[Contestant]:
         for n in ROUNDS if is_boosting else EPOCHS:
             after = (*mine.after, f"{key}={n}")
             found.append(replace(mine, name=f"{mine.name}, {n} {unit}", after=after))
+    for name in ("lightgbm", "catboost"):
+        rival = peer(name, home)
+        found += [replace(rival, name=f"{name}, {n} rounds", after=(str(n),)) for n in ROUNDS]
     return found
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import log_loss, root_mean_squared_error
 
 from benchmarks import quality_generated as generated
-from benchmarks.quality import run_jobs
+from benchmarks.quality import measure_fit, run_jobs
 from benchmarks.quality_frames import as_categories, load
 from benchmarks.quality_large import large_table, write_large
 from benchmarks.quality_page import Standing, require_same_rows, standings, write_page
@@ -261,11 +262,14 @@ def test_contestants_with_other_rows_are_not_compared() -> None:
         require_same_rows([results[0], replace(results[1], digest="of other rows")])
 
 
-def test_a_checkout_takes_part_with_assignments() -> None:
-    contestant = ours(f"trees={ROOT}:model.kind=boosting;training.seed=1")
+def test_a_checkout_takes_part_with_assignments(tmp_path: Path) -> None:
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").touch()
+
+    contestant = ours(f"trees={tmp_path}:model.kind=boosting;training.seed=1")
 
     assert contestant.name == "trees"
-    assert contestant.python_path == ROOT
+    assert contestant.python_path == tmp_path
     assert contestant.after == ("model.kind=boosting", "training.seed=1")
 
 
@@ -293,3 +297,24 @@ def test_the_true_odds_of_the_large_table_are_the_lowest_loss_there_is(tmp_path:
     assert about.n_rows == {"train": 4_000, "val": 500, "test": 500}
     assert lowest == pytest.approx(log_loss(answers, np.stack([1 - truth, truth], axis=1)))
     assert lowest < constant - 0.05
+
+
+@pytest.mark.slow
+def test_evergreen_takes_part_with_what_new_proposes_and_learns(tmp_path: Path) -> None:
+    table, folder = tmp_path / "pets.csv", tmp_path / "rows"
+    folder.mkdir()
+    # One row in seven looks like another: a column that always knew the kind would be a leak.
+    looks = [WORDS[(n + (n % 7 == 0)) % 3] for n in range(400)]
+    lines = [f"{n * 37 % 1000},{looks[n]}ish,{WORDS[n % 3]}" for n in range(400)]
+    table.write_text("\n".join(["weight,looks,kind", *lines]) + "\n", encoding="utf-8")
+    about = write_split(
+        table, folder, target="kind", has_classes=True, codes=(), split=0, max_rows=0
+    )
+    script = str(ROOT / "benchmarks" / "quality_ours.py")
+    contestant = Contestant("evergreen", (sys.executable, "-P", script), ROOT)
+
+    result = measure_fit(Job("pets", 0, 0, "evergreen"), contestant, folder, about)
+
+    assert not result.failure
+    assert result.loss is not None
+    assert result.loss < 0.7 * np.log(3)
