@@ -38,7 +38,10 @@ def main() -> None:
 
     by_column = f"split={{kind: predefined, column: {SPLIT}}}"
     repeats = "validation.duplicates=warn"
-    config = load_config(path, assignments=[by_column, repeats, *assignments])
+    fixed = [by_column, repeats]
+    if not about["classes"] and load_config(path).data.task != "regression":
+        fixed += ["data.task=regression", "data.classes=null"]  # as the proposal's note has it
+    config = load_config(path, assignments=[*fixed, *assignments])
     (project / "rows.csv").write_bytes((folder / "rows.csv").read_bytes())
     today = datetime.now(UTC).date()
     rows = open_source(config.data.source, root=project, run_date=today).read()

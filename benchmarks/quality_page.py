@@ -28,11 +28,12 @@ _Losses = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 _HEAD = """# How good predictions are
 
-{n_tables} public tables, {n_splits} splits, 60 % of the rows for training, 20 % for validation,
-20 % for the test; all contestants get the same rows. Evergreen gets the raw CSV: `evergreen new`
-proposes, and only the split is replaced; what else a line changes stands below. Rivals get pandas
-frames, text and codes as categories, and their libraries' defaults with early stopping on the
-validation rows. Each fit is a process of its own on one thread; CPU seconds are of the fit alone.
+{n_tables} public tables, at most {n_splits} splits: 60 % of the rows for training, 20 % for
+validation, 20 % for the test; all contestants get the same rows. Evergreen gets the raw CSV:
+`evergreen new` proposes, and only the split is replaced, and the task where it takes a few numbers
+for classes; what else a contestant changes stands below. Rivals get pandas frames, text and codes
+as categories, and their libraries' defaults with early stopping on the validation rows. Each fit is
+a process of its own on one thread; CPU seconds are of the fit alone.
 The loss is log loss for classes and RMSE for numbers, of the test rows. "Ratio" is the loss over
 CatBoost's, the geometric mean over the splits, then the median over the tables; "won" means better
 than CatBoost by more than {tie:.1%}; p is the Wilcoxon signed-rank test's on the log ratios, two
@@ -157,12 +158,13 @@ def write_page(results: Sequence[Result], out: Path | None) -> None:
     """Print the page and, where `out` is given, write it there."""
     tables = {result.table for result in results}
     splits = {result.split for result in results}
-    page = _HEAD.format(n_tables=len(tables), n_splits=f"up to {len(splits)}", tie=TIE)
+    page = _HEAD.format(n_tables=len(tables), n_splits=len(splits), tie=TIE)
     for max_rows in sorted({result.max_rows for result in results}, key=lambda n: n or math.inf):
         size = f"At most {max_rows:,} training rows" if max_rows else "All rows"
         page += f"## {size}\n\n{_section([r for r in results if r.max_rows == max_rows])}"
     page += f"## Tables\n\n{_origins(tables)}\n{_versions(results)}"
-    publish_result(page, out, command="python -m benchmarks.quality; benchmarks.quality_page")
+    command = "python -m benchmarks.quality --ours evergreen=CHECKOUT --out PAGE"
+    publish_result(page, out, command=command)
 
 
 def _section(results: Sequence[Result]) -> str:
