@@ -36,7 +36,7 @@ _ZIPF = 1.1
 def main() -> None:
     """Measure what is not in the results yet, and print the page."""
     arguments = _arguments()
-    contestants = _contestants(arguments.ours, arguments.home)
+    contestants = _contestants(arguments.ours, arguments.home, arguments.rounds)
     name = f"large_{arguments.rows}"
     jobs = [Job(name, 0, 0, contestant.name) for contestant in contestants]
     with tempfile.TemporaryDirectory(prefix="evergreen-large-") as scratch:
@@ -120,6 +120,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--rows", type=int, default=1_000_000, help="rows of the table")
+    add("--rounds", type=int, nargs="+", default=list(ROUNDS), help="lengths of boosting")
     add("--ours", action="append", default=[], metavar="NAME=CHECKOUT[:KEY=VALUE;…]")
     add("--results", type=Path, default=DEFAULT_HOME / "large.jsonl", help="results, JSON lines")
     add("--home", type=Path, default=DEFAULT_HOME, help="where environments are kept")
@@ -127,7 +128,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _contestants(checkouts: Sequence[str], home: Path) -> list[Contestant]:
+def _contestants(checkouts: Sequence[str], home: Path, rounds: Sequence[int]) -> list[Contestant]:
     """Return a contestant per length of fit, by rounds or by epochs, and ours as it is."""
     found: list[Contestant] = []
     for text in checkouts:
@@ -135,12 +136,12 @@ def _contestants(checkouts: Sequence[str], home: Path) -> list[Contestant]:
         found.append(mine)
         is_boosting = "model.kind=boosting" in mine.after
         key, unit = ("model.max_rounds", "rounds") if is_boosting else ("training.epochs", "epochs")
-        for n in ROUNDS if is_boosting else EPOCHS:
+        for n in rounds if is_boosting else EPOCHS:
             after = (*mine.after, f"{key}={n}")
             found.append(replace(mine, name=f"{mine.name}, {n} {unit}", after=after))
     for name in ("lightgbm", "catboost"):
         rival = peer(name, home)
-        found += [replace(rival, name=f"{name}, {n} rounds", after=(str(n),)) for n in ROUNDS]
+        found += [replace(rival, name=f"{name}, {n} rounds", after=(str(n),)) for n in rounds]
     return found
 
 

@@ -82,7 +82,7 @@ class Standing:
 
 
 def standings(results: Iterable[Result]) -> list[Standing]:
-    """Return how contestants stand, the best median first, the reference too.
+    """Return how contestants stand, the best median first, those without a rank last.
 
     Args:
         results: of one size of tables.
@@ -104,7 +104,7 @@ def standings(results: Iterable[Result]) -> list[Standing]:
         if ratios:
             cpu_ratio = statistics.median(of_cpu.values()) if of_cpu else None
             rows.append(Standing(name, ratios, ranks.get(name), cpu_ratio))
-    return sorted(rows, key=lambda row: row.median)
+    return sorted(rows, key=lambda row: (row.rank is None, row.median))
 
 
 def require_same_rows(results: Iterable[Result]) -> None:
@@ -189,10 +189,10 @@ def _section(results: Sequence[Result]) -> str:
     names = [row.name for row in rows]
     if exact:
         lines += ["", "Exact tables, log loss (mean over the splits) and its difference to"]
-        lines += ["CatBoost's:", "", *_losses(results, sorted(exact), names, difference=True)]
+        lines += ["CatBoost's:", "", *_loss_table(results, sorted(exact), names, difference=True)]
     others = [t for t in TABLES if t not in exact and any(t in row.ratios for row in rows)]
     lines += ["", "All others, the loss (mean over the splits):", ""]
-    lines += [*_losses(results, others, names, difference=False), ""]
+    lines += [*_loss_table(results, others, names, difference=False), ""]
     failed = [result for result in results if result.failure]
     if failed:
         lines += [f"- {r.table}, split {r.split}, {r.contestant}: {r.failure}" for r in failed[:30]]
@@ -200,7 +200,7 @@ def _section(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _losses(
+def _loss_table(
     results: Sequence[Result], tables: Sequence[str], names: Sequence[str], *, difference: bool
 ) -> list[str]:
     """Return a line per table of the mean loss of each contestant, on the splits that it has."""
