@@ -30,10 +30,11 @@ _HEAD = """# How good predictions are
 
 {n_tables} public tables, at most {n_splits} splits: 60 % of the rows for training, 20 % for
 validation, 20 % for the test; all contestants get the same rows. Evergreen gets the raw CSV:
-`evergreen new` proposes, and only the split is replaced, and the task where it takes a few numbers
-for classes; what else a contestant changes stands below. Rivals get pandas frames, text and codes
-as categories, and their libraries' defaults with early stopping on the validation rows. Each fit is
-a process of its own on one thread; CPU seconds are of the fit alone.
+`evergreen new` proposes; replaced are the split, the task where it takes a few numbers for classes,
+and the stop at a table that is copies of itself; what else a contestant changes stands below.
+Rivals get pandas frames, text and codes as categories, and their libraries' defaults with early
+stopping on the validation rows, after 50 rounds and of at most 1,000 (scikit-learn's: 10). Each fit
+is a process of its own on one thread; CPU seconds are of the fit alone.
 The loss is log loss for classes and RMSE for numbers, of the test rows. "Ratio" is the loss over
 CatBoost's, the geometric mean over the splits, then the median over the tables; "won" means better
 than CatBoost by more than {tie:.1%}; p is the Wilcoxon signed-rank test's on the log ratios, two
