@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 TORCH, NUMPY = "torch==2.13.0", "numpy==2.4.6"
@@ -38,15 +39,27 @@ def python_of(name: str, home: Path) -> Path:
     Raises:
         NotInstalledError: pip could not fill it.
     """
-    place, packages = home / name, PACKAGES[name]
-    python, note = place / "bin" / "python", home / f"{name}.txt"
+    return python_with(PACKAGES[name], home / name)
+
+
+def python_with(packages: Sequence[str], place: Path) -> Path:
+    """Return the interpreter of an environment with these packages, made if it is not there.
+
+    Args:
+        packages: as pip takes them.
+        place: its folder; the note of what it holds is beside it.
+
+    Raises:
+        NotInstalledError: pip could not fill it.
+    """
+    python, note = place / "bin" / "python", place.with_name(f"{place.name}.txt")
     if (
         python.exists()
         and note.exists()
         and note.read_text(encoding="utf-8").split() == [*packages]
     ):
         return python
-    print(f"making the environment of {name}", file=sys.stderr)
+    print(f"making the environment of {place.name}", file=sys.stderr)
     shutil.rmtree(place, ignore_errors=True)
     venv.create(place, with_pip=True, symlinks=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
