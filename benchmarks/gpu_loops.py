@@ -93,7 +93,8 @@ def network(sizes: tuple[int, ...], *, dropout: float) -> Network:
     """Return the product's network of widths 200, 100, 50, drawn from the seed on the CPU."""
     torch.manual_seed(_SEED)
     settings = EmbeddingMLPSettings(dropout=dropout, dropout_embedding=dropout)
-    return EmbeddingMLPKind(settings).build(Dimensions(sizes, N_NUMERIC, N_CLASSES, N_CLASSES))
+    dimensions = Dimensions(sizes, N_NUMERIC, N_CLASSES, N_CLASSES)
+    return EmbeddingMLPKind(settings).build(dimensions, synthetic_rows(sizes, 2))
 
 
 def synthetic_rows(sizes: tuple[int, ...], n_rows: int) -> TensorSplit:

@@ -68,7 +68,7 @@ home = Path(os.environ["EVERGREEN_HOME"])
 config, rows, encoded = pickle.loads((home / "night.pickle").read_bytes())
 encoder, target = encoded.read_encoder(), encoded.read_target()
 kind, dimensions = model_kind(config.model), Dimensions.of(encoder, target)
-networks = Networks((kind.build(dimensions),), dimensions.n_classes)
+networks = Networks((kind.build(dimensions, None),), dimensions.n_classes)
 model = FittedModel("big", "binary", kind, encoder, target, networks)
 result = evaluate_model(
     config,

@@ -1,4 +1,4 @@
-"""From settings to a kind of model: one match."""
+"""From settings to a kind of model."""
 
 from typing import assert_never
 
@@ -26,7 +26,13 @@ ModelKind = MemberKind | BlendKind
 
 def model_kind(settings: ModelSettings) -> ModelKind:
     """Return the kind of model that settings are of."""
-    return BlendKind(settings) if isinstance(settings, BlendSettings) else member_kind(settings)
+    match settings:
+        case BlendSettings():
+            return BlendKind(settings)
+        case EmbeddingMLPSettings() | TabularMLPSettings() | LinearSettings() | BoostingSettings():
+            return member_kind(settings)
+        case _:
+            assert_never(settings)
 
 
 def member_kind(settings: MemberSettings) -> MemberKind:

@@ -42,6 +42,7 @@ TESTS_OF = {
 UNIONS = (
     "Column",
     "LossSettings",
+    "MemberSettings",
     "ModelSettings",
     "OptimizerSettings",
     "Rule",
