@@ -132,14 +132,17 @@ class BlendTraining:
         try:
             for record in training.epochs(self._pulse(on_pulse)):
                 yield replace(record, member=self._n_networks + record.member)
-            val_scores = self._scores(training.of_train())
+            model, is_refit = training.model(), False
+            judged = model
+            if isinstance(training, EstimatorTraining):
+                judged, is_refit = training.of_train(), training.is_refit
+            val_scores = self._scores(judged)
         except TrainingError as error:
             self._failed(error)
             return
-        is_refit = isinstance(training, EstimatorTraining) and training.is_refit
         self._done.append(
             _Trained(
-                training.model(),
+                model,
                 val_scores,
                 training.figures,
                 is_refit,
@@ -200,10 +203,6 @@ class BlendTraining:
         """Return the blend."""
         assert self._blend is not None, "it is not trained yet"
         return self._blend
-
-    def of_train(self) -> Model:
-        """See `Training.of_train`; the blend of such members is not kept."""
-        return self.model()
 
     @property
     def history(self) -> list[EpochRecord]:

@@ -50,10 +50,6 @@ class NetworkTraining:
             network.fill_untrained(counts)
         return self._model
 
-    def of_train(self) -> Networks:
-        """See `Training.of_train`."""
-        return self.model()
-
     @property
     def notes(self) -> tuple[str, ...]:
         """None."""

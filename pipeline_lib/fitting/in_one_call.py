@@ -97,7 +97,7 @@ class EstimatorTraining:
         return self._model
 
     def of_train(self) -> Model:
-        """See `Training.of_train`."""
+        """Return the model of the training rows alone, which the figures are of."""
         assert self._of_train is not None, "it is not fitted yet"
         return self._of_train
 
@@ -130,7 +130,7 @@ class EstimatorTraining:
     @property
     def course(self) -> tuple[str, str]:
         """See `Training.course`."""
-        passes = f", {self._n_passes} passes over the rows" if self._n_passes else ""
+        passes = f", {self.figures.n_passes} passes over the rows" if self._n_passes else ""
         again = "; fitted again on training and validation rows" if self.is_refit else ""
         return "fit", f"{self._seconds:.1f} s{passes}{again}"
 

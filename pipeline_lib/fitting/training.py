@@ -118,13 +118,6 @@ class Training(Protocol):
         """Return the trained model."""
         ...
 
-    def of_train(self) -> Model:
-        """Return the model of the training rows alone, which the figures are of.
-
-        It is another one than `model` where that was fitted once more, on validation rows too.
-        """
-        ...
-
     @property
     def history(self) -> Sequence[EpochRecord]:
         """The records of all epochs so far."""

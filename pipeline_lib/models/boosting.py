@@ -17,6 +17,7 @@ import torch
 from pipeline_lib.config.models import BoostingSettings
 from pipeline_lib.config.training import Huber
 from pipeline_lib.errors import TrainingError
+from pipeline_lib.models.boosting_text import checked_trees
 from pipeline_lib.models.estimator import EstimatorKind, FitInput
 from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions, Model
 from pipeline_lib.models.target_statistics import (
@@ -71,7 +72,12 @@ class BoostingModel:
         """See `Model.save`."""
         from safetensors.numpy import save_file
 
-        text = self.trees.model_to_string(num_iteration=self.n_rounds)
+        # Without LightGBM's parameters, which are not read: the same trees are the same file.
+        text = checked_trees(
+            self.trees.model_to_string(num_iteration=self.n_rounds),
+            width=_width(self.dimensions, self.statistics),
+            n_per_round=_n_trees_per_round(self.dimensions),
+        )
         (folder / TREES_FILE).write_text(text, encoding="utf-8")
         if self.with_statistics:
             save_file(self.statistics.arrays(), folder / WEIGHTS_FILE)
@@ -158,15 +164,12 @@ class BoostingKind(EstimatorKind):
             found = load_file(folder / WEIGHTS_FILE)
             arrays = {name: array.copy() for name, array in found.items()}
         statistics = TargetStatistics.read(arrays, dimensions.cardinalities)
-        text = (folder / TREES_FILE).read_text("utf-8")
-        if not text.startswith("tree\n") or "\nend of trees\n" not in text:
-            raise ValueError(f"{TREES_FILE} is not whole")
+        text = checked_trees(
+            (folder / TREES_FILE).read_text("utf-8"),
+            width=_width(dimensions, statistics),
+            n_per_round=_n_trees_per_round(dimensions),
+        )
         trees = lgb.Booster(model_str=text)
-        width = len(dimensions.cardinalities) + dimensions.n_numeric + statistics.width
-        if trees.num_feature() != width:
-            raise ValueError(f"the trees see {trees.num_feature()} columns, the encoder {width}")
-        if trees.num_model_per_iteration() != _n_trees_per_round(dimensions):
-            raise ValueError("the trees are of another number of classes")
         with_statistics = self.settings.target_statistics
         return BoostingModel(dimensions, trees, statistics, int(spec["n_rounds"]), with_statistics)
 
@@ -258,6 +261,11 @@ def _statistics(given: FitInput) -> tuple[TargetStatistics, CrossFitted]:
 
 def _n_threads(n_rows: int) -> int:
     return 1 if n_rows < _ONE_THREAD_ROWS else torch.get_num_threads()
+
+
+def _width(dimensions: Dimensions, statistics: TargetStatistics) -> int:
+    """Return the number of columns that trees see."""
+    return len(dimensions.cardinalities) + dimensions.n_numeric + statistics.width
 
 
 def _n_trees_per_round(dimensions: Dimensions) -> int:
