@@ -40,9 +40,10 @@ def _project(folder: Path, *, marked: bool = True) -> Path:
 
 
 @pytest.fixture
-def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the home be the project's."""
+def no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the home be the project's, and work where none is: this project may have been run."""
     monkeypatch.delenv("EVERGREEN_HOME")
+    monkeypatch.chdir(tmp_path)
 
 
 def test_the_home_of_a_config_lies_in_its_project_wherever_one_stands(
