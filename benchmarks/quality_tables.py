@@ -69,28 +69,6 @@ class PublicTable:
         return _file(files / self.origin)
 
 
-def _classes(
-    name: str,
-    target: str,
-    origin: str | Callable[[], pd.DataFrame],
-    *,
-    codes: tuple[str, ...] = (),
-    without: tuple[str, ...] = (),
-) -> PublicTable:
-    return PublicTable(name, "classes", target, origin, codes, without)
-
-
-def _numbers(
-    name: str,
-    target: str,
-    origin: str | Callable[[], pd.DataFrame],
-    *,
-    codes: tuple[str, ...] = (),
-    without: tuple[str, ...] = (),
-) -> PublicTable:
-    return PublicTable(name, "numbers", target, origin, codes, without)
-
-
 _SUM_OF_TARGET = ("casual", "registered", "instant", "dteday")
 _MONK = tuple(f"a{n}" for n in range(1, 7))
 _KNOWN_LATER = ("dep_time", "dep_delay", "arr_time", "air_time", "minute", "year")
@@ -98,72 +76,88 @@ _KNOWN_LATER = ("dep_time", "dep_delay", "arr_time", "air_time", "minute", "year
 TABLES: dict[str, PublicTable] = {
     table.name: table
     for table in (
-        _classes("car", "output", "car_evaluation.csv"),
-        _classes("nursery", "class", "nursery.arff"),
-        _classes("adult", "income", "adult_income.csv"),
-        _classes("open_payments", "status", "open_payments.csv"),
-        _numbers("diamonds", "price", "diamonds.csv"),
-        _numbers("bike", "cnt", "bike_hour.csv", without=_SUM_OF_TARGET),
-        _classes("breast_cancer", "target", "load_breast_cancer"),
-        _classes("wine", "target", "load_wine"),
-        _numbers("diabetes", "target", "load_diabetes"),
-        _classes("attrition", "Attrition", "modeldata/attrition"),
-        _classes("credit", "Status", "modeldata/credit_data"),
-        _classes("telco_churn", "churn", "modeldata/wa_churn"),
-        _classes("mlc_churn", "churn", "modeldata/mlc_churn"),
-        _classes("lending_club", "Class", "modeldata/lending_club"),
-        _classes("stack_overflow", "Remote", "modeldata/stackoverflow"),
-        _classes("taxi_tip", "tip", "modeldata/taxi"),
-        _classes("crashes", "dead", "DAAG/nassCDS", without=("injSeverity", "caseid")),
-        _classes("monica", "outcome", "DAAG/monica"),
-        _classes("mortgages", "deny", "AER/HMDA"),
-        _classes("health_insurance", "insurance", "AER/HealthInsurance"),
-        _classes("resumes", "call", "AER/ResumeNames"),
-        _classes("chile_vote", "vote", "carData/Chile"),
-        _classes("poverty_views", "poverty", "carData/WVS"),
-        _classes("arrests", "released", "carData/Arrests"),
-        _classes("orange_juice", "Purchase", "ISLR/OJ", codes=("StoreID", "STORE")),
-        _classes("wives_insurance", "whi", "Ecdat/HI"),
-        _classes(
+        PublicTable("car", "classes", "output", "car_evaluation.csv"),
+        PublicTable("nursery", "classes", "class", "nursery.arff"),
+        PublicTable("adult", "classes", "income", "adult_income.csv"),
+        PublicTable("open_payments", "classes", "status", "open_payments.csv"),
+        PublicTable("diamonds", "numbers", "price", "diamonds.csv"),
+        PublicTable("bike", "numbers", "cnt", "bike_hour.csv", without=_SUM_OF_TARGET),
+        PublicTable("breast_cancer", "classes", "target", "load_breast_cancer"),
+        PublicTable("wine", "classes", "target", "load_wine"),
+        PublicTable("diabetes", "numbers", "target", "load_diabetes"),
+        PublicTable("attrition", "classes", "Attrition", "modeldata/attrition"),
+        PublicTable("credit", "classes", "Status", "modeldata/credit_data"),
+        PublicTable("telco_churn", "classes", "churn", "modeldata/wa_churn"),
+        PublicTable("mlc_churn", "classes", "churn", "modeldata/mlc_churn"),
+        PublicTable("lending_club", "classes", "Class", "modeldata/lending_club"),
+        PublicTable("stack_overflow", "classes", "Remote", "modeldata/stackoverflow"),
+        PublicTable("taxi_tip", "classes", "tip", "modeldata/taxi"),
+        PublicTable(
+            "crashes", "classes", "dead", "DAAG/nassCDS", without=("injSeverity", "caseid")
+        ),
+        PublicTable("monica", "classes", "outcome", "DAAG/monica"),
+        PublicTable("mortgages", "classes", "deny", "AER/HMDA"),
+        PublicTable("health_insurance", "classes", "insurance", "AER/HealthInsurance"),
+        PublicTable("resumes", "classes", "call", "AER/ResumeNames"),
+        PublicTable("chile_vote", "classes", "vote", "carData/Chile"),
+        PublicTable("poverty_views", "classes", "poverty", "carData/WVS"),
+        PublicTable("arrests", "classes", "released", "carData/Arrests"),
+        PublicTable("orange_juice", "classes", "Purchase", "ISLR/OJ", codes=("StoreID", "STORE")),
+        PublicTable("wives_insurance", "classes", "whi", "Ecdat/HI"),
+        PublicTable(
             "police_force",
+            "classes",
             "force_type",
             "openintro/mn_police_use_of_force",
             codes=("precinct",),
             without=("force_type_action",),
         ),
-        _classes("verbal_aggression", "r2", "lme4/VerbAgg", codes=("id",), without=("resp",)),
-        _numbers("hotel_rates", "avg_price_per_room", "modeldata/hotel_rates"),
-        _numbers("wages_1988", "wage", "AER/CPS1988"),
-        _numbers("wages_isl", "wage", "ISLR/Wage", without=("logwage", "region")),
-        _numbers("vocabulary", "vocab", "carData/GSSvocab"),
-        _numbers("computers", "price", "Ecdat/Computers"),
-        _numbers("houses", "price", "mosaicData/SaratogaHouses"),
-        _numbers(
+        PublicTable(
+            "verbal_aggression", "classes", "r2", "lme4/VerbAgg", codes=("id",), without=("resp",)
+        ),
+        PublicTable("hotel_rates", "numbers", "avg_price_per_room", "modeldata/hotel_rates"),
+        PublicTable("wages_1988", "numbers", "wage", "AER/CPS1988"),
+        PublicTable("wages_isl", "numbers", "wage", "ISLR/Wage", without=("logwage", "region")),
+        PublicTable("vocabulary", "numbers", "vocab", "carData/GSSvocab"),
+        PublicTable("computers", "numbers", "price", "Ecdat/Computers"),
+        PublicTable("houses", "numbers", "price", "mosaicData/SaratogaHouses"),
+        PublicTable(
             "flights",
+            "numbers",
             "arr_delay",
             "openintro/nycflights",
             codes=("flight",),
             without=_KNOWN_LATER,
         ),
-        _numbers("rodents", "weight", "ratdat/surveys", codes=("plot_id",), without=("record_id",)),
-        _numbers(
+        PublicTable(
+            "rodents",
+            "numbers",
+            "weight",
+            "ratdat/surveys",
+            codes=("plot_id",),
+            without=("record_id",),
+        ),
+        PublicTable(
             "chemistry",
+            "numbers",
             "score",
             "mlmRev/Chem97",
             codes=("lea", "school"),
             without=("student", "gcsecnt"),
         ),
-        _numbers("pupils", "math", "mlmRev/star", codes=("sch", "tch"), without=("read", "id")),
-        _classes("tic_tac_toe", "class", generated.tic_tac_toe),
-        _classes("balance_scale", "class", generated.balance_scale),
-        _classes("monks_1", "class", lambda: generated.monks(1), codes=_MONK),
-        _classes("monks_2", "class", lambda: generated.monks(2), codes=_MONK),
-        _classes("monks_3", "class", lambda: generated.monks(3), codes=_MONK),
-        _classes("led", "class", generated.led),
-        _classes("agrawal_2", "group", lambda: generated.agrawal(2)),
-        _classes("agrawal_5", "group", lambda: generated.agrawal(5)),
-        _classes("agrawal_7", "group", lambda: generated.agrawal(7)),
-        _numbers("friedman_1", "y", generated.friedman_1),
+        PublicTable(
+            "pupils", "numbers", "math", "mlmRev/star", codes=("sch", "tch"), without=("read", "id")
+        ),
+        PublicTable("tic_tac_toe", "classes", "class", generated.tic_tac_toe),
+        PublicTable("balance_scale", "classes", "class", generated.balance_scale),
+        PublicTable("monks_1", "classes", "class", lambda: generated.monks(1), codes=_MONK),
+        PublicTable("monks_2", "classes", "class", lambda: generated.monks(2), codes=_MONK),
+        PublicTable("monks_3", "classes", "class", lambda: generated.monks(3), codes=_MONK),
+        PublicTable("led", "classes", "class", generated.led),
+        PublicTable("agrawal_2", "classes", "group", lambda: generated.agrawal(2)),
+        PublicTable("agrawal_5", "classes", "group", lambda: generated.agrawal(5)),
+        PublicTable("agrawal_7", "classes", "group", lambda: generated.agrawal(7)),
+        PublicTable("friedman_1", "numbers", "y", generated.friedman_1),
     )
 }
 
