@@ -11,8 +11,10 @@ from evergreen.config_argument import chosen_configs
 from evergreen.every_config import Ended, conclude, turn
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, load_config
+from pipeline_lib.config.automatic import choose
 from pipeline_lib.config.layers import DEFAULTS
 from pipeline_lib.config.load import flat_settings
+from pipeline_lib.config.models import AutoSettings
 from pipeline_lib.home import find_home
 from pipeline_lib.wording import rows_that
 
@@ -58,19 +60,31 @@ def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bo
     from pipeline_lib.data.contract.check_snapshot import contract_checker, named_columns
     from pipeline_lib.data.snapshots.snapshot import missing_days
     from pipeline_lib.data.sources.open import open_source
+    from pipeline_lib.monitoring.expected_shape import expected_shape
     from pipeline_lib.monitoring.history import read_nights
+    from pipeline_lib.monitoring.profile import Profiler
     from pipeline_lib.monitoring.volume import Volume
 
     home = find_home(settings.project)
     source, needed = settings.data.source, named_columns(settings)
     stream = open_source(source, root=settings.root, run_date=today, needed=needed, home=home)
     checker = contract_checker(settings, source=stream.source)
+    auto = settings.model if isinstance(settings.model, AutoSettings) else None
+    profiler = Profiler(
+        settings.columns if auto else {}, target=settings.data.target, task=settings.data.task
+    )
     for batch in stream.batches():
-        checker.check(batch)
+        checked = checker.check(batch)
+        if auto:
+            profiler.add(checked.typed)
     report = checker.finish(stream.batches)
     volume = Volume(settings, read_nights(home.dataset(settings.name)), run_date=today)
     growth = volume.hold(report.n_used, source=stream.source)
     inherited = _inherited(settings)
+    choice = shape = None
+    if auto:
+        shape = expected_shape(settings, profiler.finish(), report.n_used)
+        choice = choose(auto, settings.training, shape)
     facts = {
         "config": str(path),
         "name": settings.name,
@@ -85,6 +99,8 @@ def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bo
         "task": settings.data.task,
         "primary": settings.primary,
         "defaults": inherited,
+        "model": settings.model.kind,
+        "chosen": choice and {reason.part: reason.why for reason in choice.reasons},
     }
     kept = f"{stream.source}: {rows_that(report.n_used, 'keep the contract')}"
     if not quiet:
@@ -98,6 +114,9 @@ def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bo
             f"  {facts['categories']} category and {facts['numbers']} number columns → "
             f"{settings.data.target} ({settings.data.task}, judged by {settings.primary})"
         )
+        if choice and shape:
+            say(f"  model: auto chooses a blend, for about {rows_that(shape.n_train)} to train on")
+            print_table(("    member", "why"), [(f"    {r.part}", r.why) for r in choice.reasons])
         if inherited:
             say(f"  set by {DEFAULTS}")
             print_table(("    key", "value"), [(f"    {k}", v) for k, v in inherited.items()])

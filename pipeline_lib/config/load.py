@@ -93,7 +93,7 @@ def config_yaml(config: PipelineConfig) -> str:
 
 
 def flat_settings(settings: Settings) -> dict[str, str]:
-    """Return every value of settings as text under its dotted key.
+    """Return every value of settings as text under its dotted key; settings in a list by number.
 
     >>> from pipeline_lib.config.schedules import StepSchedule
     >>> flat_settings(StepSchedule(step_size=3))
@@ -105,6 +105,9 @@ def flat_settings(settings: Settings) -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             for key, inner in cast("Mapping[str, object]", value).items():
                 walk(f"{prefix}.{key}" if prefix else key, inner)
+        elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+            for number, inner in enumerate(cast("list[object]", value)):
+                walk(f"{prefix}.{number}", inner)
         else:
             flat[prefix] = str(value)
 

@@ -1,7 +1,7 @@
 """The kinds of models, by their settings.
 
-Adding one is a class here and a place in `ModelSettings`, a file in `pipeline_lib.models`, and
-one `case` in `pipeline_lib.models.build`.
+Adding one is a class here and a place in `KindSettings` and `ModelSettings`, a file in
+`pipeline_lib.models`, and one `case` in `pipeline_lib.models.build`.
 """
 
 from collections.abc import Mapping
@@ -194,8 +194,36 @@ def _with_kind(value: object) -> object:
     return {"kind": DEFAULT_MODEL_KIND, **cast("Mapping[str, object]", value)}
 
 
-ModelSettings = Annotated[
+# The settings of a kind of model: what is trained, and what a saved model holds.
+KindSettings = Annotated[
     EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings | BlendSettings,
+    Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
+]
+
+
+class AutoSettings(Settings):
+    """A blend chosen by the table: rows, columns and categories decide its members and training.
+
+    `evergreen check` shows the choice and its reasons. What `training` sets is kept; the rest of
+    it is chosen as well.
+    """
+
+    kind: Literal["auto"] = "auto"
+    effort: Literal["quick", "standard"] = Field(
+        default="standard",
+        description="`standard`: trees, a network and a linear model; `quick`: no network, a third "
+        "of the time or less",
+    )
+
+
+ModelSettings = Annotated[
+    AutoSettings
+    | EmbeddingMLPSettings
+    | TabularMLPSettings
+    | LinearSettings
+    | BoostingSettings
+    | BlendSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from pipeline_lib.addresses import without_secrets
 from pipeline_lib.config.columns import (
@@ -19,7 +26,8 @@ from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.execution import ExecutionSettings
 from pipeline_lib.config.metrics import ERROR_METRICS, METRICS, Metric, primary_metric
 from pipeline_lib.config.mistakes import Keys, Mistake, rule, wrong
-from pipeline_lib.config.models import EmbeddingMLPSettings, ModelSettings
+from pipeline_lib.config.models import AutoSettings, EmbeddingMLPSettings, ModelSettings
+from pipeline_lib.config.recipes import CHOSEN
 from pipeline_lib.config.schedules import SchedulerSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.splits import GroupSplit, HashSplit, PredefinedSplit, Split, TimeSplit
@@ -220,6 +228,15 @@ class PipelineConfig(Settings):
         """
         values = self.model_dump(mode="json", exclude={"execution"})
         return digest_json({**values, "columns": [list(c) for c in values["columns"].items()]})
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Of `training` what `auto` chooses is no value of the config: it depends on the rows.
+        values = handler(self)
+        if isinstance(self.model, AutoSettings) and isinstance(values.get("training"), dict):
+            for name in CHOSEN - self.training.model_fields_set:
+                values["training"].pop(name, None)
+        return values
 
     @field_validator("split", mode="before")
     @classmethod

@@ -8,6 +8,10 @@ import math
 from pipeline_lib.config.schedules import CosineWarmupSchedule
 from pipeline_lib.config.training import AdamW, EarlyStopping, TrainingSettings
 
+# What of `training` a recipe chooses, where a config does not set it.
+CHOSEN = frozenset(
+    {"epochs", "batch_size", "optimizer", "scheduler", "ema_decay", "early_stopping"}
+)
 # The table that the recipe was found on, and its steps: 100 epochs of batches of 256.
 _ROWS, _STEPS = 4_000, 1_600
 _FEWEST_STEPS = 800

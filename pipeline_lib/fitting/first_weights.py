@@ -15,6 +15,7 @@ from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.home import Home
 from pipeline_lib.serving import FittedModel
+from pipeline_lib.storage.digests import digest_json
 from pipeline_lib.training.keeper import Keeper
 
 
@@ -64,6 +65,7 @@ class Start:
             level = logging.WARNING if self.is_refused else logging.INFO
             lines.append((level, f"first weights: {self.first_weights}"))
         lines += [(logging.WARNING, note) for note in keeper.notes]
+        lines += [(logging.INFO, f"auto: {reason}") for reason in session.reasons]
         lines.append((logging.INFO, f"on {session.device_name}, {session.training.plan}"))
         lines += [(logging.WARNING, note) for note in session.notes_before()]
         if keeper.resumed_at:
@@ -108,6 +110,9 @@ def start_training(
         home=home,
     )
     key = f"{run_key} {encoder.fingerprint()} {torch.__version__}"
+    if session.reasons:
+        settings = session.config.model_dump(mode="json", include={"model", "training"})
+        key += f" {digest_json(settings)}"
     if not is_asked:
         return Start(session, key)
     if champion is None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pipeline_lib.fitting.training import Figures, TrainingInput
 from pipeline_lib.models import EstimatorKind, FitInput, Model
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, refuse_too_few_rows
-from pipeline_lib.training.compiling import load_compiler_unused
 from pipeline_lib.training.devices import suitable_threads
 from pipeline_lib.training.judging import judge
 from pipeline_lib.training.records import EpochRecord, Progress
@@ -34,7 +33,6 @@ class EstimatorTraining:
 
     def __init__(self, given: TrainingInput, kind: EstimatorKind) -> None:
         refuse_too_few_rows(given.train.n_rows, given.val.n_rows)
-        load_compiler_unused()  # as torch's optimizers do
         self._given, self._kind, self._loss = given, kind, given.loss()
         self._n_passes, self._seconds = 0, 0.0
         self._model: Model | None = None

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.automatic import Reason
 from pipeline_lib.encoding import EncodedSplit, Encoder, Target
+from pipeline_lib.fitting.automatic import chosen
 from pipeline_lib.fitting.blended import BlendTraining, member_training
 from pipeline_lib.fitting.training import Training, TrainingInput
 from pipeline_lib.fitting.warm_start import obstacle
 from pipeline_lib.home import Home
-from pipeline_lib.models import BlendKind, ModelKind, NetworkKind, model_kind
+from pipeline_lib.models import BlendKind, ModelKind, NetworkKind
 from pipeline_lib.serving import FittedModel
 from pipeline_lib.training.devices import choose_device, describe_device
 from pipeline_lib.training.metrics import why_undefined
@@ -27,7 +29,8 @@ class TrainingSession:
     """One training: iterate `epochs()` to its end, then take `fitted()`.
 
     `obstacle` says why a champion's weights are not what it starts from; `undefined` why the
-    primary metric has no value on the validation rows.
+    primary metric has no value on the validation rows; `reasons` what `model: {kind: auto}` has
+    chosen, which `config` holds.
     """
 
     given: TrainingInput
@@ -35,6 +38,7 @@ class TrainingSession:
     training: Training
     obstacle: str = ""
     undefined: str = ""
+    reasons: tuple[Reason, ...] = ()
 
     @classmethod
     def start(
@@ -65,8 +69,7 @@ class TrainingSession:
             DeviceError: the device asked for is not there.
             TrainingError: a split is too small, or a weight is of a class that does not exist.
         """
-        device, kind = choose_device(config.training.device), kind or model_kind(config.model)
-        why_not = obstacle(champion, config, encoder, kind) if champion is not None else ""
+        device = choose_device(config.training.device)
         budget = (config.training.memory_budget_mb or 0) * 2**20 or memory_budget(device)
 
         def rows_of(split: EncodedSplit | Path, budget_bytes: int) -> Rows:
@@ -76,10 +79,12 @@ class TrainingSession:
 
         train_rows = rows_of(train, budget)
         val_rows = rows_of(val, budget - train_rows.size_bytes)
+        config, kind, reasons = chosen(config, encoder, target, train_rows.n_rows, kind)
+        why_not = obstacle(champion, config, encoder, kind) if champion is not None else ""
         given = TrainingInput(config, encoder, target, train_rows, val_rows, home)
         training = _training(given, kind, None if why_not else champion)
         undefined = why_undefined(config.primary, val_rows, n_classes=len(given.classes))
-        return cls(given, kind, training, why_not, undefined)
+        return cls(given, kind, training, why_not, undefined, reasons)
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
         """Train; yields a record after each epoch, if the kind has epochs. See `Training`."""
@@ -193,8 +198,10 @@ class TrainingSession:
         metric = figures.val_loss if primary == "log_loss" else figures.primary
         mean = f" (mean of {n_members} members)" if n_members > 1 else ""
         title, course = self.training.course
+        chosen = {"chosen by auto": "; ".join(map(str, self.reasons))} if self.reasons else {}
         return {
             "model": f"{self.kind.name}, {self.training.size}",
+            **chosen,
             "device": self.device_name + (", rows streamed" if self.is_streamed else ""),
             title: course,
             "validation": f"loss {figures.val_loss:.4f}, {primary} {_figure(metric)}{mean}",

@@ -6,9 +6,9 @@ from pipeline_lib.config.models import (
     BlendSettings,
     BoostingSettings,
     EmbeddingMLPSettings,
+    KindSettings,
     LinearSettings,
     MemberSettings,
-    ModelSettings,
     TabularMLPSettings,
 )
 from pipeline_lib.models.blend import BlendKind
@@ -24,7 +24,7 @@ MemberKind = NetworkKind | EstimatorKind
 ModelKind = MemberKind | BlendKind
 
 
-def model_kind(settings: ModelSettings) -> ModelKind:
+def model_kind(settings: KindSettings) -> ModelKind:
     """Return the kind of model that settings are of."""
     match settings:
         case BlendSettings():

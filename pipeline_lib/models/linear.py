@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, optim
+from torch import Tensor
 
 from pipeline_lib.config.models import LinearSettings
 from pipeline_lib.errors import TrainingError
@@ -26,8 +26,10 @@ from pipeline_lib.storage.json_files import Json
 
 _BATCH_ROWS = 16_384
 # Of the mean loss per row, whose curvature is of the order of 1.
-_GRADIENT_TOLERANCE, _CHANGE_TOLERANCE = 1e-8, 1e-14
+_GRADIENT_TOLERANCE, _CHANGE_TOLERANCE = 1e-7, 1e-14
 _HISTORY = 20
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ class LinearModel:
         logits = self.bias + x_num.to(self.bias) @ self.numbers
         if not self.dimensions.cardinalities:
             return logits
-        starts = [0, *accumulate(self.dimensions.cardinalities)][:-1]
-        codes = x_cat.long() + torch.tensor(starts, device=x_cat.device)
+        codes = x_cat.long() + _starts(self.dimensions).to(x_cat.device)
         # A quarter of the time of `embedding_bag`, forward and backward (2026-12).
         found = self.categories.index_select(0, codes.flatten())
         return logits + found.view(*codes.shape, len(self.bias)).sum(dim=1)
@@ -96,38 +97,34 @@ class LinearKind(EstimatorKind):
         Raises:
             TrainingError: the loss is not finite.
         """
-        device = given.train.device
-        # MPS has no float64.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        weights = [
-            torch.zeros(shape, dtype=dtype, device=device, requires_grad=True)
-            for shape in _shapes(given.dimensions).values()
-        ]
-        model = LinearModel(given.dimensions, *weights)
-        optimizer = optim.LBFGS(
-            weights,
-            max_iter=self.settings.max_passes,
-            max_eval=self.settings.max_passes,
-            tolerance_grad=_GRADIENT_TOLERANCE,
-            tolerance_change=_CHANGE_TOLERANCE,
-            history_size=_HISTORY,
-            line_search_fn="strong_wolfe",
-        )
-        n_passes = 0
+        from scipy.optimize import minimize
 
-        def closure() -> Tensor:
+        shapes, scale, n_passes = _shapes(given.dimensions), self._scale(given), 0
+
+        def objective(scaled: Floats) -> tuple[float, Floats]:
             nonlocal n_passes
-            optimizer.zero_grad(set_to_none=False)
-            value = self._gradients(model, given.train, given)
+            value, gradient = self._gradient(_weights(scaled * scale, shapes), given)
             n_passes += 1
             given.report(n_passes, self.settings.max_passes)
-            return value
+            return value, gradient * scale
 
-        optimizer.step(closure)  # pyright: ignore[reportArgumentType] - it calls `float` on it
-        plain = [weight.detach().cpu().double() for weight in weights]
-        if not all(bool(torch.isfinite(weight).all()) for weight in plain):
+        found = minimize(
+            objective,
+            np.zeros_like(scale),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": self.settings.max_passes,
+                "maxfun": self.settings.max_passes,
+                "gtol": _GRADIENT_TOLERANCE,
+                "ftol": _CHANGE_TOLERANCE,
+                "maxcor": _HISTORY,
+            },
+        )
+        weights = np.asarray(found.x, np.float64) * scale
+        if not np.isfinite(weights).all():
             raise _not_finite()
-        return LinearModel(given.dimensions, *plain)
+        return LinearModel(given.dimensions, *_weights(weights, shapes))
 
     def refit(self, fitted: Model, given: FitInput) -> LinearModel:
         """See `EstimatorKind.refit`; nothing was chosen by the validation rows."""
@@ -147,11 +144,15 @@ class LinearKind(EstimatorKind):
         # Copies: what is read from a mapped file could still change after it was verified.
         return LinearModel(dimensions, *(weights[name].clone() for name in shapes))
 
-    def _gradients(self, model: LinearModel, rows: BatchSource, given: FitInput) -> Tensor:
-        """Leave the objective's gradients in the weights; return it, both divided by the rows."""
-        penalty = self.settings.l2 / 2
+    def _gradient(self, weights: list[Tensor], given: FitInput) -> tuple[float, Floats]:
+        """Return the objective and its gradient, both divided by the rows."""
+        rows, device = given.train, given.train.device
+        # MPS has no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        placed = [weight.to(device, dtype).requires_grad_() for weight in weights]
+        model = LinearModel(given.dimensions, *placed)
+        penalty = self.settings.l2 / 2 / rows.n_rows
         total = penalty * (model.categories.square().sum() + model.numbers.square().sum())
-        total = total / rows.n_rows
         total.backward()
         value = total.detach()
         for batch in rows.in_order(_BATCH_ROWS):
@@ -161,7 +162,37 @@ class LinearKind(EstimatorKind):
             value = value + loss.detach()
         if not math.isfinite(float(value)):
             raise _not_finite()
-        return value
+        none = [torch.zeros_like(w) if w.grad is None else w.grad for w in placed]
+        return float(value), torch.cat([g.flatten() for g in none]).cpu().double().numpy()
+
+    def _scale(self, given: FitInput) -> Floats:
+        """Return a length for each weight with which all have about the same curvature.
+
+        Rare categories would take hundreds of passes more.
+        """
+        dimensions, rows = given.dimensions, given.train
+        starts = _starts(dimensions)
+        of_codes = torch.zeros(sum(dimensions.cardinalities), dtype=torch.float64)
+        of_numbers = torch.zeros(dimensions.n_numeric, dtype=torch.float64)
+        for batch in rows.in_order(_BATCH_ROWS):
+            codes = (batch.x_cat.cpu().long() + starts).flatten()
+            of_codes += torch.bincount(codes, minlength=len(of_codes))
+            of_numbers += batch.x_num.cpu().double().square().sum(dim=0)
+        curvature = torch.cat([of_codes, of_numbers]) / rows.n_rows / 4
+        lengths = (curvature + self.settings.l2 / rows.n_rows).rsqrt().numpy()
+        d_out = dimensions.d_out
+        return np.concatenate([np.repeat(lengths, d_out), np.full(d_out, 2.0)])
+
+
+def _weights(flat: Floats, shapes: Mapping[str, tuple[int, ...]]) -> list[Tensor]:
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    parts = torch.from_numpy(flat).split(sizes)
+    return [part.reshape(shape) for part, shape in zip(parts, shapes.values(), strict=True)]
+
+
+def _starts(dimensions: Dimensions) -> Tensor:
+    """Return the place of each column's first code among the weights of all columns."""
+    return torch.tensor([0, *accumulate(dimensions.cardinalities)][:-1], dtype=torch.int64)
 
 
 def _shapes(dimensions: Dimensions) -> dict[str, tuple[int, ...]]:

@@ -40,7 +40,7 @@ def config_text(proposal: Proposal) -> str:
         "",
         *_split(proposal),
         "",
-        *_training(proposal),
+        *_training(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -128,21 +128,13 @@ def _split(proposal: Proposal) -> list[str]:
     ]
 
 
-def _training(proposal: Proposal) -> list[str]:
-    """Propose a schedule by size: about as many steps for a large table as for a small one."""
-    n_rows = proposal.n_rows
-    sizes = ((2_000, 32, 100), (20_000, 128, 60), (200_000, 512, 20), (2_000_000, 2048, 12))
-    _, batch_size, epochs = next((s for s in sizes if n_rows < s[0]), (0, 8192, 8))
+def _training() -> list[str]:
+    reason = "chosen by the table, `evergreen check` shows what and why"
     return [
-        "model: {kind: embedding_mlp, d_hidden: [200, 100, 50], dropout: 0.1, "
-        "dropout_embedding: 0.0}",
+        _with_comment("model: {kind: auto}", reason),
         "",
         "training:",
-        _with_comment(f"  epochs: {epochs}", "fewer passes the more rows there are"),
-        _with_comment(f"  batch_size: {batch_size}", "smaller for small tables: more steps"),
-        "  optimizer: {kind: adamw, learning_rate: 0.003}",
-        "  scheduler: {kind: onecycle}",
-        "  seed: 0",
+        _with_comment("  seed: 0", "whatever else is set here is kept by `auto`"),
     ]
 
 

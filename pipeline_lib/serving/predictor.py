@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline_lib.config.columns import Column
 from pipeline_lib.config.data import Task
-from pipeline_lib.config.models import ModelSettings
+from pipeline_lib.config.models import KindSettings
 from pipeline_lib.data.contract.column_clocks import times_of_other_clock
 from pipeline_lib.data.contract.declared import read_conforming, require_columns
 from pipeline_lib.data.sources.mixed import array_by_value
@@ -44,7 +44,7 @@ from pipeline_lib.wording import examples
 MODEL_VERSION = 2
 _READABLE = (1, MODEL_VERSION)
 _FILES = ("encoder.json", "categories.parquet", "model.json")
-_SETTINGS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
+_SETTINGS: TypeAdapter[KindSettings] = TypeAdapter(KindSettings)
 
 
 class ExtraColumnsWarning(UserWarning):
@@ -239,7 +239,7 @@ def _loaded(folder: Path, kind: Kind | None) -> FittedModel:
     return FittedModel(str(spec["name"]), cast("Task", spec["task"]), kind, encoder, target, model)
 
 
-def _settings_of(saved: object) -> ModelSettings:
+def _settings_of(saved: object) -> KindSettings:
     try:
         return _SETTINGS.validate_python(saved)
     except ValidationError as error:

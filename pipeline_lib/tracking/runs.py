@@ -73,6 +73,18 @@ class TrackedRun:
         ]
         self.client.log_batch(self.run_id, metrics=entries)
 
+    def log_chosen(self, config: PipelineConfig) -> None:
+        """Record what `model: {kind: auto}` has chosen: as parameters, and as a whole config.
+
+        Args:
+            config: with the chosen model and training in it. `model.kind` stays `auto`.
+        """
+        public = config.without_private_words()
+        known = self.client.get_run(self.run_id).data.params
+        params = [param for param in _params(public) if param.key not in known]
+        self.client.log_batch(self.run_id, params=params)
+        self.log_text(config_yaml(public), "chosen.yaml")
+
     def log_text(self, text: str, path: str) -> None:
         """Record text as an artifact."""
         self.client.log_text(self.run_id, text, path)

@@ -43,6 +43,7 @@ UNIONS = (
     "Column",
     "LossSettings",
     "MemberSettings",
+    "KindSettings",
     "ModelSettings",
     "OptimizerSettings",
     "Rule",

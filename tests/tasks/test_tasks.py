@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -26,6 +27,18 @@ from tasks.train import train
 from tasks.validate import validate
 
 DAY = date(2026, 1, 1)
+AUTO = """\
+name: auto
+data:
+  source: {kind: builtin, table: car_evaluation}
+  target: output
+  task: multiclass
+columns:
+  safety: {kind: category}
+  persons: {kind: category}
+  price: {kind: category}
+model: {kind: auto}
+"""
 
 
 @pytest.fixture
@@ -139,6 +152,34 @@ def test_a_model_without_epochs_is_recorded_with_its_figures_and_without_curves(
     assert trained.facts["first weights"] == "fresh, for there is no champion yet"
     assert "passes over the rows" in trained.facts["fit"]
     assert load_model(trained.model_folder).kind.name == "linear"
+
+
+def test_what_auto_chose_is_logged_as_parameters_and_as_a_config_of_its_own(
+    config: PipelineConfig, tmp_path: Path
+) -> None:
+    from pipeline_lib.tracking.runs import TrackedRun, start_run
+
+    (tmp_path / "auto.yaml").write_text(AUTO, encoding="utf-8")
+    config = load_config(tmp_path / "auto.yaml", assignments=["training.epochs=2"])
+    snapshot = ingest.fn(config, find_home(), DAY)
+    rows = split.fn(config, validate.fn(config, snapshot, DAY).rows)
+    encoded = encode.fn(config, rows, DAY)
+
+    with start_run(config, find_home(), snapshot, run_key="k", run_name="n", tags={}) as run:
+        trained = train.fn(config, rows, encoded, run)
+
+    tracked = TrackedRun.of(run)
+    params = tracked.client.get_run(run.run_id).data.params
+    tracked.client.download_artifacts(run.run_id, "chosen.yaml", str(tmp_path))
+    chosen = load_config(tmp_path / "chosen.yaml")
+    assert params["model.kind"] == "auto"
+    assert params["training.epochs"] == "2"
+    assert params["training.optimizer.kind"] == "adamw"
+    assert params["model.members.0.kind"] == "boosting"
+    assert chosen.model.kind == "blend"
+    assert chosen.training.ema_decay is not None
+    assert trained.facts["model"].startswith("blend")
+    assert "boosting: learning_rate 0.03" in trained.facts["chosen by auto"]
 
 
 def _night(config: PipelineConfig, n_rows: int, source: str) -> Validated:

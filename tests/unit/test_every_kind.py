@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pipeline_lib import fit, load_model
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.config.models import ModelSettings
+from pipeline_lib.config.models import KindSettings
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.data.splits.split_rows import typed_to_split
 from pipeline_lib.encoding import EncodedSplit
@@ -29,7 +29,7 @@ from tests.unit.encoding.in_memory import write_split
 MakeConfig = Callable[..., PipelineConfig]
 MakeTable = Callable[..., pa.Table]
 
-SETTINGS: tuple[type[Settings], ...] = get_args(get_args(ModelSettings)[0])
+SETTINGS: tuple[type[Settings], ...] = get_args(get_args(KindSettings)[0])
 KINDS = [str(cls.model_fields["kind"].default) for cls in SETTINGS]
 TASKS = ("binary", "multiclass", "regression")
 _PREDICT = """

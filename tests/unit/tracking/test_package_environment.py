@@ -17,14 +17,14 @@ from packaging.requirements import Requirement
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
-from pipeline_lib.config.models import ModelSettings
+from pipeline_lib.config.models import KindSettings
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.home import find_home
 from pipeline_lib.tracking.package import package_model
 from pipeline_lib.tracking.runs import TrackedRun, start_run
 from tests.unit.tracking.conftest import MakeConfig, MakeTable
 
-KINDS = [cls.model_fields["kind"].default for cls in get_args(get_args(ModelSettings)[0])]
+KINDS = [cls.model_fields["kind"].default for cls in get_args(get_args(KindSettings)[0])]
 ROWS = pd.DataFrame(
     {"color": ["red", "never seen", None, "blue"], "size": [20.0, -3.0, 1e6, np.nan]}
 )

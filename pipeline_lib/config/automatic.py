@@ -1,0 +1,177 @@
+"""What `model: {kind: auto}` stands for: a blend and its training, by rules from a table's shape.
+
+The rules are smooth: a table that grows by a row is trained alike. They are from public tables,
+see `docs/decisions/0033-what-auto-chooses.md`.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from pipeline_lib.config.models import (
+    AutoSettings,
+    BlendSettings,
+    BoostingSettings,
+    LinearSettings,
+    MemberSettings,
+    TabularMLPSettings,
+)
+from pipeline_lib.config.recipes import CHOSEN, tabular_mlp_recipe
+from pipeline_lib.config.training import TrainingSettings
+from pipeline_lib.errors import TrainingError
+from pipeline_lib.wording import rows_that
+
+# Rows from which trees learn faster and get more leaves: what suits a small table, LightGBM's
+# smallest steps, takes minutes and thousands of rounds on a large one.
+_SMALL_ROWS = 10_000
+# Inputs of a network that bins of numbers may become.
+_MAX_BINNED = 2_048
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """What the rules look at.
+
+    Attributes:
+        n_train: training rows.
+        n_classes: classes of the target; 0 of a regression.
+        n_categories: categories of each category column, those of training rows.
+        n_numbers: number inputs; a column of times gives several.
+    """
+
+    n_train: int
+    n_classes: int
+    n_categories: tuple[int, ...]
+    n_numbers: int
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A part of what was chosen, and why."""
+
+    part: str
+    why: str
+
+    def __str__(self) -> str:
+        """Return both as one line."""
+        return f"{self.part}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is trained: the model, and the whole of `training`."""
+
+    model: BlendSettings
+    training: TrainingSettings
+    reasons: tuple[Reason, ...]
+
+
+def choose(auto: AutoSettings, training: TrainingSettings, shape: TableShape) -> Choice:
+    """Choose the members of a blend, their settings and those of `training` that are not set.
+
+    Args:
+        auto: what the config says of the model.
+        training: what it sets is kept.
+        shape: of the table.
+
+    Raises:
+        TrainingError: what the config sets does not go with what is chosen for the rest.
+    """
+    members, reasons = list[MemberSettings](), list[Reason]()
+    for settings, reason in _members(auto, shape):
+        members.append(settings)
+        reasons.append(reason)
+    recipe = tabular_mlp_recipe(max(2, shape.n_train), seed=training.seed)
+    left = {name for name in CHOSEN if name not in training.model_fields_set}
+    values = {name: getattr(training, name) for name in training.model_fields_set}
+    values |= {name: getattr(recipe, name) for name in left}
+    try:
+        whole = TrainingSettings.model_validate(values)
+    except ValidationError as error:
+        raise TrainingError(
+            f"`training` does not go with what `model: {{kind: auto}}` chooses for "
+            f"{rows_that(shape.n_train)}: {_first(error)}. Set {', '.join(sorted(left))} too"
+        ) from None
+    if any(isinstance(member, TabularMLPSettings) for member in members):
+        reasons.append(Reason("training", _why_training(whole, shape, left)))
+    return Choice(BlendSettings(members=tuple(members)), whole, tuple(reasons))
+
+
+def boosting_settings(shape: TableShape) -> BoostingSettings:
+    """Return settings of trees for a table.
+
+    The learning rate grows as the fourth root of the rows above 10,000 and the leaves as their
+    cube root; with many classes, each of which has a tree of its own in a round, it grows too.
+
+    >>> small = boosting_settings(TableShape(4_000, 2, (), 5))
+    >>> small.learning_rate, small.num_leaves
+    (0.03, 15)
+    >>> large = boosting_settings(TableShape(1_000_000, 2, (), 5))
+    >>> large.learning_rate, large.num_leaves
+    (0.095, 70)
+    """
+    growth = max(1.0, shape.n_train / _SMALL_ROWS)
+    classes = max(1.0, shape.n_classes / 10)
+    rate = min(0.1, 0.03 * growth**0.25 * math.sqrt(classes))
+    return BoostingSettings(
+        learning_rate=round(rate, 3), num_leaves=min(255, round(15 * growth ** (1 / 3)))
+    )
+
+
+def network_settings(shape: TableShape) -> TabularMLPSettings:
+    """Return settings of a network for a table: fewer bins a number where there are many.
+
+    >>> network_settings(TableShape(4_000, 2, (), 20)).n_bins
+    16
+    >>> network_settings(TableShape(4_000, 2, (), 1_000)).n_bins
+    2
+    """
+    bins = _MAX_BINNED // max(1, shape.n_numbers)
+    return TabularMLPSettings(n_bins=min(16, max(2, bins)))
+
+
+def _members(auto: AutoSettings, shape: TableShape) -> Iterator[tuple[MemberSettings, Reason]]:
+    trees = boosting_settings(shape)
+    rows = f"{shape.n_train:,} training rows"
+    yield (
+        trees,
+        Reason(
+            "boosting",
+            f"learning_rate {trees.learning_rate:g} and {trees.num_leaves} leaves for {rows}",
+        ),
+    )
+    many = [n for n in shape.n_categories if n > 2]
+    if many:
+        said = f"{len(many)} of {len(shape.n_categories)} category columns have more than 2"
+        yield (
+            trees.model_copy(update={"target_statistics": True}),
+            Reason("boosting with target statistics", f"{said} categories, up to {max(many):,}"),
+        )
+    if auto.effort == "standard":
+        network = network_settings(shape)
+        bins = f"{network.n_bins} bins for each of {shape.n_numbers} numbers"
+        yield (
+            network,
+            Reason(
+                "tabular_mlp",
+                f"effort is standard; {network.n_shared} members that share weights"
+                + (f", {bins}" if shape.n_numbers else ""),
+            ),
+        )
+    yield LinearSettings(), Reason("linear", "costs next to nothing, and gets no weight if useless")
+
+
+def _why_training(training: TrainingSettings, shape: TableShape, left: set[str]) -> str:
+    rows = training.batch_size
+    batches = "all rows at once" if rows == "full" else f"batches of {rows}"
+    kept = sorted(CHOSEN - left)
+    said = f"at most {training.epochs} epochs of {batches} for {shape.n_train:,} training rows"
+    return said + (f"; {', '.join(kept)} as the config sets" if kept else "")
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in found["loc"])
+    return f"{place}: {found['msg']}" if place else str(found["msg"])
