@@ -290,6 +290,11 @@ class RunFolder:
         return self.folder / "model"
 
     @property
+    def plan(self) -> Path:
+        """What `training.budget_s` buys; see `pipeline_lib.fitting.budget`."""
+        return self.folder / "plan.json"
+
+    @property
     def epochs(self) -> Path:
         """A line for each epoch."""
         return self.folder / "epochs.jsonl"

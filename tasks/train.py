@@ -52,7 +52,12 @@ def train(
             tracked.client, config.name, run_key=run.run_key, split_rule=rows.rule
         )
     start = start_training(
-        config, encoded, run_key=run.run_key, champion=champion, home=tracked.client.home
+        config,
+        encoded,
+        run_key=run.run_key,
+        champion=champion,
+        home=tracked.client.home,
+        plan=files.plan,
     )
     del champion  # its weights are in the session's, or needed no more
     session, every_s = start.session, config.training.checkpoint_s

@@ -213,6 +213,14 @@ class TrainingSettings(Settings):
     checkpoint_s: float = Field(
         default=2.0, gt=0, le=3600, description="minimum time between two checkpoints, in seconds"
     )
+    budget_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e7,
+        description="CPU seconds that the fit may take, those of all threads together: turned "
+        "once, before the training, into epochs, rounds and members, by speeds that are measured; "
+        "a run that goes on or is repeated keeps that plan; null: no limit",
+    )
     early_stopping: EarlyStopping | None = Field(
         default=None, description="when to stop before the last epoch; null: train all epochs"
     )
@@ -234,8 +242,8 @@ class TrainingSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config keeps the digest that it had before models could be fitted once more.
-        return without_defaults(self, handler(self), "refit")
+        # A config keeps the digest that it had before these could be set.
+        return without_defaults(self, handler(self), "refit", "budget_s")
 
     @rule
     def _batch_has_rows(self) -> Iterator[Mistake]:

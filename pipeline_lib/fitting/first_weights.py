@@ -6,6 +6,7 @@ fresh, and the reason stands in the log, in MLflow and on the page.
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -66,6 +67,7 @@ class Start:
             lines.append((level, f"first weights: {self.first_weights}"))
         lines += [(logging.WARNING, note) for note in keeper.notes]
         lines += [(logging.INFO, f"auto: {reason}") for reason in session.reasons]
+        lines += [(logging.INFO, f"budget: {line}") for line in session.bought]
         lines.append((logging.INFO, f"on {session.device_name}, {session.training.plan}"))
         lines += [(logging.WARNING, note) for note in session.notes_before()]
         if keeper.resumed_at:
@@ -85,6 +87,7 @@ def start_training(
     run_key: str,
     champion: Offered | None,
     home: Home | None = None,
+    plan: Path | None = None,
 ) -> Start:
     """Open encoded splits and choose the first weights.
 
@@ -94,10 +97,11 @@ def start_training(
         run_key: of the rows, config and code.
         champion: may give the first weights, if `training.start_from` asks for it.
         home: keeps compiled code; the working directory's without it.
+        plan: the file that keeps what `training.budget_s` buys.
 
     Raises:
         DeviceError: the device asked for is not there.
-        TrainingError: a split is too small, or a weight is of a class that does not exist.
+        TrainingError: see `TrainingSession.start`.
     """
     encoder, is_asked = encoded.read_encoder(), config.training.start_from == "champion"
     session = TrainingSession.start(
@@ -108,9 +112,10 @@ def start_training(
         encoded.path("val"),
         champion=champion.model if is_asked and champion is not None else None,
         home=home,
+        plan=plan,
     )
     key = f"{run_key} {encoder.fingerprint()} {torch.__version__}"
-    if session.reasons:
+    if session.reasons or session.bought:
         settings = session.config.model_dump(mode="json", include={"model", "training"})
         key += f" {digest_json(settings)}"
     if not is_asked:

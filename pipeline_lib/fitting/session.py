@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_lib.config import PipelineConfig
@@ -13,6 +13,7 @@ from pipeline_lib.config.automatic import Reason
 from pipeline_lib.encoding import EncodedSplit, Encoder, Target
 from pipeline_lib.fitting.automatic import chosen
 from pipeline_lib.fitting.blended import BlendTraining, member_training
+from pipeline_lib.fitting.budget import within_budget
 from pipeline_lib.fitting.training import Training, TrainingInput
 from pipeline_lib.fitting.warm_start import obstacle
 from pipeline_lib.home import Home
@@ -30,7 +31,7 @@ class TrainingSession:
 
     `obstacle` says why a champion's weights are not what it starts from; `undefined` why the
     primary metric has no value on the validation rows; `reasons` what `model: {kind: auto}` has
-    chosen, which `config` holds.
+    chosen, which `config` holds; `bought` what `training.budget_s` pays of it.
     """
 
     given: TrainingInput
@@ -39,6 +40,7 @@ class TrainingSession:
     obstacle: str = ""
     undefined: str = ""
     reasons: tuple[Reason, ...] = ()
+    bought: tuple[str, ...] = ()
 
     @classmethod
     def start(
@@ -52,6 +54,7 @@ class TrainingSession:
         champion: FittedModel | None = None,
         kind: ModelKind | None = None,
         home: Home | None = None,
+        plan: Path | None = None,
     ) -> "TrainingSession":
         """Put splits, and a network with its first weights, on the device.
 
@@ -64,10 +67,12 @@ class TrainingSession:
             champion: gives the first weights where they fit; else `obstacle` says why not.
             kind: of the model; without it the one that `config.model` asks for.
             home: keeps compiled code; the working directory's without it.
+            plan: the file that keeps what `training.budget_s` buys.
 
         Raises:
             DeviceError: the device asked for is not there.
-            TrainingError: a split is too small, or a weight is of a class that does not exist.
+            TrainingError: a split is too small, a weight is of a class that does not exist, or the
+                budget of seconds is too small.
         """
         device = choose_device(config.training.device)
         budget = (config.training.memory_budget_mb or 0) * 2**20 or memory_budget(device)
@@ -80,11 +85,15 @@ class TrainingSession:
         train_rows = rows_of(train, budget)
         val_rows = rows_of(val, budget - train_rows.size_bytes)
         config, kind, reasons = chosen(config, encoder, target, train_rows.n_rows, kind)
-        why_not = obstacle(champion, config, encoder, kind) if champion is not None else ""
         given = TrainingInput(config, encoder, target, train_rows, val_rows, home)
+        bought: tuple[str, ...] = ()
+        if config.training.budget_s is not None:
+            config, kind, bought = within_budget(given, kind, file=plan)
+            given = replace(given, config=config)
+        why_not = obstacle(champion, config, encoder, kind) if champion is not None else ""
         training = _training(given, kind, None if why_not else champion)
         undefined = why_undefined(config.primary, val_rows, n_classes=len(given.classes))
-        return cls(given, kind, training, why_not, undefined, reasons)
+        return cls(given, kind, training, why_not, undefined, reasons, bought)
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
         """Train; yields a record after each epoch, if the kind has epochs. See `Training`."""
@@ -199,6 +208,8 @@ class TrainingSession:
         mean = f" (mean of {n_members} members)" if n_members > 1 else ""
         title, course = self.training.course
         chosen = {"chosen by auto": "; ".join(map(str, self.reasons))} if self.reasons else {}
+        if self.bought:
+            chosen["budget"] = f"{self.config.training.budget_s:g} CPU s: {'; '.join(self.bought)}"
         return {
             "model": f"{self.kind.name}, {self.training.size}",
             **chosen,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline_lib.config.models import LinearSettings
 from pipeline_lib.errors import TrainingError
-from pipeline_lib.models.estimator import BatchSource, EstimatorKind, FitInput
+from pipeline_lib.models.estimator import EstimatorKind, FitInput
 from pipeline_lib.models.model import WEIGHTS_FILE, Dimensions, Model
 from pipeline_lib.models.network import probabilities
 from pipeline_lib.storage.json_files import Json

@@ -33,7 +33,7 @@ class TrainingLog:
         if resumed_at:
             tags["resumed_at"] = resumed_at
         run.set_tags(tags)
-        if session.reasons:
+        if session.reasons or session.bought:
             run.log_chosen(session.config)
         primary, history = session.config.primary, session.training.history
         shutil.rmtree(self._board_folder, ignore_errors=True)  # of a run of the same key
