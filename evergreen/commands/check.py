@@ -11,7 +11,7 @@ from evergreen.config_argument import chosen_configs
 from evergreen.every_config import Ended, conclude, turn
 from evergreen.tables import print_json, print_table, say
 from pipeline_lib.config import PipelineConfig, load_config
-from pipeline_lib.config.automatic import choose
+from pipeline_lib.config.automatic import Choice, TableShape, choose
 from pipeline_lib.config.layers import DEFAULTS
 from pipeline_lib.config.load import flat_settings
 from pipeline_lib.config.models import AutoSettings
@@ -115,12 +115,19 @@ def _checked(path: Path, *, assignments: tuple[str, ...], today: date, quiet: bo
             f"{settings.data.target} ({settings.data.task}, judged by {settings.primary})"
         )
         if choice and shape:
-            say(f"  model: auto chooses a blend, for about {rows_that(shape.n_train)} to train on")
-            print_table(("    member", "why"), [(f"    {r.part}", r.why) for r in choice.reasons])
+            _say_choice(choice, shape)
         if inherited:
             say(f"  set by {DEFAULTS}")
             print_table(("    key", "value"), [(f"    {k}", v) for k, v in inherited.items()])
     return Ended(path, 0, "fine", kept, facts)
+
+
+def _say_choice(choice: Choice, shape: TableShape) -> None:
+    say(f"  model: auto chooses a blend, for about {rows_that(shape.n_train)} to train on")
+    print_table(("    what", "why"), [(f"    {r.part}", r.why) for r in choice.reasons])
+    if choice.training.budget_s is not None:
+        said = "decides how long each of them may learn, once a run has measured their speed"
+        say(f"    training.budget_s, {choice.training.budget_s:g} CPU seconds, {said}")
 
 
 def _inherited(config: PipelineConfig) -> dict[str, str]:
