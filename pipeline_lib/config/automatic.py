@@ -26,6 +26,8 @@ from pipeline_lib.wording import rows_that
 # Rows from which trees learn faster and get more leaves: what suits a small table, LightGBM's
 # smallest steps, takes minutes and thousands of rounds on a large one.
 _SMALL_ROWS = 10_000
+# Rows from which networks are wider: on small tables 128 are as good as 192, and cheaper.
+_NETWORK_ROWS, _WIDTH, _MOST_WIDTH = 4_000, 128, 512
 # Inputs of a network that bins of numbers may become.
 _MAX_BINNED = 2_048
 
@@ -121,15 +123,18 @@ def boosting_settings(shape: TableShape) -> BoostingSettings:
 
 
 def network_settings(shape: TableShape) -> TabularMLPSettings:
-    """Return settings of a network for a table: fewer bins a number where there are many.
+    """Return settings of a network: wider for more rows, fewer bins a number for many numbers.
 
-    >>> network_settings(TableShape(4_000, 2, (), 20)).n_bins
-    16
-    >>> network_settings(TableShape(4_000, 2, (), 1_000)).n_bins
-    2
+    >>> network_settings(TableShape(4_000, 2, (), 20)).d_hidden
+    (128, 128)
+    >>> network_settings(TableShape(40_000, 2, (), 1_000))
+    ... # doctest: +ELLIPSIS
+    TabularMLPSettings(kind='tabular_mlp', d_hidden=(224, 224), ... n_bins=2, ...)
     """
+    growth = max(1.0, shape.n_train / _NETWORK_ROWS) ** 0.25
+    width = min(_MOST_WIDTH, 16 * round(_WIDTH * growth / 16))
     bins = _MAX_BINNED // max(1, shape.n_numbers)
-    return TabularMLPSettings(n_bins=min(16, max(2, bins)))
+    return TabularMLPSettings(d_hidden=(width, width), n_bins=min(16, max(2, bins)))
 
 
 def _members(auto: AutoSettings, shape: TableShape) -> Iterator[tuple[MemberSettings, Reason]]:
@@ -156,8 +161,8 @@ def _members(auto: AutoSettings, shape: TableShape) -> Iterator[tuple[MemberSett
             network,
             Reason(
                 "tabular_mlp",
-                f"effort is standard; {network.n_shared} members that share weights"
-                + (f", {bins}" if shape.n_numbers else ""),
+                f"effort is standard; {network.d_hidden[0]} wide, {network.n_shared} members that "
+                "share weights" + (f", {bins}" if shape.n_numbers else ""),
             ),
         )
     yield LinearSettings(), Reason("linear", "costs next to nothing, and gets no weight if useless")

@@ -39,7 +39,7 @@ def tabular_mlp_recipe(n_train: int, *, seed: int = 0) -> TrainingSettings:
         optimizer=AdamW(learning_rate=2.5e-3, beta2=0.95, weight_decay=0.02),
         scheduler=CosineWarmupSchedule(warmup=0.05),
         ema_decay=0.97,
-        early_stopping=EarlyStopping(patience=max(5, math.ceil(epochs / 5))),
+        early_stopping=EarlyStopping(patience=max(5, math.ceil(epochs / 10))),
         seed=seed,
     )
 

@@ -58,8 +58,10 @@ def _classes(n_rows: int, seed: int = 0) -> pd.DataFrame:
 
 @pytest.mark.parametrize("column", ["word", "number"])
 def test_one_column_is_enough(learned: Learned, column: str) -> None:
-    frame = _classes(300)[[column, "y"]]
+    frame = _classes(300)
+    frame["word"] += [f"{n:02d}" for n in np.random.default_rng(1).integers(0, 40, 300)]
 
+    frame = frame[[column, "y"]]
     _, found = learned(frame)
 
     assert set(found["prediction"]) <= {"yes", "no"}

@@ -77,6 +77,13 @@ def test_a_few_more_rows_hardly_change_the_trees(n_train: int, n_classes: int) -
     assert more.learning_rate - less.learning_rate <= 0.002
 
 
+@given(n_train=st.integers(1, 100_000_000))
+def test_more_rows_never_mean_a_narrower_network(n_train: int) -> None:
+    less, more = (network_settings(TableShape(n, 2, (), 1)) for n in (n_train, 2 * n_train))
+
+    assert 128 <= less.d_hidden[0] <= more.d_hidden[0] <= min(512, 1.3 * less.d_hidden[0])
+
+
 @given(n_numbers=st.integers(0, 5_000))
 def test_many_numbers_have_fewer_bins_each(n_numbers: int) -> None:
     network = network_settings(TableShape(4_000, 2, (), n_numbers))
