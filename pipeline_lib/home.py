@@ -295,6 +295,11 @@ class RunFolder:
         return self.folder / "plan.json"
 
     @property
+    def baselines(self) -> Path:
+        """Members of the model that are baselines: a folder for each, none of them served."""
+        return self.folder / "baselines"
+
+    @property
     def epochs(self) -> Path:
         """A line for each epoch."""
         return self.folder / "epochs.jsonl"

@@ -23,6 +23,7 @@ def evaluate(
     run: RunReference,
 ) -> EvaluationResult:
     """Score the model on raw test rows; keep predictions, tables and pictures."""
+    from pipeline_lib.evaluation.baselines import EncodedSplits
     from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, evaluate_model
     from pipeline_lib.evaluation.plots import plot_confusion
     from pipeline_lib.serving import load_model
@@ -33,19 +34,14 @@ def evaluate(
         config,
         load_model(trained.model_folder),
         rows.batches("test", TEST_BATCH_ROWS),
-        train=encoded.open("train"),
-        test=encoded.open("test"),
+        splits=EncodedSplits(encoded.open("train"), encoded.open("val"), encoded.open("test")),
         out=run.files.predictions,
+        held=trained.held,
+        fit_s=trained.fit_s,
     )
     result, tables = evaluation.result, evaluation.tables
     tracked.log_metrics({f"test/{name}": value for name, value in result.scores.items()})
-    tracked.log_metrics(
-        {
-            f"baseline/{'' if baseline == 'constant' else f'{baseline}_'}{name}": value
-            for baseline, scores in result.baselines.items()
-            for name, value in scores.items()
-        }
-    )
+    tracked.log_metrics(result.of_baselines())
     tracked.log_file(result.predictions, "tables")
     if tables is not None:
         tracked.log_text(tables.text, "tables/classification_report.txt")

@@ -1,6 +1,7 @@
 """Train the model, with its curve in MLflow and TensorBoard; go on where a kill stopped it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect import task
@@ -8,8 +9,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.baselines import Baseline
 from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData
+from pipeline_lib.evaluation.results import HeldBaseline
 from pipeline_lib.tracking.reference import RunReference
 
 
@@ -17,13 +20,16 @@ from pipeline_lib.tracking.reference import RunReference
 class Trained:
     """Where the model lies, how the training went, and whose weights it began with, if any's.
 
-    `notes` are what a person should be warned of.
+    `notes` are what a person should be warned of, `held` the baselines that the training has made
+    as well, `fit_s` the seconds that it took.
     """
 
     model_folder: Path
     facts: dict[str, str]
     started_from: str = ""
     notes: tuple[str, ...] = ()
+    held: Mapping[Baseline, HeldBaseline] = field(default_factory=dict[Baseline, HeldBaseline])
+    fit_s: float | None = None
 
 
 @task(cache_policy=NO_CACHE)
@@ -35,7 +41,7 @@ def train(
     resume: bool = True,
 ) -> Trained:
     """Train until the last epoch or early stopping; keep the best epoch's weights."""
-    from pipeline_lib.fitting import start_training
+    from pipeline_lib.fitting import save_held, start_training
     from pipeline_lib.tracking.registry import read_champion_to_start_from
     from pipeline_lib.tracking.runs import TrackedRun
     from pipeline_lib.tracking.training_log import TrainingLog
@@ -78,7 +84,9 @@ def train(
             keeper.save_if_due()
     feedback.end()
     session.fitted().save(files.model)
+    held = save_held(session, files.model, files.baselines)
     log.finish()
     for level, line in session.closing_lines():
         logger.log(level, "train     %s", line)
-    return Trained(files.model, start.facts(), start.version, session.notes_after())
+    fit_s = session.training.figures.fit_s
+    return Trained(files.model, start.facts(), start.version, session.notes_after(), held, fit_s)

@@ -60,6 +60,7 @@ _EVALUATION = """
 import os
 import pickle
 from pathlib import Path
+from pipeline_lib.evaluation.baselines import EncodedSplits
 from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, evaluate_model, score_champion
 from pipeline_lib.models import Dimensions, Networks, model_kind
 from pipeline_lib.serving import FittedModel
@@ -74,8 +75,7 @@ result = evaluate_model(
     config,
     model,
     rows.batches("test", TEST_BATCH_ROWS),
-    train=encoded.open("train"),
-    test=encoded.open("test"),
+    splits=EncodedSplits(*(encoded.open(name) for name in ("train", "val", "test"))),
     out=home / "predictions.parquet",
 ).result
 test_rows = rows.batches("test", TEST_BATCH_ROWS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import (
     ConfigDict,
@@ -14,6 +14,11 @@ from pydantic import (
 )
 
 from pipeline_lib.addresses import without_secrets
+from pipeline_lib.config.baselines import (
+    BASELINES_OF_EARLIER_DIGESTS,
+    DEFAULT_BASELINES,
+    ReadBaseline,
+)
 from pipeline_lib.config.columns import (
     MAX_COLUMNS,
     CategoryColumn,
@@ -51,10 +56,11 @@ class EvaluationSettings(Settings):
         description=f"the metric that decides; null: {primary_metric('binary')}, for a regression "
         f"{primary_metric('regression')}",
     )
-    baselines: tuple[Literal["constant", "gradient_boosting"], ...] = Field(
-        default=("constant", "gradient_boosting"),
+    baselines: tuple[ReadBaseline, ...] = Field(
+        default=DEFAULT_BASELINES,
         max_length=10,
-        description="baselines to compare with; promotion needs the constant one",
+        description="baselines to compare with; promotion needs the constant one. `linear` and "
+        "`boosting` are models of these kinds with their default settings",
     )
 
 
@@ -227,6 +233,8 @@ class PipelineConfig(Settings):
         `execution` is left out: how often a stage is tried changes no result.
         """
         values = self.model_dump(mode="json", exclude={"execution"})
+        if self.evaluation.baselines == DEFAULT_BASELINES:
+            values["evaluation"]["baselines"] = list(BASELINES_OF_EARLIER_DIGESTS)
         return digest_json({**values, "columns": [list(c) for c in values["columns"].items()]})
 
     @model_serializer(mode="wrap")

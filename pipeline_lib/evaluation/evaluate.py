@@ -1,9 +1,9 @@
 """The scores of a model on raw test rows, and of the baselines beside it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.baselines import Baseline
 from pipeline_lib.data.contract.declared import conform, target_column
 from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, target_to_json
 from pipeline_lib.encoding.target import spelled_for
-from pipeline_lib.encoding.tensors import SplitFile
-from pipeline_lib.errors import EvergreenError
-from pipeline_lib.evaluation.answers import Truth
-from pipeline_lib.evaluation.baselines import (
-    SAMPLE_ROWS,
-    ahead_note,
-    baseline_note,
-    predict_baseline,
-)
+from pipeline_lib.errors import EvergreenError, ModelError, TrainingError
+from pipeline_lib.evaluation.answers import Answers, Truth
+from pipeline_lib.evaluation.baselines import SAMPLE_ROWS, EncodedSplits, predict_baseline
 from pipeline_lib.evaluation.comparison import (
     Difference,
     Scores,
     deciding_metric,
     difference_to_chance,
+    gain,
     paired_difference,
 )
 from pipeline_lib.evaluation.gate import ChampionScores
@@ -38,12 +34,13 @@ from pipeline_lib.evaluation.metrics import (
     score_answers,
     truth_of,
 )
-from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
+from pipeline_lib.evaluation.results import ClassRow, EvaluationResult, HeldBaseline
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
+from pipeline_lib.evaluation.worth import Worth
 from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage.replacing import replacing
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
-from pipeline_lib.wording import examples
+from pipeline_lib.wording import examples, first_line
 
 # Raw test rows that are predicted at once, in one pass of the network.
 TEST_BATCH_ROWS = EVAL_BATCH_ROWS
@@ -64,24 +61,26 @@ def evaluate_model(
     model: FittedModel,
     test_rows: Iterable[pa.Table],
     *,
-    train: SplitFile,
-    test: SplitFile,
+    splits: EncodedSplits,
     out: Path,
+    held: Mapping[Baseline, HeldBaseline] | None = None,
+    fit_s: float | None = None,
     sample_rows: int = SAMPLE_ROWS,
 ) -> Evaluation:
     """Score a model on raw test rows, and the baselines beside it.
 
-    Of the rows only true values and predictions are held together, those of the model and of one
-    baseline at a time.
+    Of the rows only true values and predictions are held together, those of the model and of two
+    baselines at a time. A baseline that cannot be trained is left out, with a warning.
 
     Args:
-        config: task, target, baselines and seed.
+        config: task, target, baselines and the settings of their training.
         model: predicts the raw rows through its own encoder.
         test_rows: rows as they came, with the target, in batches of any size.
-        train: encoded training rows, for the baselines.
-        test: the same test rows, encoded, for the baselines.
+        splits: encoded rows, the same test rows among them, for the baselines.
         out: where the test predictions are kept, as parquet.
-        sample_rows: most rows that a baseline learns from.
+        held: baselines that the training has made; they are not trained again.
+        fit_s: seconds that the model's training took, for the page.
+        sample_rows: most training rows of a baseline.
     """
     with replacing(out) as scratch:
         actual, predictions = _predicted(config, model, test_rows, scratch)
@@ -93,48 +92,100 @@ def evaluate_model(
     constant = is_constant(predictions)
     del actual, predictions
     pa.default_memory_pool().release_unused()  # batches of rows, which are read by now
-    baselines: dict[str, Scores] = {}
-    notes: list[str] = []
-    warnings: list[str] = []
-    difference: Difference | None = None
-    seed = config.training.seed
     metric = deciding_metric(config.primary, scores)
-    chance = metric and difference_to_chance(metric, truth, ours, seed=seed)
-    for baseline in config.evaluation.baselines:
-        predicted = predict_baseline(
-            baseline,
-            train,
-            test,
-            target=model.target,
-            cardinalities=model.encoder.cardinalities,
-            seed=seed,
-            sample_rows=sample_rows,
-        )
-        theirs = answers_of(predicted, truth)
-        del predicted
-        baselines[baseline] = found = score_answers(truth, theirs)
-        if note := baseline_note(baseline, train.n_rows, sample_rows=sample_rows):
-            notes.append(note)
-        metric = deciding_metric(config.primary, scores, found)
-        if metric is not None and baseline == "constant":
-            difference = paired_difference(metric, truth, ours, theirs, seed=seed)
-        elif metric and (note := ahead_note(baseline, metric, scores[metric], found[metric])):
-            warnings.append(note)
-        del theirs
+    chance = metric and difference_to_chance(metric, truth, ours, seed=config.training.seed)
+    beside = _Baselines(config, truth, ours, scores)
+    for baseline in dict.fromkeys(config.evaluation.baselines):
+        beside.add(baseline, splits, model, (held or {}).get(baseline), sample_rows)
+    worth = beside.worth()
+    lines = [worth.line()] if worth is not None else []
+    warnings = (*(lines if worth and not worth.is_better else []), *beside.warnings)
     result = EvaluationResult(
         scores,
-        baselines,
+        beside.scores,
         finite=finite,
         constant=constant,
         classes=_class_rows(tables) if tables else (),
         predictions=out,
-        notes=(*warnings, *notes),
-        warnings=tuple(warnings),
+        notes=(*lines, *beside.warnings, *beside.notes),
+        warnings=warnings,
         n_rows=truth.n_rows,
-        against_constant=difference,
+        against_constant=beside.against_constant,
         against_chance=chance,
+        fit_s={**({} if fit_s is None else {"": fit_s}), **beside.fit_s},
+        worth=worth,
     )
     return Evaluation(result, tables)
+
+
+@dataclass
+class _Baselines:
+    """What is found of the baselines, one after the other; the best one's answers are kept."""
+
+    config: PipelineConfig
+    truth: Truth
+    ours: Answers
+    of_model: Scores
+    scores: dict[str, Scores] = field(default_factory=dict[str, Scores])
+    fit_s: dict[str, float] = field(default_factory=dict[str, float])
+    notes: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
+    against_constant: Difference | None = None
+    _best: tuple[Baseline, Answers] | None = None
+
+    def add(
+        self,
+        baseline: Baseline,
+        splits: EncodedSplits,
+        model: FittedModel,
+        held: HeldBaseline | None,
+        sample_rows: int,
+    ) -> None:
+        """Train a baseline, unless it is held, and score it."""
+        if held is not None and held.is_model:
+            self.scores[baseline], self.fit_s[baseline] = self.of_model, held.fit_s
+            self.notes.append(held.note)
+            return
+        training = self.config.training
+        try:
+            found = predict_baseline(
+                baseline, splits, model=model, training=training, held=held, sample_rows=sample_rows
+            )
+        except (TrainingError, ModelError) as error:
+            self.warnings.append(f"the baseline {baseline} is left out: {first_line(error)}")
+            return
+        theirs = answers_of(found.predictions, self.truth)
+        self.scores[baseline] = score_answers(self.truth, theirs)
+        self.fit_s[baseline] = found.fit_s
+        self.notes += [found.note] if found.note else []
+        metric = deciding_metric(self.config.primary, self.of_model, self.scores[baseline])
+        if metric is not None and baseline == "constant":
+            self.against_constant = paired_difference(
+                metric, self.truth, self.ours, theirs, seed=training.seed
+            )
+        if metric is not None and self._is_ahead(baseline):
+            self._best = baseline, theirs
+
+    def worth(self) -> Worth | None:
+        """Return the model beside the best baseline; None if no metric compares them."""
+        if self._best is None:
+            return None
+        baseline, theirs = self._best
+        found = self.scores[baseline]
+        metric = deciding_metric(self.config.primary, self.of_model, found)
+        assert metric is not None, "only what can be compared is kept"
+        seed = self.config.training.seed
+        difference = paired_difference(metric, self.truth, self.ours, theirs, seed=seed)
+        model, value = self.of_model[metric], found[metric]
+        return Worth(baseline, model, value, self.fit_s[baseline], difference)
+
+    def _is_ahead(self, baseline: Baseline) -> bool:
+        """Return whether a baseline is better than the best one so far."""
+        if self._best is None:
+            return True
+        found, best = self.scores[baseline], self.scores[self._best[0]]
+        metric = deciding_metric(self.config.primary, found, best)
+        return metric is not None and gain(metric, found[metric], best[metric]) > 0
 
 
 def score_champion(

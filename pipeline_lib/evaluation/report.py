@@ -82,12 +82,21 @@ class DecisionRecord:
 
     def _scores(self) -> str:
         metrics = METRICS[self.task]
-        rows: list[tuple[str, Scores]] = [("**new model**", self.result.scores)]
+        fit_s = self.result.fit_s
+        rows: list[tuple[str, Scores, float | None]] = [
+            ("**new model**", self.result.scores, fit_s.get(""))
+        ]
         if self.champion is not None:
-            rows.append((f"champion v{self.champion.version}", self.champion.scores or {}))
-        rows += [(name.replace("_", " "), scores) for name, scores in self.result.baselines.items()]
-        head = ("", *(f"**{m}**" if m == self.primary else m for m in metrics))
-        return _table(head, ((name, *(_number(s.get(m)) for m in metrics)) for name, s in rows))
+            rows.append((f"champion v{self.champion.version}", self.champion.scores or {}, None))
+        rows += [(name, found, fit_s.get(name)) for name, found in self.result.baselines.items()]
+        head = ("", *(f"**{m}**" if m == self.primary else m for m in metrics), "training, s")
+        return _table(
+            head,
+            (
+                (name, *(_number(found.get(m)) for m in metrics), _number(seconds, 1))
+                for name, found, seconds in rows
+            ),
+        )
 
     def _data(self) -> str:
         counts = ", ".join(f"{split} {n:,}" for split, n in self.n_rows.items())
@@ -202,5 +211,5 @@ def _rare(change: LedgerChange) -> str:
     return f"{change.n_rare:,} in {change.n_rare_rows:,} rows" if change.n_rare else ""
 
 
-def _number(value: float | None) -> str:
-    return _UNDEFINED if value is None else f"{value:.4f}"
+def _number(value: float | None, n_digits: int = 4) -> str:
+    return _UNDEFINED if value is None else f"{value:.{n_digits}f}"

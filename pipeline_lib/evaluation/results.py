@@ -1,9 +1,11 @@
 """The result of a test, small enough to pass on. Imports nothing heavy."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline_lib.evaluation.comparison import Difference, Scores
+from pipeline_lib.evaluation.worth import Worth
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,20 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class HeldBaseline:
+    """A baseline that the training has made: the new model itself, or a member of it.
+
+    `folder` is that of the saved model, which may be the new one's; `fit_s` are the seconds of its
+    training; `note` says which it is, for the page.
+    """
+
+    folder: Path
+    fit_s: float
+    note: str
+    is_model: bool = False
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """Scores of the model and the baselines on the test rows.
 
@@ -27,7 +43,9 @@ class EvaluationResult:
     that all predictions are equal. `against_constant` is how much better the model is than the
     constant baseline, by the primary metric or the one that replaces it where it is undefined;
     `against_chance`, by the same metric, how much better than its own answers at random rows, where
-    guesses can beat a constant.
+    guesses can beat a constant. `fit_s` are the seconds that the training of each baseline took,
+    and of the model under an empty name, if that is known. `worth` is the model beside the best
+    baseline that it is not itself; None if no metric compares them.
     """
 
     scores: Scores
@@ -41,3 +59,18 @@ class EvaluationResult:
     n_rows: int = 0
     against_constant: Difference | None = None
     against_chance: Difference | None = None
+    fit_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    worth: Worth | None = None
+
+    def of_baselines(self) -> dict[str, float]:
+        """Return the scores of the baselines and the seconds of their training, for MLflow.
+
+        Those of the constant one have the metric alone as name: `baseline/macro_f1`.
+        """
+        found = {
+            f"baseline/{'' if baseline == 'constant' else f'{baseline}/'}{metric}": value
+            for baseline, scores in self.baselines.items()
+            for metric, value in scores.items()
+        }
+        seconds = {f"baseline/{name}/fit_s": self.fit_s[name] for name in self.baselines}
+        return {**found, **seconds}

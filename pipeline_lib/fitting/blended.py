@@ -19,7 +19,7 @@ from pipeline_lib.config.models import MemberSettings
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.fitting.by_epochs import NetworkTraining
 from pipeline_lib.fitting.in_one_call import EstimatorTraining
-from pipeline_lib.fitting.training import Figures, TrainingInput
+from pipeline_lib.fitting.training import Figures, Part, TrainingInput
 from pipeline_lib.models import (
     BlendKind,
     BlendModel,
@@ -197,12 +197,26 @@ class BlendTraining:
             primary,
             seconds=sum(part.seconds for part in parts),
             n_passes=sum(part.n_passes for part in parts),
+            refit_s=sum(part.refit_s for part in parts),
         )
 
     def model(self) -> BlendModel:
         """Return the blend."""
         assert self._blend is not None, "it is not trained yet"
         return self._blend
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """See `Training.parts`."""
+        weights, found = self._weights, list[Part]()
+        for position, (kind, member) in enumerate(zip(self._kinds, self._done, strict=True)):
+            if member.model is None:
+                continue
+            label, weight = label_of(self._settings(position)), weights.get(position, 0.0)
+            name = f"member {position + 1} of the blend ({label}, weight {weight:.2f})"
+            fit_s, is_refit = member.figures.fit_s, member.is_refit
+            found.append(Part(kind, member.model, fit_s, name, is_refit, is_whole=False))
+        return tuple(found)
 
     @property
     def history(self) -> list[EpochRecord]:
@@ -244,7 +258,7 @@ class BlendTraining:
     @property
     def course(self) -> tuple[str, str]:
         """See `Training.course`."""
-        weights = {member.position: member.weight for member in self.model().members}
+        weights = self._weights
         lines: list[str] = []
         for position, member in enumerate(self._done):
             if member.model is None:
@@ -256,6 +270,11 @@ class BlendTraining:
         temperature = self.model().temperature
         chosen = f"; temperature {temperature:.2f}" if temperature != 1 else ""
         return "blend, by the validation rows", "; ".join(lines) + chosen
+
+    @property
+    def _weights(self) -> dict[int, float]:
+        """The weights above 0 by position."""
+        return {member.position: member.weight for member in self.model().members}
 
     @property
     def size(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from pipeline_lib.fitting.training import Figures, TrainingInput
+from pipeline_lib.fitting.training import Figures, Part, TrainingInput
 from pipeline_lib.models import Network, NetworkKind, Networks
 from pipeline_lib.models.carry_over import CarriedOver, Learned
 from pipeline_lib.serving import FittedModel
@@ -49,6 +49,11 @@ class NetworkTraining:
         for network in self._members.models:
             network.fill_untrained(counts)
         return self._model
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """See `Training.parts`."""
+        return (Part(self._kind, self._model, self.figures.fit_s, "the new model itself"),)
 
     @property
     def notes(self) -> tuple[str, ...]:

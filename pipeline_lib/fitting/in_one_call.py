@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from pipeline_lib.fitting.training import Figures, TrainingInput
+from pipeline_lib.fitting.training import Figures, Part, TrainingInput
 from pipeline_lib.models import EstimatorKind, FitInput, Model
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, refuse_too_few_rows
 from pipeline_lib.training.devices import suitable_threads
@@ -81,12 +81,17 @@ class EstimatorTraining:
         )
         self._model = self._of_train = model
         if given.training.refit:
-            both = replace(inputs, train=ChainedRows((given.train, given.val)))
+            both, again = (
+                replace(inputs, train=ChainedRows((given.train, given.val))),
+                time.perf_counter(),
+            )
             with suitable_threads(n_macs, given.device):
                 refitted = self._kind.refit(model, both)
             self.is_refit = refitted is not None
             self._model = refitted or model
-            self._seconds = time.perf_counter() - started
+            refit_s = time.perf_counter() - again
+            self._figures = replace(self._figures, refit_s=refit_s)
+            self._seconds += refit_s
         yield from ()
 
     def model(self) -> Model:
@@ -98,6 +103,12 @@ class EstimatorTraining:
         """Return the model of the training rows alone, which the figures are of."""
         assert self._of_train is not None, "it is not fitted yet"
         return self._of_train
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """See `Training.parts`."""
+        name, fit_s = "the new model itself", self.figures.fit_s
+        return (Part(self._kind, self.model(), fit_s, name, self.is_refit),)
 
     @property
     def notes(self) -> tuple[str, ...]:

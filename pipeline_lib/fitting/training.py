@@ -11,7 +11,7 @@ from pipeline_lib.config.data import Task
 from pipeline_lib.config.training import CrossEntropy, TrainingSettings
 from pipeline_lib.encoding import ClassTarget, Encoder, NumberTarget, Target
 from pipeline_lib.home import Home
-from pipeline_lib.models import Dimensions, Model, Network
+from pipeline_lib.models import Dimensions, Kind, Model, Network
 from pipeline_lib.models.carry_over import CarriedOver
 from pipeline_lib.training.keeper import Resumable
 from pipeline_lib.training.losses import TaskLoss, class_weights
@@ -92,7 +92,8 @@ class Figures:
     """How good a model is on the rows of its training; means, if it has several members.
 
     `epoch` is the best one, None where there are no epochs; `n_passes` over the training rows
-    took `seconds`; `primary` is None where it is undefined on the validation rows.
+    took `seconds`, a second fit on training and validation rows `refit_s` more; `primary` is None
+    where it is undefined on the validation rows.
     """
 
     train_loss: float
@@ -101,6 +102,28 @@ class Figures:
     seconds: float
     n_passes: int
     epoch: float | None = None
+    refit_s: float = 0.0
+
+    @property
+    def fit_s(self) -> float:
+        """Seconds of the whole training."""
+        return self.seconds + self.refit_s
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model that a training has made: the trained one itself, or a member of it.
+
+    `name` says which, `is_whole` that it is the trained model itself. One that `is_refit` learned
+    from training and validation rows; `fit_s` are the seconds of its training.
+    """
+
+    kind: Kind
+    model: Model
+    fit_s: float
+    name: str
+    is_refit: bool = False
+    is_whole: bool = True
 
 
 class Training(Protocol):
@@ -161,6 +184,11 @@ class Training(Protocol):
     @property
     def network(self) -> Network | None:
         """The network that is being trained, if it is one."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The models that it has made, each of all training rows; members without weight too."""
         ...
 
     @property

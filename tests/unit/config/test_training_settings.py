@@ -258,3 +258,10 @@ def test_what_is_set_is_part_of_the_digest_and_is_read_again(new: dict[str, Any]
 
     assert config.digest() != _toy(_KINDS).digest()
     assert PipelineConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_gradient_boosting_is_still_read_and_means_boosting(table_config: MakeConfig) -> None:
+    config = table_config(evaluation={"baselines": ["constant", "gradient_boosting"]})
+
+    assert config.evaluation.baselines == ("constant", "boosting")
+    assert config.digest() != table_config().digest()

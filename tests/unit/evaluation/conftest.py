@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
 
 from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.config.baselines import Baseline
 from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
-from pipeline_lib.evaluation.baselines import predict_baseline
+from pipeline_lib.evaluation.baselines import BaselineAnswers, EncodedSplits, predict_baseline
 from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model, score_champion
 from pipeline_lib.evaluation.gate import ChampionScores
+from pipeline_lib.evaluation.results import HeldBaseline
 from pipeline_lib.fitting import split_rows
-from pipeline_lib.serving import FittedModel, Predictions
+from pipeline_lib.serving import FittedModel
 from tests.unit.encoding.in_memory import write_split
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -27,8 +29,7 @@ class Fitted(NamedTuple):
 
     config: PipelineConfig
     model: FittedModel
-    train: SplitFile
-    test: SplitFile
+    splits: EncodedSplits
     test_rows: pa.Table
 
     def evaluate(
@@ -38,15 +39,16 @@ class Fitted(NamedTuple):
         *,
         batch_rows: int = 1000,
         sample_rows: int = 1000,
+        held: dict[Baseline, HeldBaseline] | None = None,
     ) -> Evaluation:
         """Evaluate the model, or another one in its place."""
         return evaluate_model(
             self.config,
             model or self.model,
             self.batches(batch_rows),
-            train=self.train,
-            test=self.test,
+            splits=self.splits,
             out=out / "predictions.parquet",
+            held=held,
             sample_rows=sample_rows,
         )
 
@@ -70,15 +72,15 @@ class Fitted(NamedTuple):
         starts = range(0, self.test_rows.num_rows, n_rows)
         return [self.test_rows.slice(start, n_rows) for start in starts]
 
-    def boosted(self, sample_rows: int) -> Predictions:
-        """Return what gradient boosting says, with a seed that is not the config's."""
+    def of_baseline(
+        self, baseline: Baseline, sample_rows: int = 1000, **training: Any
+    ) -> BaselineAnswers:
+        """Return what a baseline says, with some settings of the training."""
         return predict_baseline(
-            "gradient_boosting",
-            self.train,
-            self.test,
-            target=self.model.target,
-            cardinalities=self.model.encoder.cardinalities,
-            seed=5,
+            baseline,
+            self.splits,
+            model=self.model,
+            training=self.config.training.model_copy(update=training),
             sample_rows=sample_rows,
         )
 
@@ -98,13 +100,13 @@ def make_fitted(
             config = table_config(data={"task": task}, training={"epochs": 20})
             table = toy_table(400, task=task)
             model = fit(config, table)
-            train, _, test = split_rows(table, config)
+            parts = split_rows(table, config)
             folder = tmp_path_factory.mktemp(task)
             files = [
                 _written(folder / f"{number}.parquet", rows, model)
-                for number, rows in enumerate((train, test))
+                for number, rows in enumerate(parts)
             ]
-            made[task] = Fitted(config, model, *files, test)
+            made[task] = Fitted(config, model, EncodedSplits(*files), parts[2])
         return made[task]
 
     return make

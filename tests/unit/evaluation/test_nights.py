@@ -13,6 +13,7 @@ from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
+from pipeline_lib.evaluation.baselines import EncodedSplits
 from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
 from pipeline_lib.evaluation.gate import ChampionScores, Decision, decide_promotion
 from pipeline_lib.fitting import split_rows
@@ -49,15 +50,16 @@ def _night(
     config: PipelineConfig, table: pa.Table, folder: Path, champion: FittedModel | None = None
 ) -> tuple[Decision, FittedModel, ChampionScores | None]:
     model = fit(config, table)
-    train, _, test = split_rows(table, config)
+    train, val, test = split_rows(table, config)
     files: list[SplitFile] = []
-    for name, rows in (("train", train), ("test", test)):
+    for name, rows in (("train", train), ("val", val), ("test", test)):
         split = EncodedSplit.of(rows, model.encoder, model.target)
         path = folder / f"{name}.parquet"
         write_split(path, split, model.encoder, model.target)
         files.append(SplitFile(path, model.encoder))
     out = folder / "predictions.parquet"
-    result = evaluate_model(config, model, [test], train=files[0], test=files[1], out=out).result
+    splits = EncodedSplits(*files)
+    result = evaluate_model(config, model, [test], splits=splits, out=out).result
     against = None
     if champion is not None:
         against = score_champion(config, champion, "1", [test], challenger=result.predictions)

@@ -27,12 +27,13 @@ def _quiet() -> DriftReport:
 def _record(**changes: Any) -> DecisionRecord:
     result = EvaluationResult(
         {"macro_f1": 0.91, "accuracy": 0.95, "log_loss": 0.2},
-        {"constant": {"macro_f1": 0.2}, "gradient_boosting": {"macro_f1": 0.9}},
+        {"constant": {"macro_f1": 0.2}, "boosting": {"macro_f1": 0.9}},
         finite=True,
         constant=False,
         classes=changes.pop("classes", (ClassRow("unacc", 0.9, 0.8, 0.85, 70),)),
         predictions=Path("x"),
         notes=changes.pop("result_notes", ()),
+        fit_s={"": 34.56, "boosting": 1.24},
     )
     decision = Decision("promoted", "macro_f1 0.91 is not worse", (Check("finite", True, "all"),))
     values: dict[str, Any] = {
@@ -72,8 +73,9 @@ def test_the_page_says_what_was_decided_and_shows_both_models_and_the_baselines(
         ["**new model**", "0.9100", "0.9500", "0.2000", "–"],
         ["champion v3", "0.9000", "0.9400", "–", "–"],
         ["constant", "0.2000", "–", "–", "–"],
-        ["gradient boosting", "0.9000", "–", "–", "–"],
+        ["boosting", "0.9000", "–", "–", "–"],
     ]
+    assert [row[-1] for row in rows] == ["34.6", "–", "–", "1.2"]
     assert "- rows: train 1,200, val 260, test 268" in page
     assert _rows_of_table(page, "The categories") == [
         ["color", "2: 'teal', 'blue'", "", "", "3 in 1,204 rows"]
@@ -105,7 +107,8 @@ def test_the_page_has_a_column_for_every_metric_of_the_task_the_primary_one_in_b
 
     head = page.split("## On the test rows\n\n| ", maxsplit=1)[1].splitlines()[0]
     names = [cell.strip() for cell in head.strip("|").split("|")][1:]
-    assert names == [f"**{m}**" if m == primary else m for m in METRICS[task]]
+    named = [f"**{m}**" if m == primary else m for m in METRICS[task]]
+    assert names == [*named, "training, s"]
 
 
 def test_without_champion_classes_or_changed_categories_nothing_is_invented() -> None:
@@ -121,7 +124,7 @@ def test_without_champion_classes_or_changed_categories_nothing_is_invented() ->
 def test_a_champion_without_scores_has_a_row_of_dashes() -> None:
     page = _record(champion=ChampionScores("3", None, "gone")).to_markdown()
 
-    dashes = ["–" for _ in METRICS["multiclass"]]
+    dashes = ["–" for _ in (*METRICS["multiclass"], "training, s")]
     assert ["champion v3", *dashes] in _rows_of_table(page, "On the test rows")
 
 

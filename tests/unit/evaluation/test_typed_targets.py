@@ -12,6 +12,7 @@ from pipeline_lib import fit
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import EncodedSplit
 from pipeline_lib.encoding.tensors import SplitFile
+from pipeline_lib.evaluation.baselines import EncodedSplits
 from pipeline_lib.evaluation.evaluate import evaluate_model, score_champion
 from pipeline_lib.evaluation.gate import ChampionScores
 from pipeline_lib.fitting import split_rows
@@ -78,11 +79,12 @@ def test_kept_test_predictions_have_the_targets_own_type(
     config = _config(table_config)
     rows = _rows(pa.array(IS_ON), pa.array(IS_ON.astype(np.int8)))
     model = fit(config, rows)
-    train, _, test = split_rows(rows, config)
-    files = [_written(tmp_path / name, table, model) for name, table in (("a", train), ("b", test))]
+    parts = split_rows(rows, config)
+    test = parts[2]
+    files = [_written(tmp_path / str(n), part, model) for n, part in enumerate(parts)]
 
     evaluation = evaluate_model(
-        config, model, [test], train=files[0], test=files[1], out=tmp_path / "kept.parquet"
+        config, model, [test], splits=EncodedSplits(*files), out=tmp_path / "kept.parquet"
     )
 
     kept = pd.read_parquet(tmp_path / "kept.parquet")
@@ -100,10 +102,8 @@ def _against(
         update={"evaluation": config.evaluation.model_copy(update={"baselines": ()})}
     )
     champion, model = fit(config, learned), fit(config, rows)
-    unused = _written(folder / "unused", learned, champion)
-    result = evaluate_model(
-        alone, model, [rows], train=unused, test=unused, out=folder / "kept.parquet"
-    ).result
+    unused = EncodedSplits(*[_written(folder / "unused", learned, champion)] * 3)
+    result = evaluate_model(alone, model, [rows], splits=unused, out=folder / "kept.parquet").result
     return score_champion(config, champion, "1", [rows], challenger=result.predictions)
 
 

@@ -1,0 +1,53 @@
+"""Whether a model is better than the best of the baselines, in one line. Imports nothing heavy."""
+
+import math
+from dataclasses import dataclass
+
+from pipeline_lib.config.metrics import METRIC_FACTS
+from pipeline_lib.evaluation.comparison import Difference, is_tie
+
+
+@dataclass(frozen=True)
+class Worth:
+    """A model beside the best baseline that it is not itself.
+
+    `model` and `value` are the values of both by the metric of `difference`, which says how much
+    better the model is; `fit_s` are the seconds that the baseline's training took.
+    """
+
+    baseline: str
+    model: float
+    value: float
+    fit_s: float
+    difference: Difference
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the model has the better value, be it by chance."""
+        return self.difference.gain > 0 and not is_tie(self.model, self.value)
+
+    def line(self) -> str:
+        """Return the line of the page; where chance may be the reason, it says so.
+
+        >>> Worth("boosting", 0.272, 0.284, 1.2, Difference("log_loss", 0.012, 0.003, 0.007)).line()
+        'earns its keep: log_loss 0.2720, 4.2 % below boosting (0.2840, 1.2 s)'
+        """
+        said = self.difference
+        by = f"{said.metric} {self.model:.4f}, {self._distance()} ({self.value:.4f}, "
+        by += f"{self.fit_s:.1f} s)"
+        if not self.is_better:
+            return f"does not earn its keep: {by}"
+        if said.lower > 0:
+            return f"earns its keep: {by}"
+        error = said.standard_error
+        spread = "" if math.isnan(error) else f" (standard error of the difference {error:.4f})"
+        return f"may earn its keep: {by}; this may be chance{spread}"
+
+    def _distance(self) -> str:
+        if is_tie(self.model, self.value):
+            return f"as {self.baseline} has"
+        side = "above" if self.model > self.value else "below"
+        size = abs(self.model - self.value)
+        if METRIC_FACTS[self.difference.metric].lower_is_better and self.value > 0:
+            return f"{100 * size / self.value:.1f} % {side} {self.baseline}"
+        return f"{size:.4f} {side} {self.baseline}"
