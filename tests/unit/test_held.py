@@ -102,8 +102,7 @@ def test_a_model_of_the_kind_of_a_baseline_is_that_baseline(
 def test_members_of_a_blend_are_its_baselines_whatever_their_weights(
     make: MakeConfig, toy_table: MakeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = toy_table(1000, task="binary")
-    config = make([DULL, TREES], data={"task": "binary"})
+    table, config = toy_table(300), make([DULL, TREES])
     session = _trained(config, table, tmp_path)
     _untrainable(monkeypatch, "linear", "boosting")
 
@@ -112,7 +111,7 @@ def test_members_of_a_blend_are_its_baselines_whatever_their_weights(
     monkeypatch.undo()
     assert any("weight 0.00" in note for note in result.notes), "none is without weight"
     for kind, settings in (("linear", DULL), ("boosting", TREES)):
-        alone = fit(make(settings, data={"task": "binary"}), table)
+        alone = fit(make(settings), table)
         test = split_rows(table, config)[2]
         predicted = alone.predict(test.drop(["label"]))["prediction"]
         accuracy = np.mean(predicted.to_numpy() == test["label"].to_numpy())
@@ -124,8 +123,7 @@ def test_members_of_a_blend_are_its_baselines_whatever_their_weights(
 def test_the_saved_model_holds_no_member_without_weight(
     make: MakeConfig, toy_table: MakeTable, tmp_path: Path
 ) -> None:
-    table = toy_table(1000, task="binary")
-    session = _trained(make([DULL, TREES], data={"task": "binary"}), table, tmp_path)
+    session = _trained(make([DULL, TREES]), toy_table(300), tmp_path)
     before = set((tmp_path / "model").rglob("*"))
 
     save_held(session, tmp_path / "model", tmp_path / "baselines")
