@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline_lib.addresses import ServerAddress, shown_address
 from pipeline_lib.errors import StorageError, UsageError
 from pipeline_lib.home import Home, find_home
+from pipeline_lib.openmp import let_threads_sleep
 from pipeline_lib.wording import refusal
 
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
@@ -28,7 +29,7 @@ _PARTS = (
 
 
 def prepare_user() -> None:
-    """Let no other user write what a command makes, and give each user a home.
+    """Let no other user write what a command makes, threads sleep, and each user have a home.
 
     Libraries ask for `~` when imported, and the system does not know every user.
 
@@ -36,6 +37,7 @@ def prepare_user() -> None:
         UsageError: EVERGREEN_HOME begins with the `~` of an unknown user.
     """
     os.umask(os.umask(0o077) | 0o002)
+    let_threads_sleep()
     home = find_home()
     # It finds another folder for its cache, and logs several lines about it.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -13,6 +13,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.snapshots.snapshot import Snapshot
 from pipeline_lib.evaluation.standing import Standing
 from pipeline_lib.home import Home, find_home
+from pipeline_lib.openmp import let_threads_sleep
 from pipeline_lib.tracking.reference import RunReference
 
 
@@ -38,6 +39,7 @@ class DatasetRun:
 @contextmanager
 def run_of(settings: PipelineConfig) -> Generator[DatasetRun]:
     """Run a config in the home of its project, alone in its dataset."""
+    let_threads_sleep()  # on a worker no command has done it
     home = find_home(settings.project)
     dataset = home.dataset(settings.name)
     with only_run_of(dataset) as held, leaves_a_page(settings, dataset) as so_far:
