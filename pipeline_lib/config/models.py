@@ -156,8 +156,42 @@ class BoostingSettings(Settings):
     lambda_l2: float = Field(default=0.0, ge=0, description="L2 regularization of leaves")
 
 
+class CatBoostSettings(Settings):
+    """Gradient-boosted trees (CatBoost), with ordered target statistics of categories; an extra.
+
+    `pip install 'evergreen-tables[catboost]'` brings the library, which is large. Settings have
+    CatBoost's names; the validation loss decides how many rounds there are. All rows are in memory.
+    Of `training` only `loss` (without label smoothing), `refit` and `seed` have an effect.
+    """
+
+    kind: Literal["catboost"] = "catboost"
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="shrinkage of each round; null: CatBoost chooses it by rows and rounds",
+    )
+    max_rounds: int = Field(default=1000, ge=1, le=100_000, description="boosting rounds, at most")
+    patience: int = Field(
+        default=100,
+        ge=1,
+        description="rounds without a better validation loss before the stop",
+    )
+    depth: int = Field(default=6, ge=1, le=12, description="depth of a tree")
+    l2_leaf_reg: float | None = Field(
+        default=None,
+        ge=0,
+        description="L2 regularization of leaves; null: CatBoost's own, 3. With another value the "
+        "`learning_rate` that is null is 0.03",
+    )
+
+
 MemberSettings = Annotated[
-    EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings,
+    EmbeddingMLPSettings
+    | TabularMLPSettings
+    | LinearSettings
+    | BoostingSettings
+    | CatBoostSettings,
     Field(discriminator="kind"),
 ]
 
@@ -196,7 +230,12 @@ def _with_kind(value: object) -> object:
 
 # The settings of a kind of model: what is trained, and what a saved model holds.
 KindSettings = Annotated[
-    EmbeddingMLPSettings | TabularMLPSettings | LinearSettings | BoostingSettings | BlendSettings,
+    EmbeddingMLPSettings
+    | TabularMLPSettings
+    | LinearSettings
+    | BoostingSettings
+    | CatBoostSettings
+    | BlendSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]
@@ -223,6 +262,7 @@ ModelSettings = Annotated[
     | TabularMLPSettings
     | LinearSettings
     | BoostingSettings
+    | CatBoostSettings
     | BlendSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),

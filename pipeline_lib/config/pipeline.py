@@ -31,6 +31,7 @@ from pipeline_lib.config.data import DataSettings
 from pipeline_lib.config.execution import ExecutionSettings
 from pipeline_lib.config.metrics import ERROR_METRICS, METRICS, Metric, primary_metric
 from pipeline_lib.config.mistakes import Keys, Mistake, rule, wrong
+from pipeline_lib.config.model_rules import missing_libraries, unheeded_smoothing
 from pipeline_lib.config.models import AutoSettings, EmbeddingMLPSettings, ModelSettings
 from pipeline_lib.config.recipes import CHOSEN
 from pipeline_lib.config.schedules import SchedulerSettings
@@ -293,6 +294,14 @@ class PipelineConfig(Settings):
             fitting = "mse or huber" if task == "regression" else "cross_entropy"
             said = f"{loss.kind} is not for a {task} task; take {fitting}"
             yield wrong(said, "training.loss.kind")
+
+    @rule
+    def _the_model_heeds_the_loss(self) -> Iterator[Mistake]:
+        yield from unheeded_smoothing(self.model, self.training.loss)
+
+    @rule
+    def _libraries_are_installed(self) -> Iterator[Mistake]:
+        yield from missing_libraries(self.model)
 
     @rule
     def _weights_are_of_classes(self) -> Iterator[Mistake]:

@@ -5,6 +5,7 @@ from typing import assert_never
 from pipeline_lib.config.models import (
     BlendSettings,
     BoostingSettings,
+    CatBoostSettings,
     EmbeddingMLPSettings,
     KindSettings,
     LinearSettings,
@@ -13,6 +14,7 @@ from pipeline_lib.config.models import (
 )
 from pipeline_lib.models.blend import BlendKind
 from pipeline_lib.models.boosting import BoostingKind
+from pipeline_lib.models.catboost_trees import CatBoostKind
 from pipeline_lib.models.embedding_mlp import EmbeddingMLPKind
 from pipeline_lib.models.estimator import EstimatorKind
 from pipeline_lib.models.linear import LinearKind
@@ -29,7 +31,13 @@ def model_kind(settings: KindSettings) -> ModelKind:
     match settings:
         case BlendSettings():
             return BlendKind(settings)
-        case EmbeddingMLPSettings() | TabularMLPSettings() | LinearSettings() | BoostingSettings():
+        case (
+            EmbeddingMLPSettings()
+            | TabularMLPSettings()
+            | LinearSettings()
+            | BoostingSettings()
+            | CatBoostSettings()
+        ):
             return member_kind(settings)
         case _:
             assert_never(settings)
@@ -46,5 +54,7 @@ def member_kind(settings: MemberSettings) -> MemberKind:
             return LinearKind(settings)
         case BoostingSettings():
             return BoostingKind(settings)
+        case CatBoostSettings():
+            return CatBoostKind(settings)
         case _:
             assert_never(settings)

@@ -265,3 +265,27 @@ def test_gradient_boosting_is_still_read_and_means_boosting(table_config: MakeCo
 
     assert config.evaluation.baselines == ("constant", "boosting")
     assert config.digest() != table_config().digest()
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        ({"kind": "boosting"}, "a model of kind boosting"),
+        ({"kind": "catboost"}, "a model of kind catboost"),
+        (
+            {"kind": "blend", "members": [{"kind": "linear"}, {"kind": "boosting"}]},
+            "a member of kind boosting",
+        ),
+    ],
+)
+def test_label_smoothing_is_refused_where_trees_would_ignore_it(
+    table_config: MakeConfig, model: dict[str, Any], what: str
+) -> None:
+    smooth = {"loss": {"kind": "cross_entropy", "label_smoothing": 0.1}}
+    tree = {**table_config(training=smooth).model_dump(mode="json"), "model": model}
+
+    with pytest.raises(ValidationError, match=rf"training\.loss\.label_smoothing: {what} cannot"):
+        PipelineConfig.model_validate(tree)
+
+    for kind in ("linear", "tabular_mlp"):
+        PipelineConfig.model_validate({**tree, "model": {"kind": kind}})
