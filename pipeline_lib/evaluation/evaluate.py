@@ -36,7 +36,7 @@ from pipeline_lib.evaluation.metrics import (
 )
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult, HeldBaseline
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
-from pipeline_lib.evaluation.worth import Worth
+from pipeline_lib.evaluation.worth import Worth, telling_metric
 from pipeline_lib.serving import FittedModel, Predictions
 from pipeline_lib.storage.replacing import replacing
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
@@ -171,20 +171,22 @@ class _Baselines:
         if self._best is None:
             return None
         baseline, theirs = self._best
-        found = self.scores[baseline]
-        metric = deciding_metric(self.config.primary, self.of_model, found)
+        found, primary = self.scores[baseline], self.config.primary
+        deciding = deciding_metric(primary, self.of_model, found)
+        metric = telling_metric(primary, self.of_model, found)
         assert metric is not None, "only what can be compared is kept"
         seed = self.config.training.seed
         difference = paired_difference(metric, self.truth, self.ours, theirs, seed=seed)
         model, value = self.of_model[metric], found[metric]
-        return Worth(baseline, model, value, self.fit_s[baseline], difference)
+        same = deciding if deciding != metric else None
+        return Worth(baseline, model, value, self.fit_s[baseline], difference, same)
 
     def _is_ahead(self, baseline: Baseline) -> bool:
         """Return whether a baseline is better than the best one so far."""
         if self._best is None:
             return True
         found, best = self.scores[baseline], self.scores[self._best[0]]
-        metric = deciding_metric(self.config.primary, found, best)
+        metric = telling_metric(self.config.primary, found, best)
         return metric is not None and gain(metric, found[metric], best[metric]) > 0
 
 

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from pipeline_lib.config.metrics import METRIC_FACTS
-from pipeline_lib.evaluation.comparison import Difference, is_tie
+from pipeline_lib.config.metrics import METRIC_FACTS, Metric, fallback_metric
+from pipeline_lib.evaluation.comparison import Difference, Scores, deciding_metric, is_tie
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,8 @@ class Worth:
     """A model beside the best baseline that it is not itself.
 
     `model` and `value` are the values of both by the metric of `difference`, which says how much
-    better the model is; `fit_s` are the seconds that the baseline's training took.
+    better the model is; `fit_s` are the seconds that the baseline's training took. `same` is the
+    metric that should decide, where both have the same value of it.
     """
 
     baseline: str
@@ -20,6 +21,7 @@ class Worth:
     value: float
     fit_s: float
     difference: Difference
+    same: Metric | None = None
 
     @property
     def is_better(self) -> bool:
@@ -34,7 +36,7 @@ class Worth:
         """
         said = self.difference
         by = f"{said.metric} {self.model:.4f}, {self._distance()} ({self.value:.4f}, "
-        by += f"{self.fit_s:.1f} s)"
+        by += f"{self.fit_s:.1f} s)" + (f", at the same {self.same}" if self.same else "")
         if not self.is_better:
             return f"does not earn its keep: {by}"
         if said.lower > 0:
@@ -51,3 +53,17 @@ class Worth:
         if METRIC_FACTS[self.difference.metric].lower_is_better and self.value > 0:
             return f"{100 * size / self.value:.1f} % {side} {self.baseline}"
         return f"{size:.4f} {side} {self.baseline}"
+
+
+def telling_metric(primary: Metric, *models: Scores) -> Metric | None:
+    """Return the metric that tells models apart: the deciding one, or the next where that is a tie.
+
+    >>> telling_metric("r2", {"r2": 0.9, "rmse": 1.0}, {"r2": 0.9, "rmse": 2.0})
+    'rmse'
+    """
+    metric, other = deciding_metric(primary, *models), fallback_metric(primary)
+    if metric is None or metric == other:
+        return metric
+    first, *rest = (scores[metric] for scores in models)
+    is_same = all(is_tie(first, value) for value in rest)
+    return deciding_metric(other, *models) or metric if is_same else metric

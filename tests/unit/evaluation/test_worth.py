@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_lib.config.metrics import Metric
 from pipeline_lib.evaluation.comparison import Difference, gain
-from pipeline_lib.evaluation.worth import Worth
+from pipeline_lib.evaluation.worth import Worth, telling_metric
 
 
 def _worth(
@@ -61,3 +61,18 @@ def test_rounding_earns_nothing() -> None:
 
     assert not worth.is_better
     assert worth.line().startswith("does not earn its keep")
+
+
+def test_models_that_the_deciding_metric_does_not_tell_apart_are_compared_by_the_next() -> None:
+    ours: dict[Metric, float] = {"macro_f1": 0.94, "log_loss": 0.05}
+    theirs: dict[Metric, float] = {"macro_f1": 0.94, "log_loss": 0.09}
+    one: dict[Metric, float] = {"macro_f1": 0.95, "log_loss": 0.09}
+
+    assert telling_metric("macro_f1", ours, theirs) == "log_loss"
+    assert telling_metric("macro_f1", ours, one) == "macro_f1"
+    assert telling_metric("macro_f1", {"macro_f1": 0.94}, {"macro_f1": 0.94}) == "macro_f1"
+    assert telling_metric("rmse", {"rmse": 1.0}, {"rmse": 1.0}) == "rmse"
+    difference = Difference("log_loss", 0.04, 0.01, 0.02)
+    line = Worth("boosting", 0.05, 0.09, 6.3, difference, same="macro_f1").line()
+    expected = "log_loss 0.0500, 44.4 % below boosting (0.0900, 6.3 s), at the same macro_f1"
+    assert line == f"earns its keep: {expected}"
