@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from pipeline_lib.config.mistakes import Keys, Mistake, wrong
-from pipeline_lib.config.models import BlendSettings, BoostingSettings, CatBoostSettings
+from pipeline_lib.config.models import (
+    AutoSettings,
+    BlendSettings,
+    BoostingSettings,
+    CatBoostSettings,
+)
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.training import CrossEntropy, LossSettings
 
@@ -14,6 +19,12 @@ CATBOOST_INSTALLATION = "pip install 'evergreen-tables[catboost]'"
 def unheeded_smoothing(model: Settings, loss: LossSettings | None) -> Iterator[Mistake]:
     """Yield that trees have no label smoothing, where a loss has some."""
     if not isinstance(loss, CrossEntropy) or not loss.label_smoothing:
+        return
+    if isinstance(model, AutoSettings):
+        said = (
+            "`model: {kind: auto}` has trees, which cannot learn with label smoothing; set it to 0"
+        )
+        yield wrong(said, "training.loss.label_smoothing")
         return
     for kind, keys in _models(model):
         if isinstance(kind, BoostingSettings | CatBoostSettings):

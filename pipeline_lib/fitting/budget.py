@@ -18,6 +18,7 @@ from pipeline_lib.config.models import (
     AutoSettings,
     BlendSettings,
     BoostingSettings,
+    CatBoostSettings,
     KindSettings,
     LinearSettings,
     MemberSettings,
@@ -213,7 +214,7 @@ def shared_out(costs: Sequence[Cost], seconds: float) -> list[int]:
 def _of_length(member: MemberSettings, length: int) -> MemberSettings:
     """Return the settings of a member with a length; that of a network is its training's."""
     match member:
-        case BoostingSettings():
+        case BoostingSettings() | CatBoostSettings():
             return member.model_copy(update={"max_rounds": length})
         case LinearSettings():
             return member.model_copy(update={"max_passes": length})
@@ -257,7 +258,7 @@ def _of_estimator(given: TrainingInput, member: MemberSettings) -> Cost:
         return _cpu_s(lambda: _run(EstimatorTraining(part, kind)))
 
     match member:
-        case BoostingSettings():
+        case BoostingSettings() | CatBoostSettings():
             units, most, least, weight = ("round", "rounds"), member.max_rounds, 50, 1.0
         case LinearSettings():
             most = min(member.max_passes, _USUAL_PASSES)
