@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline_lib.config.mistakes import Mistake, rule, wrong
-from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.settings import Settings, without_defaults
 from pipeline_lib.config.sources import Source
 from pipeline_lib.config.times import format_problem
 from pipeline_lib.wording import examples, repeated
@@ -29,8 +29,15 @@ class DataSettings(Settings):
     )
     severity: Literal["stop", "quarantine"] = Field(
         default="stop",
-        description="what happens to a row whose target is missing, or not one of `classes`: "
-        "`stop` ends the run, `quarantine` sets the row aside",
+        description="what happens to a row whose target is missing, or not one of `classes`, or "
+        "whose weight cannot be used: `stop` ends the run, `quarantine` sets the row aside",
+    )
+    weight: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column with the weight of each row, a number of at least 0, in the loss, the "
+        "metrics, the baselines and the promotion: a row of weight 2 counts as two rows, one of "
+        "weight 0 is predicted and counts nowhere. Only ratios of weights matter. Null: all 1",
     )
     key: tuple[str, ...] = Field(
         default=(), description="columns that uniquely identify a row; the split hashes them"
@@ -51,11 +58,8 @@ class DataSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config keeps the digest that it had before columns could be private.
-        values: dict[str, Any] = handler(self)
-        if not self.private:
-            values.pop("private", None)
-        return values
+        # A config keeps the digest that it had before columns could be private or weights.
+        return without_defaults(self, handler(self), "private", "weight")
 
     @rule
     def _the_target_is_shown(self) -> Iterator[Mistake]:
@@ -65,6 +69,17 @@ class DataSettings(Settings):
                 "give them other names",
                 "private",
             )
+
+    @rule
+    def _the_weight_is_a_column_of_its_own(self) -> Iterator[Mistake]:
+        if self.weight is None:
+            return
+        if self.weight == self.target:
+            yield wrong(f"{self.weight!r} is the target; a weight is another column", "weight")
+        if self.weight in self.key:
+            yield wrong(f"{self.weight!r} is a column of `key`, which holds words", "weight")
+        if self.weight == self.time:
+            yield wrong(f"{self.weight!r} is `time`, and a time is not a number", "weight")
 
     @rule
     def _classes_fit_the_task(self) -> Iterator[Mistake]:

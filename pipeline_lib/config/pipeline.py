@@ -260,18 +260,34 @@ class PipelineConfig(Settings):
             yield wrong(said, ("columns", target), "data.target")
 
     @rule
-    def _private_columns_are_there(self) -> Iterator[Mistake]:
+    def _weight_is_no_other_column(self) -> Iterator[Mistake]:
+        weight = self.data.weight
+        if weight in self.columns:
+            said = f"{weight!r} is `data.weight` and a feature; leave it out of `columns`"
+            yield wrong(said, ("columns", weight), "data.weight")
+        if weight in self._split_columns:
+            said = f"{weight!r} is a column of the split, which holds words, not weights"
+            yield wrong(said, "data.weight", "split")
+
+    @property
+    def _split_columns(self) -> tuple[str, ...]:
         split = self.split
-        used = [*self.data.key, *([self.data.time] if self.data.time else [])]
-        used += split.columns if isinstance(split, GroupSplit) else ()
-        used += [split.column] if isinstance(split, PredefinedSplit) else []
+        if isinstance(split, GroupSplit):
+            return split.columns
+        return (split.column,) if isinstance(split, PredefinedSplit) else ()
+
+    @rule
+    def _private_columns_are_there(self) -> Iterator[Mistake]:
+        others = (self.data.time, self.data.weight)
+        used = [*self.data.key, *filter(None, others), *self._split_columns]
         for number, name in enumerate(self.data.private):
             at: Keys = ("data", "private", number)
             if name in self.columns:
                 yield wrong(f"{name!r} is a feature; set its own `private`", at)
             elif name not in used:
                 near = did_you_mean(name, used)
-                yield wrong(f"{name!r} is not a column of the key, the time or the split{near}", at)
+                said = f"{name!r} is not a column of the key, the time, the weight or the split"
+                yield wrong(f"{said}{near}", at)
 
     @rule
     def _time_is_there_to_split_by(self) -> Iterator[Mistake]:

@@ -48,6 +48,7 @@ from pipeline_lib.wording import rows_that
 RawBatches = Callable[[], Iterable[pa.Table | pa.RecordBatch]]
 _NO_LABEL = "a row without a label cannot be learned from: leave it out in the source"
 _NO_TIME = "fill them in the source: `data.time` needs a value in every row"
+_NO_WEIGHT = "nothing says how much such a row counts; 0 leaves it out"
 _NO_KEY = "have no value and so no key: fill the key in the source, or set `validation.unique_key`"
 
 
@@ -87,7 +88,7 @@ class ContractChecker:
 
         Args:
             columns: the features by name.
-            data: target, key and time.
+            data: target, weight, key and time.
             validation: rules and budgets.
             source: what messages call the rows.
             root: the project's folder, where functions of rules are looked for first.
@@ -117,6 +118,7 @@ class ContractChecker:
         self._counts = None if self._key else RowCounts(list(self._declared))
         self._quarantined: list[RowNumbers] = []
         self._n_rows = self._n_quarantined = 0
+        self._is_weighted = data.weight is None
         self._extra_columns: tuple[str, ...] = ()
         self._clocks = ColumnClocks(self._declared, columns)
 
@@ -178,6 +180,12 @@ class ContractChecker:
         repeats = self._counts.repeats() if self._counts else None
         dropped = self._surplus(repeats, rows)
         self._require_rows(self._n_rows - self._n_quarantined - len(dropped))
+        if not self._is_weighted:
+            weight = str(self._data.weight)
+            said = "no row has a weight above 0, so none would count; fill it in the source"
+            raise ContractError(
+                [Violation(weight, "weight", self._n_rows, said)], source=self._source
+            )
         if self._data.task != "regression" and (
             poor := self._classes.violations(self._data, self._validation)
         ):
@@ -214,6 +222,8 @@ class ContractChecker:
                 rules.append(ColumnRules(name, column, _NO_LABEL))
             elif name in columns:
                 rules.append(ColumnRules(name, column))
+            elif name == self._data.weight:
+                rules.append(ColumnRules(name, column, _NO_WEIGHT))
             elif name == self._data.time:
                 rules.append(ColumnRules(name, column, _NO_TIME, "data.time_format"))
         return rules
@@ -249,6 +259,9 @@ class ContractChecker:
         if self._data.task != "regression":
             labels = typed[self._data.target]
             self._classes.add(labels.filter(pa.array(~aside)) if len(rows) else labels)
+        if not self._is_weighted:
+            weights = typed[str(self._data.weight)].to_numpy()
+            self._is_weighted = bool((weights[~aside] > 0).any())
         self._n_rows += typed.num_rows
         self._n_quarantined += len(rows)
 

@@ -110,7 +110,7 @@ def read_conforming(
 def typed_rows(
     table: pa.Table, columns: Mapping[str, Column], data: DataSettings, *, source: str
 ) -> pa.Table:
-    """Return key, time, features and target with their types; a key counts as words.
+    """Return key, time, features, weight and target with their types; a key counts as words.
 
     Raises:
         MissingColumnError: one of them is not there.
@@ -126,8 +126,17 @@ def target_column(data: DataSettings) -> Column:
     return CategoryColumn(allowed=data.classes, severity=data.severity)
 
 
+def weight_column(data: DataSettings) -> dict[str, Column]:
+    """Return what the weight of each row has to look like, by its name; nothing without one."""
+    if data.weight is None:
+        return {}
+    return {data.weight: NumberColumn(minimum=0, severity=data.severity)}
+
+
 def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[str, Column]:
-    """Return what every column that the config names has to look like: key, time, features, target.
+    """Return what each column that the config names has to look like, the target as the last.
+
+    Before it stand key, time, features and, if there is one, the weight.
 
     Raises:
         ConfigError: `data.time` is a feature of another kind than datetime.
@@ -139,7 +148,7 @@ def declared_columns(columns: Mapping[str, Column], data: DataSettings) -> dict[
         if feature is not None and not isinstance(feature, DatetimeColumn):
             rule = f"is `data.time`, so its kind is datetime, not {feature.kind}"
             raise ConfigError([ConfigProblem("the contract", f"columns.{data.time}", rule)])
-    return {**declared, **columns, data.target: target_column(data)}
+    return {**declared, **columns, **weight_column(data), data.target: target_column(data)}
 
 
 def read_declared(

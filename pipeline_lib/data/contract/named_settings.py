@@ -10,7 +10,7 @@ from pipeline_lib.errors import Violation
 
 @dataclass(frozen=True)
 class NamedSettings:
-    """Names settings of the contract: of the features, and of target, key and time.
+    """Names settings of the contract: of the features, and of target, weight, key and time.
 
     `place` gives where the config's file has nested keys, as `configs/x.yaml:18`.
     """
@@ -27,6 +27,9 @@ class NamedSettings:
                 aside = f"{self.named(['data', 'severity'])} can put them into quarantine"
                 is_stop = self.data.severity == "stop"
                 found.append(replace(violation, change=aside) if is_stop else violation)
+                continue
+            if violation.column == self.data.weight and violation.rule != "unique":
+                found.append(replace(violation, change=self._for_weights()))
                 continue
             asked = self._setting(violation)
             if asked is None:
@@ -52,9 +55,18 @@ class NamedSettings:
             return self.named(["columns", column])
         if column == data.target:
             return self.named(["data", "target"])
+        if column == data.weight:
+            return self.named(["data", "weight"])
         if column in data.key:
             return self.named(["data", "key"])
         return self.named(["data", "time"] if column == data.time else ["split"])
+
+    def _for_weights(self) -> str:
+        """Return what to do with rows whose weight cannot be used."""
+        said = "a weight is a finite number of at least 0: correct it in the source"
+        if self.data.severity == "quarantine":
+            return said
+        return f"{said}, or let {self.named(['data', 'severity'])} put such rows into quarantine"
 
     def _setting(self, violation: Violation) -> tuple[str, list[str]] | None:
         """Return what to do to which setting where values are right that a rule refuses."""

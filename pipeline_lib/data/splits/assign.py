@@ -57,8 +57,8 @@ class Assignment:
 class SplitAssigner:
     """Gives the split of rows that come in batches; where a batch ends does not count.
 
-    It keeps 2 to 12 bytes a row, and while it finishes a stratified split 8 more for each row of
-    the largest class.
+    It keeps 2 to 12 bytes a row, 1 more where rows have weights, and while it finishes a stratified
+    split 8 more for each row of the largest class.
     """
 
     def __init__(
@@ -75,27 +75,32 @@ class SplitAssigner:
         Args:
             split: the kind of split.
             by: the columns whose values are hashed; their order does not count.
-            data: target, task and time.
+            data: target, weight, task and time.
             zone: where days begin at midnight; UTC without it.
             hidden: columns whose values are quoted as hashes.
         """
         self._data = data
         self._rule = make_rule(split, by, data, zone=zone, hidden=hidden)
         self._classes = None if data.task == "regression" else _Classes(data.target)
+        self._counts: list[npt.NDArray[np.bool_]] = []  # whether a row's weight is above 0
 
     def add(self, batch: pa.Table) -> None:
         """Look at the next rows; their order counts.
 
         Args:
-            batch: typed rows with the target and every column that the split goes by.
+            batch: typed rows with the target, the weight if there is one, and every column that
+                the split goes by.
         """
+        if self._data.weight is not None:
+            self._counts.append(batch[self._data.weight].to_numpy() > 0)
         self._rule.add(batch, self._classes.add(batch) if self._classes else None)
 
     def finish(self) -> Assignment:
         """Return where the rows are.
 
         Raises:
-            ContractError: a split is empty, or rows have no time to be split by.
+            ContractError: a split is empty or none of its rows has a weight above 0, or rows have
+                no time to be split by.
         """
         placed = self._rule.finish()
         splits = np.concatenate(placed) if placed else np.empty(0, np.int8)
@@ -103,10 +108,23 @@ class SplitAssigner:
         if empty := [name for name, n in zip(SPLITS, n_rows, strict=True) if n == 0]:
             message = f"no row falls into {' and '.join(empty)}: {self._rule.reason()}"
             raise ContractError([Violation(self._rule.column, "split", len(splits), message)])
+        self._refuse_weightless(splits)
         warnings = self._rule.warnings()
         if self._classes:
             warnings += self._classes.warnings(splits)
         return Assignment(splits, dict(zip(SPLITS, n_rows, strict=True)), tuple(warnings))
+
+    def _refuse_weightless(self, splits: npt.NDArray[np.int8]) -> None:
+        if not self._counts:
+            return
+        held = set(splits[np.concatenate(self._counts)].tolist())
+        if empty := [name for number, name in enumerate(SPLITS) if number not in held]:
+            message = (
+                f"no row of {' and '.join(empty)} has a weight above 0, so none would count. Give "
+                "some a weight in the source, or split otherwise (`split`)"
+            )
+            weight = str(self._data.weight)
+            raise ContractError([Violation(weight, "weight", len(splits), message)])
 
 
 def assign_splits(

@@ -110,6 +110,7 @@ def split_checked(config: PipelineConfig, checked: CheckedRows) -> SplitRows:
     aside = digest_bytes(checked.report.unused_rows.tobytes())
     # The target counts for every kind of split: warnings name its classes.
     target: list[Json] = [data.target, data.task]
+    target += [data.weight] if data.weight is not None else []
     digest = digest_json([snapshot.digest, aside, rule, typing, target, code_digest()])
     folder = snapshot.dataset.splits / digest[:16]
     manifest = believed(folder)

@@ -320,6 +320,7 @@ def test_a_word_that_yaml_might_misread_survives_as_a_class(
         "evaluation.primary=accuracy",
         "evaluation.baselines=[constant]",
         "promotion.floor=0.5",
+        "data.weight=w",
         "tracking.tags.team=a",
     ],
 )
@@ -386,3 +387,13 @@ def test_importing_brings_no_heavy_library(module: str) -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_config_without_weights_has_the_digest_that_it_had_before_there_were_any(
+    table_config: MakeConfig,
+) -> None:
+    plain, weighted = table_config(), table_config(data={"weight": "w"})
+
+    assert "weight" not in plain.model_dump()["data"]
+    assert weighted.model_dump()["data"]["weight"] == "w"
+    assert plain.digest() != weighted.digest()

@@ -124,6 +124,10 @@ WRONG = [
     ("private: [id]", "private: [id, size]", "data.private.1", "'size' is a feature"),
     ("private: [id]", "private: [label]", "data.private", "'label' is the target"),
     ("target: label", "target: color", "columns.color", "is the target and a feature"),
+    ("key: [id]", "key: [id]\n  weight: label", "data.weight", "'label' is the target"),
+    ("key: [id]", "key: [id]\n  weight: id", "data.weight", "is a column of `key`"),
+    ("key: [id]", "key: [id]\n  weight: day", "data.weight", "is `time`"),
+    ("key: [id]", "key: [id]\n  weight: size", "columns.size", "is `data.weight` and a feature"),
     ("minimum: 0", "minimum: 10", "columns.size.minimum", "minimum 10 is above maximum 9"),
     ('false: ["no"]', "false: [Yes]", "columns.flag.false", "'yes' is in `true` and in `false`"),
     ("name: sane", "name: positive", "validation.rules.1.name", "two rules are called 'positive'"),
@@ -413,3 +417,16 @@ def test_an_error_of_a_config_lists_its_problems(tmp_path: Path) -> None:
         "training.epochs",
         "training.seed",
     ]
+
+
+@pytest.mark.parametrize("split", ["kind: group\n  columns: [w]", "kind: predefined\n  column: w"])
+def test_a_weight_by_which_rows_are_split_is_refused(tmp_path: Path, split: str) -> None:
+    text = TEXT.replace("  key: [id]\n", "  key: [id]\n  weight: w\n")
+    before, _, after = text.partition("  kind: time\n")
+    text = f"{before}  {split}\n{after.partition('2026-11-01')[2]}"
+
+    (problem,) = problems_of(tmp_path, text)
+
+    line = text.splitlines().index("  weight: w") + 1
+    assert problem.startswith(f"toy.yaml:{line}: data.weight")
+    assert "'w' is a column of the split" in problem
