@@ -13,6 +13,7 @@ from pipeline_lib.encoding.target import (
 )
 from pipeline_lib.encoding.tensors import EncodedSplit, read_split
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
+from pipeline_lib.encoding.weights import RowWeights
 
 __all__ = [
     "MISSING",
@@ -24,6 +25,7 @@ __all__ = [
     "LabelType",
     "Labels",
     "NumberTarget",
+    "RowWeights",
     "Standardizer",
     "Target",
     "Vocabulary",

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.columns import CategoryColumn, Column
 from pipeline_lib.config.sources import CsvFile
-from pipeline_lib.data.contract.declared import target_column
+from pipeline_lib.data.contract.declared import target_column, weight_column
 from pipeline_lib.data.snapshots.snapshot import PartRows, Snapshot
 from pipeline_lib.data.splits.assign import SplitName
 from pipeline_lib.data.splits.split_rows import SplitRows
@@ -151,10 +151,11 @@ def encode_splits(
         if grow and again.seen:  # another run came between
             write_ledger(dataset, {**ledger, **again.seen})
         return again.data
-    columns = {**config.columns, config.data.target: target_column(config.data)}
+    weight, of_target = config.data.weight, {config.data.target: target_column(config.data)}
+    columns = {**config.columns, **weight_column(config.data), **of_target}
     known = {name: ledger[name].known for name in config.columns if name in ledger}
     with _segments(config, rows.snapshot, columns, known) as segments:
-        numbered = NumberedRows(segments, columns, rows.assignment(), rows.zones)
+        numbered = NumberedRows(segments, columns, rows.assignment(), rows.zones, weight)
         counted = numbered.count()
         target = _target(config, counted, rows.snapshot)
         encoder = Encoder.of_counts(
@@ -179,7 +180,7 @@ def encode_splits(
         with publish(folder, facts) as scratch:
             encoder.save(scratch)
             write_json(scratch / "target.json", target_to_json(target))
-            numbered.write(scratch, encoder, target, codes)
+            numbered.write(scratch, encoder, target, codes, counted.weights)
     if grow:
         write_ledger(dataset, {**ledger, **encoder.vocabularies})
     return EncodedData(folder, digest, changes)
@@ -190,7 +191,9 @@ def _settings(config: PipelineConfig) -> Json:
     columns: list[Json] = [
         [name, column.model_dump(mode="json")] for name, column in config.columns.items()
     ]
-    return [columns, config.data.target, config.data.task, list(config.data.classes or ())]
+    data = config.data
+    weight: list[Json] = [] if data.weight is None else [data.weight]
+    return [columns, data.target, data.task, list(data.classes or ()), *weight]
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline_lib.config.columns import CategoryColumn, Column
-from pipeline_lib.data.splits.assign import SPLITS
+from pipeline_lib.data.splits.assign import SPLITS, UNUSED
 from pipeline_lib.encoding.encoder import CountedWords, Encoder, float_fitters
 from pipeline_lib.encoding.numeric import FloatFitter
 from pipeline_lib.encoding.segments import NumberedBatch, Segment, common_numbers
 from pipeline_lib.encoding.target import ClassTarget, Target
 from pipeline_lib.encoding.tensors import SplitWriter, code_type
 from pipeline_lib.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
+from pipeline_lib.encoding.weights import RowWeights, WeightsFitter
 from pipeline_lib.encoding.words import WordNumbers
 from pipeline_lib.errors import UnknownCategoryError
 
-_TRAIN = SPLITS.index("train")
+_TRAIN, _TEST = SPLITS.index("train"), SPLITS.index("test")
 RowSelection = npt.NDArray[np.bool_] | slice
 _ALL = slice(None)
 
@@ -35,12 +36,14 @@ class Counted:
     """What a pass over numbered rows has seen.
 
     `train` counts training rows by word. `used` counts those of all splits: of the target, and of
-    columns in which a category unseen in training is an error.
+    columns in which a category unseen in training is an error. `weights` is None where all rows
+    count alike; else rows of weight 0 are not counted, test rows of a strict column excepted.
     """
 
     train: Mapping[str, CountedWords]
     used: Mapping[str, CountedWords]
     fitters: Mapping[str, FloatFitter]
+    weights: RowWeights | None = None
 
 
 class NumberedRows:
@@ -51,6 +54,7 @@ class NumberedRows:
         columns: features, and the target as the last.
         splits: positions in `SPLITS`, −1 for rows that no split uses; shape ``(n_rows,)``.
         zones: the time zones of columns of times that have one.
+        weight: the column of weights, if there is one; no split has its rows of weight 0.
     """
 
     def __init__(
@@ -59,9 +63,10 @@ class NumberedRows:
         columns: Mapping[str, Column],
         splits: npt.NDArray[np.int8],
         zones: Mapping[str, str] | None = None,
+        weight: str | None = None,
     ) -> None:
         self._columns, self._segments, self._splits = columns, segments, splits
-        self._zones = zones
+        self._zones, self._weight = zones, weight
         self._words, self._numbers = common_numbers(segments)
         *features, target = columns.items()
         self._strict = [name for name, column in features if _is_strict(column)]
@@ -73,18 +78,23 @@ class NumberedRows:
             {name: np.zeros(len(self._words[name]) + 1, np.int64) for name in names}
             for names in (self._words, self._strict)
         )
-        fitters = float_fitters(self._columns, self._zones)
-        for batch, splits in self._batches():
-            is_train, is_used = _rows(splits == _TRAIN), _rows(splits >= 0)
+        learned = {name: c for name, c in self._columns.items() if name != self._weight}
+        fitters, weights = float_fitters(learned, self._zones), WeightsFitter(self._weight or "")
+        *_, target = self._columns
+        for batch, splits, seen in self._batches():
+            is_train, is_used, is_seen = map(_rows, (splits == _TRAIN, splits >= 0, seen))
             for values, name in zip(batch.rows.columns, self._columns, strict=True):
                 if name in self._words:
                     own, numbers = values.to_numpy(), batch.numbers[name]
                     _count(train[name], own[is_train], numbers)
                     if name in used:
-                        _count(used[name], own[is_used], numbers)
+                        _count(used[name], own[is_used if name == target else is_seen], numbers)
+                elif name == self._weight:
+                    weights.add(pa.chunked_array([_taken(values, is_train)]))
                 elif name in fitters:
                     fitters[name].add(pa.chunked_array([_taken(values, is_train)]))
-        return Counted(self._with_words(train), self._with_words(used), fitters)
+        found = None if self._weight is None else weights.finish()
+        return Counted(self._with_words(train), self._with_words(used), fitters, found)
 
     def codes(self, encoder: Encoder) -> dict[str, npt.NDArray[np.int32]]:
         """Return the code of each word of the rows, by column; 0 for one that has none."""
@@ -121,8 +131,12 @@ class NumberedRows:
         encoder: Encoder,
         target: Target,
         codes: Mapping[str, npt.NDArray[np.int32]],
+        weights: RowWeights | None = None,
     ) -> None:
-        """Encode all rows into `<split>.parquet`; `codes` are those of `codes(encoder)`."""
+        """Encode all rows into `<split>.parquet`.
+
+        `codes` are those of `codes(encoder)`, `weights` those of `count()`.
+        """
         codes = {name: np.concatenate([[MISSING], known]) for name, known in codes.items()}
         if isinstance(target, ClassTarget):
             classes = pa.array(target.classes, pa.string())
@@ -131,25 +145,47 @@ class NumberedRows:
         narrow = {name: c.astype(code_type(int(c.max()) + 1)) for name, c in codes.items()}
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(SplitWriter(folder / f"{name}.parquet", encoder, target))
+                stack.enter_context(
+                    SplitWriter(
+                        folder / f"{name}.parquet",
+                        encoder,
+                        target,
+                        weighted=weights is not None,
+                    )
+                )
                 for name in SPLITS
             ]
-            for batch, splits in self._batches():
+            for batch, splits, _ in self._batches():
                 arrays = _encoded(batch, self._columns, narrow, encoder, target)
+                if weights is not None:
+                    values = batch.rows.columns[[*self._columns].index(weights.column)]
+                    arrays.append(weights.encode(pa.chunked_array([values])))
                 for position, writer in enumerate(writers):
                     rows = _rows(splits == position)
                     if isinstance(rows, slice) or rows.any():
                         writer.write([array[rows] for array in arrays])
 
-    def _batches(self) -> Iterator[tuple[NumberedBatch, npt.NDArray[np.int8]]]:
-        """Yield batches with the common numbers of their words, and the splits of their rows."""
+    def _batches(
+        self,
+    ) -> Iterator[tuple[NumberedBatch, npt.NDArray[np.int8], npt.NDArray[np.bool_]]]:
+        """Yield batches with the common numbers of their words, and the splits of their rows.
+
+        The last part are the rows that a model sees: those of a split, and test rows of weight 0,
+        which are predicted.
+        """
         start = 0
         for segment, common in zip(self._segments, self._numbers, strict=True):
             for batch in segment.batches():
                 numbers = {name: common[name][own] for name, own in batch.numbers.items()}
                 n_rows = batch.rows.num_rows
-                yield NumberedBatch(batch.rows, numbers), self._splits[start : start + n_rows]
+                splits = self._splits[start : start + n_rows]
                 start += n_rows
+                is_seen = splits >= 0
+                if self._weight is not None:
+                    values = batch.rows.columns[[*self._columns].index(self._weight)]
+                    counted = np.where(values.to_numpy() > 0, splits, np.int8(UNUSED))
+                    is_seen, splits = (counted >= 0) | (splits == _TEST), counted
+                yield NumberedBatch(batch.rows, numbers), splits, is_seen
 
     def _with_words(self, counts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, CountedWords]:
         return {name: CountedWords(self._words[name], c) for name, c in counts.items()}

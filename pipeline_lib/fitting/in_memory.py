@@ -14,7 +14,8 @@ from pipeline_lib.data.sources.tabular import TableLike, as_table
 from pipeline_lib.data.splits.assign import assign_splits
 from pipeline_lib.data.splits.split_rows import split_columns, typed_to_split
 from pipeline_lib.data.values.casts import read_columns
-from pipeline_lib.encoding import EncodedSplit, Encoder, fit_target
+from pipeline_lib.encoding import EncodedSplit, Encoder, RowWeights, fit_target
+from pipeline_lib.encoding.weights import counting
 from pipeline_lib.errors import UsageError
 from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.models import ModelKind
@@ -34,8 +35,8 @@ def fit(
 
     Args:
         config: as `load_config` gives it; its `data.source` is not read.
-        rows: raw, with features and target: a pandas DataFrame, a pyarrow Table, a list of dicts,
-            or a dict of columns.
+        rows: raw, with features, target and, if there is one, the weight: a pandas DataFrame, a
+            pyarrow Table, a list of dicts, or a dict of columns.
         champion: gives the first weights where they fit, as `training.start_from: champion` has
             it; without one they are fresh, whatever `start_from` says.
         kind: a kind of model of your own, in place of the one that `config.model` asks for.
@@ -80,7 +81,7 @@ def start_on_rows(
 
     Args:
         config: of the dataset.
-        rows: features and target.
+        rows: features, target and, if there is one, the weight.
         champion: gives the first weights where they fit, and its categories keep their codes.
         zones: the time zones of columns of times that have one.
         raw: the same rows as they came, where values have types; without them all words count
@@ -94,7 +95,8 @@ def start_on_rows(
         features = read_columns(raw, config.columns, known=known)
         for name in features.column_names:
             spelled = spelled.set_column(rows.column_names.index(name), name, features[name])
-    train, val = (spelled.filter(pa.array(mask)) for mask in _masks(rows, config, zones)[:2])
+    masks, weight = _masks(rows, config, zones), config.data.weight
+    train, val = (counting(spelled.filter(pa.array(mask)), weight) for mask in masks[:2])
     today = datetime.now(UTC).date().isoformat()
     ledger = champion.encoder.vocabularies if champion else None
     encoder = Encoder.fit(
@@ -106,8 +108,10 @@ def start_on_rows(
         zones=zones,
     )
     field = None if raw is None else raw.schema.field(column)
-    target = fit_target(config.data, train[column], rows[column], raw=field)
-    splits = [EncodedSplit.of(part, encoder, target) for part in (train, val)]
+    every = counting(rows, weight)[column]
+    target = fit_target(config.data, train[column], every, raw=field)
+    weights = None if weight is None else RowWeights.fit(weight, train)
+    splits = [EncodedSplit.of(part, encoder, target, weights) for part in (train, val)]
     return TrainingSession.start(config, encoder, target, *splits, champion=champion, kind=kind)
 
 

@@ -8,5 +8,6 @@ from pipeline_lib.encoding.tensors import SplitWriter
 
 def write_split(path: Path, split: EncodedSplit, encoder: Encoder, target: Target) -> None:
     """Write a split."""
-    with SplitWriter(path, encoder, target) as writer:
-        writer.write([*split.x_cat.T, *split.x_num.T, split.y])
+    weights = [] if split.weight is None else [split.weight]
+    with SplitWriter(path, encoder, target, weighted=bool(weights)) as writer:
+        writer.write([*split.x_cat.T, *split.x_num.T, split.y, *weights])
