@@ -36,7 +36,7 @@ from pipeline_lib.serving import FittedModel
 from pipeline_lib.serving.predictor import MODEL_VERSION
 from pipeline_lib.storage.digests import digest_file
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
-from pipeline_lib.training.judging import judge_answers
+from pipeline_lib.training.judging import Answered, judge_answers
 from pipeline_lib.training.records import EpochRecord, Progress
 from pipeline_lib.wording import first_line
 
@@ -92,8 +92,11 @@ class BlendTraining:
     def __init__(self, given: TrainingInput, kind: BlendKind) -> None:
         self._given, self._kind = given, kind
         self._kinds, self._done = kind.members, list[_Trained]()
-        self._y_of_rows = torch.cat([b.y.cpu() for b in given.val.in_order(EVAL_BATCH_ROWS)])
+        rows = [(b.y.cpu(), b.weight) for b in given.val.in_order(EVAL_BATCH_ROWS)]
+        self._y_of_rows = torch.cat([y for y, _ in rows])
         self._y: Floats = self._y_of_rows.double().numpy()
+        weights = [weight.cpu() for _, weight in rows if weight is not None]
+        self._weight_of_rows = torch.cat(weights) if weights else None
         self._packed = dict[int, dict[str, Any]]()
         self._current: NetworkTraining | EstimatorTraining | None = None
         self._current = member_training(given, self._kinds[0])
@@ -171,11 +174,13 @@ class BlendTraining:
         given, n_classes = self._given, len(self._given.classes)
         able = [position for position, member in enumerate(self._done) if member.model is not None]
         scores = [self._done[position].val_scores for position in able]
-        weights = choose_weights(scores, self._y, n_classes=n_classes)
+        of_rows = self._weight_of_rows
+        row_weights = None if of_rows is None else of_rows.double().numpy()
+        weights = choose_weights(scores, self._y, n_classes=n_classes, row_weights=row_weights)
         mean = np.tensordot(weights, np.stack(scores), axes=1)
         temperature = 1.0
         if n_classes and self._kind.settings.calibration == "temperature":
-            temperature = choose_temperature(mean, self._y)
+            temperature = choose_temperature(mean, self._y, row_weights=row_weights)
         members: list[BlendMember] = []
         for position, weight in zip(able, weights.tolist(), strict=True):
             model = self._done[position].model
@@ -184,7 +189,7 @@ class BlendTraining:
         self._blend = BlendModel(tuple(members), n_classes, temperature)
         answers = tempered(mean, temperature) if n_classes else mean
         val_loss, primary = judge_answers(
-            [(torch.from_numpy(answers), self._y_of_rows)],
+            [Answered(torch.from_numpy(answers), self._y_of_rows, of_rows)],
             n_classes=n_classes,
             settings=given.training.loss,
             metric=given.metric(),

@@ -65,7 +65,7 @@ class TrainingInput:
         return self.target.deviation if isinstance(self.target, NumberTarget) else 1.0
 
     def class_weights(self) -> torch.Tensor | None:
-        """Return the loss's weight of each class, or None where all count alike.
+        """Return the loss's weight of each class, or None where all classes count alike.
 
         Raises:
             TrainingError: a weight is of a class that does not exist.

@@ -19,7 +19,9 @@ LEAST_CALIBRATION_ROWS = 300
 _LEAST_PROBABILITY = np.finfo(np.float64).eps
 
 
-def choose_weights(scores: Sequence[Floats], y: Floats, *, n_classes: int) -> Floats:
+def choose_weights(
+    scores: Sequence[Floats], y: Floats, *, n_classes: int, row_weights: Floats | None = None
+) -> Floats:
     """Return weights of at least 0 that add up to 1, by the loss of the weighted mean.
 
     The loss is the log loss or the mean squared error, plus a ridge; both are convex in the
@@ -29,8 +31,9 @@ def choose_weights(scores: Sequence[Floats], y: Floats, *, n_classes: int) -> Fl
         scores: of each member on the validation rows, as `Model.scores` gives them.
         y: class numbers, or standardized numbers.
         n_classes: 0 for a regression.
+        row_weights: of the rows, above 0, shape ``(n_rows,)``; None: all alike.
     """
-    n_members, n_rows = len(scores), len(y)
+    n_members, shares = len(scores), _shares(row_weights, len(y))
     if n_members == 1:
         return np.ones(1)
     from scipy.optimize import minimize
@@ -38,13 +41,13 @@ def choose_weights(scores: Sequence[Floats], y: Floats, *, n_classes: int) -> Fl
     of_members = np.stack([_answers(each, y, n_classes) for each in scores], axis=1)
     target = y if not n_classes else None
     equal = np.full(n_members, 1 / n_members)
-    ridge = _RIDGE * (1 + _RIDGE_ROWS / n_rows)
+    ridge = _RIDGE * (1 + _RIDGE_ROWS / _effective(shares))
 
     # Relative to the loss of equal weights, or an exact table would be done at the first step.
-    scale = max(_loss(of_members, equal, target)[0], _LEAST_PROBABILITY)
+    scale = max(_loss(of_members, equal, target, shares)[0], _LEAST_PROBABILITY)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
-        loss, gradient = _loss(of_members, weights, target)
+        loss, gradient = _loss(of_members, weights, target, shares)
         off = weights - equal
         return loss / scale + ridge * float(off @ off), gradient / scale + 2 * ridge * off
 
@@ -71,22 +74,23 @@ def choose_weights(scores: Sequence[Floats], y: Floats, *, n_classes: int) -> Fl
     return weights / weights.sum()
 
 
-def choose_temperature(probs: Floats, y: Floats) -> float:
+def choose_temperature(probs: Floats, y: Floats, *, row_weights: Floats | None = None) -> float:
     """Return the temperature with the least log loss, within bounds; 1 where rows say nothing.
 
     Args:
         probs: shape ``(n_rows, n_classes)``.
         y: class numbers, shape ``(n_rows,)``.
+        row_weights: as in `choose_weights`.
 
     Source: Guo et al. 2017, arXiv:1706.04599.
     """
-    labels = y.astype(np.int64)
-    if len(y) < LEAST_CALIBRATION_ROWS or (probs.argmax(axis=1) == labels).all():
+    labels, shares = y.astype(np.int64), _shares(row_weights, len(y))
+    if _effective(shares) < LEAST_CALIBRATION_ROWS or (probs.argmax(axis=1) == labels).all():
         return 1.0
     from scipy.optimize import minimize_scalar
 
     def loss(logarithm: float) -> float:
-        return _log_loss(tempered(probs, float(np.exp(logarithm))), labels)
+        return _log_loss(tempered(probs, float(np.exp(logarithm))), labels, shares)
 
     bounds = tuple(float(np.log(bound)) for bound in TEMPERATURES)
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
@@ -101,15 +105,27 @@ def _answers(scores: Floats, y: Floats, n_classes: int) -> Floats:
     return np.clip(scores[np.arange(len(y)), y.astype(np.int64)], _LEAST_PROBABILITY, 1.0)
 
 
-def _loss(of_members: Floats, weights: Floats, target: Floats | None) -> tuple[float, Floats]:
+def _shares(row_weights: Floats | None, n_rows: int) -> Floats:
+    """Return weights of rows that add up to 1."""
+    return np.full(n_rows, 1 / n_rows) if row_weights is None else row_weights / row_weights.sum()
+
+
+def _effective(shares: Floats) -> float:
+    """Return how many rows of the same weight say as much; Kish 1965, Survey Sampling."""
+    return round(1 / float((shares**2).sum()), 6)
+
+
+def _loss(
+    of_members: Floats, weights: Floats, target: Floats | None, shares: Floats
+) -> tuple[float, Floats]:
     """Return the loss of a mean and its gradient; `target` is None for probabilities."""
     mean = of_members @ weights
     if target is None:
-        return float(-np.log(mean).mean()), -(of_members / mean[:, None]).mean(axis=0)
+        return float(-np.log(mean) @ shares), -(shares / mean) @ of_members
     errors = mean - target
-    return float((errors**2).mean()), 2 * (of_members * errors[:, None]).mean(axis=0)
+    return float(errors**2 @ shares), 2 * (shares * errors) @ of_members
 
 
-def _log_loss(probs: Floats, labels: npt.NDArray[np.int64]) -> float:
+def _log_loss(probs: Floats, labels: npt.NDArray[np.int64], shares: Floats) -> float:
     of_class = probs[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(of_class, _LEAST_PROBABILITY, 1.0)).mean())
+    return float(-np.log(np.clip(of_class, _LEAST_PROBABILITY, 1.0)) @ shares)

@@ -254,7 +254,8 @@ def _statistics(given: FitInput) -> tuple[TargetStatistics, CrossFitted]:
     for batch in given.train.in_order(BATCH_ROWS):
         x_cat = batch.x_cat.cpu().numpy()
         stop = start + len(x_cat)
-        counter.add(x_cat, outputs_of(batch.y, dimensions), folds[start:stop])
+        weights = None if batch.weight is None else batch.weight.cpu().double().numpy()
+        counter.add(x_cat, outputs_of(batch.y, dimensions), folds[start:stop], weights)
         start = stop
     return counter.statistics(), CrossFitted.of(counter, folds)
 

@@ -68,16 +68,20 @@ class BoostingRows(lightgbm.Sequence):
 
         Args:
             params: of LightGBM.
-            given: has the weights of classes, which only training rows have.
+            given: has the weights of classes, which only training rows have; the weights of rows
+                multiply them, in validation rows too.
             reference: training rows, whose bins validation rows have.
         """
-        y = torch.cat([batch.y.cpu() for batch in self._rows.in_order(BATCH_ROWS)])
+        batches = [(batch.y.cpu(), batch.weight) for batch in self._rows.in_order(BATCH_ROWS)]
+        y = torch.cat([part for part, _ in batches])
+        weights = [weight.cpu().double() for _, weight in batches if weight is not None]
+        of_rows = torch.cat(weights).numpy() if weights else None
         n_codes = len(self._dimensions.cardinalities)
         width = n_codes + self._dimensions.n_numeric + self._more.width
         made = lightgbm.Dataset(
             self,
             label=y.double().numpy(),
-            weight=_weights(y, given, all_alike=reference is not None),
+            weight=_weights(y, given, of_rows, is_train=reference is None),
             reference=reference,
             feature_name=[f"f{number}" for number in range(width)],
             categorical_feature=list(range(n_codes)),
@@ -119,15 +123,19 @@ def outputs_of(y: Tensor, dimensions: Dimensions) -> npt.NDArray[np.float64]:
     return values.astype(np.float64)[:, None]
 
 
-def _weights(y: Tensor, given: FitInput, *, all_alike: bool) -> npt.NDArray[np.float64] | None:
-    """Return the weight of each row's class in the loss; None where no split has weights.
+def _weights(
+    y: Tensor, given: FitInput, of_rows: npt.NDArray[np.float64] | None, *, is_train: bool
+) -> npt.NDArray[np.float64] | None:
+    """Return the weight of each row in the loss, times its class's; None where no split has any.
 
     A split that is made by reference to a weighted one has weights of 0 unless it is given its own
     (LightGBM 4.7, with rows in batches), and weights of 1 it takes for none.
     """
-    loss = given.training.loss
-    if not isinstance(loss, CrossEntropy) or given.class_weights is None:
+    has_classes = isinstance(given.training.loss, CrossEntropy)
+    of_class = given.class_weights if has_classes else None
+    if of_class is None and of_rows is None:
         return None
-    if all_alike:
-        return np.full(len(y), 2.0)
-    return given.class_weights.cpu().double()[y.long()].numpy()
+    weights = np.ones(len(y)) if of_rows is None else of_rows
+    if is_train:
+        return weights if of_class is None else weights * of_class.cpu().double()[y.long()].numpy()
+    return np.full(len(y), 2.0) if (weights == weights[0]).all() else weights

@@ -16,7 +16,10 @@ from pipeline_lib.models.model import Dimensions, Kind, Model
 
 
 class Batch(Protocol):
-    """Encoded rows as tensors on a device: `x_cat`, `x_num`, and `y` of shape ``(n_rows,)``."""
+    """Encoded rows as tensors on a device: `x_cat`, `x_num`, and `y` of shape ``(n_rows,)``.
+
+    `weight` is None where all rows count alike.
+    """
 
     @property
     def x_cat(self) -> Tensor:
@@ -31,6 +34,11 @@ class Batch(Protocol):
     @property
     def y(self) -> Tensor:
         """Class numbers, or standardized numbers."""
+        ...
+
+    @property
+    def weight(self) -> Tensor | None:
+        """Weights above 0, float32, shape ``(n_rows,)``; of all training rows their mean is 1."""
         ...
 
 
@@ -55,8 +63,8 @@ class BatchSource(Protocol):
 class SummedLoss(Protocol):
     """The loss of the config, with its class weights and smoothing."""
 
-    def summed(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the sum over rows; logits ``(n_rows, d_out)``, y ``(n_rows,)``."""
+    def summed(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the weighted sum over rows; logits ``(n_rows, d_out)``, others ``(n_rows,)``."""
         ...
 
 

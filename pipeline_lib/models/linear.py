@@ -82,7 +82,7 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class LinearKind(EstimatorKind):
-    """`linear`: L-BFGS on all training rows."""
+    """`linear`: L-BFGS on all training rows; their weights have the mean 1 beside the penalty."""
 
     settings: LinearSettings
 
@@ -157,7 +157,7 @@ class LinearKind(EstimatorKind):
         value = total.detach()
         for batch in rows.in_order(_BATCH_ROWS):
             logits = model.logits(batch.x_cat, batch.x_num)
-            loss = given.loss.summed(logits, batch.y) / rows.n_rows
+            loss = given.loss.summed(logits, batch.y, batch.weight) / rows.n_rows
             loss.backward()
             value = value + loss.detach()
         if not math.isfinite(float(value)):

@@ -132,22 +132,25 @@ class StatisticsCounter:
         x_cat: npt.NDArray[np.int32],
         outputs: npt.NDArray[np.float64],
         folds: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
-        """Count rows.
+        """Count rows, or add up their weights.
 
         Args:
             x_cat: their codes.
             outputs: their targets, shape ``(n_rows, n_outputs)``.
             folds: the fold of each row, shape ``(n_rows,)``.
+            weights: of the rows, with the mean 1 over all of them; None: all 1.
         """
+        of_rows = 1.0 if weights is None else weights
         for number, column in enumerate(self.columns):
             n = self.cardinalities[column]
             cells = folds * n + x_cat[:, column]
-            self._counts[number] += _binned(cells, None, n)
+            self._counts[number] += _binned(cells, weights, n)
             for output in range(self.n_outputs):
                 values = outputs[:, output]
-                self._sums[number][:, :, output] += _binned(cells, values, n)
-                self._squares[number][:, :, output] += _binned(cells, values**2, n)
+                self._sums[number][:, :, output] += _binned(cells, values * of_rows, n)
+                self._squares[number][:, :, output] += _binned(cells, values**2 * of_rows, n)
 
     def statistics(self, *, without: int | None = None) -> TargetStatistics:
         """Return the statistics of all rows, or of those outside a fold."""
@@ -187,7 +190,7 @@ def _shrunk(
     A code's own mean has the weight n·t / (n·t + s), t the variance of the target over all rows
     and s that over the code's n rows; a code without rows has the mean of all.
     """
-    n, n_rows = counts[:, None], max(counts.sum(), 1.0)
+    n, n_rows = counts[:, None], counts.sum() or 1.0
     prior = sums.sum(axis=0) / n_rows
     spread = np.maximum(squares.sum(axis=0) / n_rows - prior**2, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,19 @@ from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.rows import Rows
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A model's scores of some rows, the rows' targets, and their weights if they have any.
+
+    Shape:
+        scores as `Model.scores` has them; y and weight ``(n_rows,)``; all on the CPU.
+    """
+
+    scores: Tensor
+    y: Tensor
+    weight: Tensor | None = None
+
+
 def judge(
     model: Model,
     rows: Rows,
@@ -23,7 +37,9 @@ def judge(
     settings: LossSettings | None = None,
     metric: EpochMetric | None = None,
 ) -> tuple[float, float | None]:
-    """Return the mean loss, without smoothing and weights, and the metric.
+    """Return the mean loss, without smoothing and weights of classes, and the metric.
+
+    Both are by the weights of the rows, if they have any.
 
     Args:
         model: any.
@@ -36,32 +52,35 @@ def judge(
         TrainingError: the loss is not finite.
     """
 
-    def answered() -> Iterator[tuple[Tensor, Tensor]]:
+    def answered() -> Iterator[Answered]:
         for batch in rows.in_order(EVAL_BATCH_ROWS):
             x_cat, x_num = batch.x_cat.cpu().numpy(), batch.x_num.cpu().numpy()
-            yield torch.from_numpy(model.scores(x_cat, x_num)), batch.y.cpu()
+            weight = None if batch.weight is None else batch.weight.cpu()
+            yield Answered(torch.from_numpy(model.scores(x_cat, x_num)), batch.y.cpu(), weight)
 
     return judge_answers(answered(), n_classes=n_classes, settings=settings, metric=metric)
 
 
 def judge_answers(
-    answers: Iterable[tuple[Tensor, Tensor]],
+    answers: Iterable[Answered],
     *,
     n_classes: int,
     settings: LossSettings | None = None,
     metric: EpochMetric | None = None,
 ) -> tuple[float, float | None]:
     """Return the mean loss and the metric of scores and their targets; see `judge`."""
-    total, n_rows = 0.0, 0
-    for scores, y in answers:
+    total = mass = 0.0
+    for answered in answers:
+        scores, y, weight = answered.scores, answered.y, answered.weight
         if n_classes:
-            total += float(_log_losses(scores, y).sum())
+            losses = _log_losses(scores, y)
+            total += float(losses.sum() if weight is None else (losses * weight).sum())
         else:
-            total += float(build_loss("regression", settings).summed(scores, y))
+            total += float(build_loss("regression", settings).summed(scores, y, weight))
         if metric is not None:
-            metric.add(scores, y)
-        n_rows += len(y)
-    loss = total / n_rows
+            metric.add(scores, y, weight)
+        mass += len(y) if weight is None else float(weight.sum())
+    loss = total / mass
     if not math.isfinite(loss):
         raise TrainingError(
             "the loss of the fitted model is not finite. Nothing was registered. Look for extreme "

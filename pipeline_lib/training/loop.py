@@ -342,14 +342,15 @@ class TrainingLoop(Generic[N]):
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> tuple[float, float | None]:
-        """Return loss and primary metric on the validation rows."""
+        """Return loss and primary metric on the validation rows, by their weights."""
         judged = self._judged.eval()
-        total = 0.0
+        total = mass = 0.0
         for batch in self._val.in_order(EVAL_BATCH_ROWS):
             logits = judged(batch.x_cat, batch.x_num)
-            total += float(self._val_loss.summed(logits, batch.y))
-            self._metric.update(logits, batch.y)
-        val_loss = total / self._val.n_rows
+            total += float(self._val_loss.summed(logits, batch.y, batch.weight))
+            mass += float(self._val_loss.mass(batch.y, batch.weight))
+            self._metric.update(logits, batch.y, batch.weight)
+        val_loss = total / mass
         if not math.isfinite(val_loss):
             raise NonFiniteLossError(
                 epoch,

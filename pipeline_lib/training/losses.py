@@ -1,7 +1,7 @@
 """The task decides the loss, and how logits become probabilities."""
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,19 @@ from pipeline_lib.config.pipeline import refuse_unknown_classes as _refuse_unkno
 from pipeline_lib.config.training import CrossEntropy, Huber, LossSettings, SquaredError
 from pipeline_lib.errors import TrainingError
 
+Reduction = Literal["none", "sum"]
+
 
 class TaskLoss(nn.Module):
     """The mean loss of rows, and its two parts: a sum over rows and what it is divided by.
 
-    The parts let a batch be computed in pieces whose gradients add up to the whole batch's.
+    Of rows with weights it is the weighted mean; the weights of classes multiply those of rows. The
+    parts let a batch be computed in pieces whose gradients add up to the whole batch's.
     Two classes with one logit have the loss of two logits, weights and smoothing included.
 
     Shape:
-        logits ``(n_rows, d_out)``; y ``(n_rows,)``: class numbers, 0/1, or floats.
+        logits ``(n_rows, d_out)``; y ``(n_rows,)``: class numbers, 0/1, or floats; weight
+        ``(n_rows,)``, None where all rows count alike.
     """
 
     def __init__(
@@ -33,16 +37,24 @@ class TaskLoss(nn.Module):
         self.weights: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
 
-    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the mean loss."""
-        return self.summed(logits, y) / self.mass(y)
+        return self.summed(logits, y, weight) / self.mass(y, weight)
 
-    def mass(self, y: Tensor) -> Tensor | int:
-        """Return the rows' number, or the sum of the weights of their classes."""
-        return len(y) if self.weights is None else self.weights[y.long()].sum()
+    def mass(self, y: Tensor, weight: Tensor | None = None) -> Tensor | int:
+        """Return the rows' number, or the sum of their weights and those of their classes."""
+        if self.weights is None:
+            return len(y) if weight is None else weight.sum()
+        of_class = self.weights[y.long()]
+        return of_class.sum() if weight is None else (of_class * weight).sum()
 
-    def summed(self, logits: Tensor, y: Tensor) -> Tensor:
+    def summed(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the sum over rows of the weighted loss."""
+        if weight is None:
+            return self._losses(logits, y, "sum")
+        return (self._losses(logits, y, "none") * weight.to(logits)).sum()
+
+    def _losses(self, logits: Tensor, y: Tensor, reduction: Reduction) -> Tensor:
         match self._settings:
             case CrossEntropy(label_smoothing=smoothing):
                 weights = None if self.weights is None else self.weights.to(logits)
@@ -52,25 +64,30 @@ class TaskLoss(nn.Module):
                         y,
                         weight=weights,
                         label_smoothing=smoothing,
-                        reduction="sum",
+                        reduction=reduction,
                     )
-                return _of_one_logit(logits[:, 0], y.to(logits.dtype), smoothing, weights)
+                numbers = y.to(logits.dtype)
+                return _of_one_logit(logits[:, 0], numbers, smoothing, weights, reduction)
             case SquaredError():
-                return functional.mse_loss(logits[:, 0], y.to(logits.dtype), reduction="sum")
+                return functional.mse_loss(logits[:, 0], y.to(logits.dtype), reduction=reduction)
             case Huber(delta=delta):
                 numbers = y.to(logits.dtype)
-                return functional.huber_loss(logits[:, 0], numbers, reduction="sum", delta=delta)
+                return functional.huber_loss(
+                    logits[:, 0], numbers, reduction=reduction, delta=delta
+                )
             case _:
                 assert_never(self._settings)
 
 
-def _of_one_logit(logits: Tensor, y: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+def _of_one_logit(
+    logits: Tensor, y: Tensor, smoothing: float, weights: Tensor | None, reduction: Reduction
+) -> Tensor:
     smooth = y * (1 - smoothing) + smoothing / 2 if smoothing else y
     if weights is None:
-        return functional.binary_cross_entropy_with_logits(logits, smooth, reduction="sum")
+        return functional.binary_cross_entropy_with_logits(logits, smooth, reduction=reduction)
     negative, positive = weights
     losses = functional.binary_cross_entropy_with_logits(
-        logits, smooth, reduction="sum", pos_weight=positive / negative
+        logits, smooth, reduction=reduction, pos_weight=positive / negative
     )
     return negative * losses
 
@@ -78,7 +95,7 @@ def _of_one_logit(logits: Tensor, y: Tensor, smoothing: float, weights: Tensor |
 def build_loss(task: Task, settings: LossSettings | None = None) -> TaskLoss:
     """Return the mean loss of a batch: BCE with logits, cross entropy, MSE or Huber.
 
-    Smoothing and weights are left out: this is the loss of validation.
+    Smoothing and weights of classes are left out: this is the loss of validation.
     """
     return TaskLoss(task, settings if isinstance(settings, Huber) else None)
 
@@ -91,7 +108,7 @@ def class_weights(
     Args:
         settings: of the loss.
         classes: names, by number.
-        counts: training rows of each class.
+        counts: training rows of each class, or the sum of their weights.
 
     Raises:
         TrainingError: a weight is of a class that does not exist.
@@ -99,7 +116,8 @@ def class_weights(
     if not isinstance(settings, CrossEntropy) or settings.class_weights is None:
         return None
     if settings.class_weights == "balanced":
-        return counts.sum() / (len(classes) * counts.clamp(min=1).float())
+        held = torch.where(counts > 0, counts, 1)
+        return (counts.sum() / (len(classes) * held.float())).float()
     try:
         _refuse_unknown_classes(settings.class_weights, classes)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The validation metric of every epoch, by torchmetrics.
+"""The validation metric of every epoch, by torchmetrics; of weighted rows see `weighted_metrics`.
 
 Like the final metrics it is over the classes that the rows hold, and None where it is undefined.
 """
@@ -7,6 +7,7 @@ import math
 import warnings
 from typing import assert_never
 
+import numpy as np
 import torch
 import torchmetrics
 from torch import Tensor
@@ -24,6 +25,7 @@ from pipeline_lib.config.metrics import METRIC_FACTS, Metric
 from pipeline_lib.models import probabilities
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.rows import Rows
+from pipeline_lib.training.weighted_metrics import weighted_metric
 
 
 class Labels:
@@ -88,6 +90,8 @@ def why_undefined(metric: Metric, rows: Rows, *, n_classes: int) -> str:
 class EpochMetric:
     """One metric over the batches of a validation pass, in the unit of the final one.
 
+    Rows either all have a weight or none has; weighted ones are held until `compute`.
+
     Args:
         metric: which one.
         n_classes: of a classification; 0 for a regression.
@@ -99,18 +103,22 @@ class EpochMetric:
         self._n_classes, self._scale = n_classes, scale
         self._state = build_metric(metric, n_classes=n_classes)
         self._labels = Labels(n_classes)
+        self._weighted: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def update(self, logits: Tensor, y: Tensor) -> None:
-        """Take a batch of logits ``(n_rows, d_out)`` and targets ``(n_rows,)``."""
+    def update(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
+        """Take a batch of logits ``(n_rows, d_out)``, targets and weights ``(n_rows,)``."""
         if self._state is not None:
-            self.add(probabilities(logits) if self._n_classes else logits, y)
+            self.add(probabilities(logits) if self._n_classes else logits, y, weight)
 
-    def add(self, scores: Tensor, y: Tensor) -> None:
-        """Take a batch of scores, as `Model.scores` has them, and targets ``(n_rows,)``."""
+    def add(self, scores: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
+        """Take scores, as `Model.scores` has them, and targets and weights ``(n_rows,)``."""
         if self._state is None:
             return
         scores, y = scores.cpu(), y.cpu()
         self._labels.update(y)
+        if weight is not None:
+            self._weighted.append((scores, y, weight.cpu()))
+            return
         if self._n_classes == 0:
             self._state.update(scores[:, 0].float(), y)
             return
@@ -125,8 +133,15 @@ class EpochMetric:
         if self._state is None:  # log_loss is the loss itself
             return val_loss
         labels, self._labels = self._labels, Labels(self._n_classes)
-        value = math.nan
-        if not labels.why_undefined(self._metric):
+        value, weighted, self._weighted = math.nan, self._weighted, []
+        if labels.why_undefined(self._metric):
+            pass
+        elif weighted:
+            parts = zip(*weighted, strict=True)
+            scores, y, weight = (torch.cat(part).double().numpy() for part in parts)
+            if np.isfinite(scores).all():
+                value = weighted_metric(self._metric, scores, y, weight)
+        else:
             with warnings.catch_warnings():  # of classes without a row, which are left out
                 warnings.simplefilter("ignore")
                 found: Tensor = self._state.compute()

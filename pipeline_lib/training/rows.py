@@ -70,11 +70,14 @@ class TensorSplit:
     x_cat: Tensor
     x_num: Tensor
     y: Tensor
+    weight: Tensor | None = None
 
     @classmethod
     def of(cls, split: EncodedSplit, device: torch.device) -> "TensorSplit":
         """Put an encoded split on a device."""
-        parts = [torch.from_numpy(array) for array in (split.x_cat, split.x_num, split.y)]
+        arrays = [split.x_cat, split.x_num, split.y]
+        arrays += [] if split.weight is None else [split.weight]
+        parts = [torch.from_numpy(array) for array in arrays]
         if device.type == "cuda":
             parts = [part.pin_memory() for part in parts]
         return cls(*(part.to(device, non_blocking=True) for part in parts))
@@ -87,7 +90,8 @@ class TensorSplit:
     @property
     def size_bytes(self) -> int:
         """The size of the tensors."""
-        return self.x_cat.nbytes + self.x_num.nbytes + self.y.nbytes
+        parts = (self.x_cat, self.x_num, self.y, self.weight)
+        return sum(part.nbytes for part in parts if part is not None)
 
     @property
     def device(self) -> torch.device:
@@ -101,11 +105,14 @@ class TensorSplit:
             self.x_cat.index_select(0, rows),
             self.x_num.index_select(0, rows),
             self.y.index_select(0, rows),
+            None if self.weight is None else self.weight.index_select(0, rows),
         )
 
     def slice(self, start: int, stop: int) -> "TensorSplit":
         """Return rows `start` to `stop` as views."""
-        return TensorSplit(self.x_cat[start:stop], self.x_num[start:stop], self.y[start:stop])
+        rows = slice(start, stop)
+        weight = None if self.weight is None else self.weight[rows]
+        return TensorSplit(self.x_cat[rows], self.x_num[rows], self.y[rows], weight)
 
     def batches(self, bounds: Bounds, *, seed: int, first_step: int = 0) -> "Iterator[TensorSplit]":
         """Yield shuffled batches; see `Rows`."""
@@ -239,10 +246,15 @@ def count_codes(rows: Rows, cardinalities: Sequence[int]) -> list[Tensor]:
 
 
 def count_classes(rows: Rows, n_classes: int) -> Tensor:
-    """Count the rows of each class, shape ``(n_classes,)``."""
+    """Count the rows of each class, or add up their weights; shape ``(n_classes,)``."""
     count = torch.zeros(n_classes, dtype=torch.int64, device=rows.device)
     for batch in rows.in_order(ROW_GROUP_ROWS):
-        count += torch.bincount(batch.y.long(), minlength=n_classes)
+        if batch.weight is None:
+            count += torch.bincount(batch.y.long(), minlength=n_classes)
+        else:  # on the CPU: MPS has no float64
+            weights = batch.weight.cpu().double()
+            found = torch.bincount(batch.y.cpu().long(), weights, minlength=n_classes)
+            count = count.cpu() + found
     return count
 
 
@@ -293,8 +305,10 @@ def _cut(
 
 
 def _joined(parts: Sequence[TensorSplit]) -> TensorSplit:
+    weights = [part.weight for part in parts if part.weight is not None]
     return TensorSplit(
         torch.cat([part.x_cat for part in parts]),
         torch.cat([part.x_num for part in parts]),
         torch.cat([part.y for part in parts]),
+        torch.cat(weights) if weights else None,
     )

@@ -83,7 +83,7 @@ class Stepper:
             DeviceMemoryError: the GPU's memory is too small even for the smallest parts.
             TrainingError: the network cannot be compiled.
         """
-        mass = self._loss.mass(batch.y)
+        mass = self._loss.mass(batch.y, batch.weight)
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             loss = self._gradients(batch, mass, seed)
         for optimizer in self._optimizers:
@@ -154,8 +154,11 @@ class Stepper:
             with self._autocast():
                 logits = self._forward(part.x_cat, part.x_num)
             n_answers = len(logits) // part.n_rows
-            y = part.y if n_answers == 1 else part.y.repeat_interleave(n_answers)
-            loss = self._loss.summed(logits.float(), y) / (mass * n_answers)
+            y, weight = part.y, part.weight
+            if n_answers > 1:
+                y = y.repeat_interleave(n_answers)
+                weight = None if weight is None else weight.repeat_interleave(n_answers)
+            loss = self._loss.summed(logits.float(), y, weight) / (mass * n_answers)
             self._scaler.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None

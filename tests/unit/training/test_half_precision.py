@@ -78,7 +78,7 @@ def test_gradients_too_small_for_fp16_arrive_because_the_loss_is_scaled() -> Non
     _, twin = torchs_own(network, batch, lambda out, y: functional.mse_loss(out[:, 0], y) * 1e-3)
     stepper = stepper_of(network, task="regression", loss=None, precision="fp16")
     before = stepper._loss.summed
-    stepper._loss.summed = lambda logits, y: before(logits, y) * 1e-3  # type: ignore[method-assign]
+    stepper._loss.summed = lambda *rows: before(*rows) * 1e-3  # type: ignore[method-assign]
 
     stepper.step(batch, seed=0)
 
