@@ -71,6 +71,15 @@ class DataSettings(Settings):
             )
 
     @rule
+    def _weights_are_shown(self) -> Iterator[Mistake]:
+        if self.weight is not None and self.weight in self.private:
+            yield wrong(
+                f"{self.weight!r} is the weight, which stands beside each kept prediction; let the "
+                "source give other numbers",
+                "private",
+            )
+
+    @rule
     def _the_weight_is_a_column_of_its_own(self) -> Iterator[Mistake]:
         if self.weight is None:
             return

@@ -278,16 +278,16 @@ class PipelineConfig(Settings):
 
     @rule
     def _private_columns_are_there(self) -> Iterator[Mistake]:
-        others = (self.data.time, self.data.weight)
-        used = [*self.data.key, *filter(None, others), *self._split_columns]
+        time = [self.data.time] if self.data.time else []
+        # The rules of `data` speak of the weight.
+        used = [*self.data.key, *time, *self._split_columns]
         for number, name in enumerate(self.data.private):
             at: Keys = ("data", "private", number)
             if name in self.columns:
                 yield wrong(f"{name!r} is a feature; set its own `private`", at)
-            elif name not in used:
+            elif name not in [*used, self.data.weight]:
                 near = did_you_mean(name, used)
-                said = f"{name!r} is not a column of the key, the time, the weight or the split"
-                yield wrong(f"{said}{near}", at)
+                yield wrong(f"{name!r} is not a column of the key, the time or the split{near}", at)
 
     @rule
     def _time_is_there_to_split_by(self) -> Iterator[Mistake]:

@@ -256,17 +256,23 @@ class ContractChecker:
             self._keys.add(typed)
         if self._counts is not None:
             self._counts.add(typed.filter(pa.array(~aside)) if len(rows) else typed)
+        counts = self._counting(typed, ~aside)
+        self._is_weighted = self._is_weighted or bool(counts.any())
         if self._data.task != "regression":
             labels = typed[self._data.target]
-            self._classes.add(labels.filter(pa.array(~aside)) if len(rows) else labels)
-        if not self._is_weighted:
-            weights = typed[str(self._data.weight)].to_numpy()
-            self._is_weighted = bool((weights[~aside] > 0).any())
+            self._classes.add(labels if counts.all() else labels.filter(pa.array(counts)))
         self._n_rows += typed.num_rows
         self._n_quarantined += len(rows)
 
+    def _counting(self, rows: pa.Table, some: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which of some rows have a weight above 0, shape ``(n_rows,)``; all without one."""
+        return (
+            some if self._data.weight is None else some & (rows[self._data.weight].to_numpy() > 0)
+        )
+
     def _find_repeated_keys(self, batches: RawBatches) -> None:
-        needed = {name: self._declared[name] for name in [*self._key, self._data.target]}
+        data, more = self._data, [self._data.weight] if self._data.weight else []
+        needed = {name: self._declared[name] for name in [*self._key, data.target, *more]}
 
         def typed_batches() -> Iterator[pa.Table]:
             for batch in batches():
@@ -315,7 +321,8 @@ class ContractChecker:
         before = np.concatenate([np.empty(0, np.int64), *self._quarantined])
         is_new = ~np.isin(repeated.rows, before)
         if self._data.task != "regression":
-            self._classes.remove(repeated.table[self._data.target].filter(pa.array(is_new)))
+            counts = self._counting(repeated.table, is_new)
+            self._classes.remove(repeated.table[self._data.target].filter(pa.array(counts)))
         self._quarantined = [np.union1d(before, repeated.rows)]
         self._n_quarantined += int(is_new.sum())
 

@@ -127,6 +127,7 @@ WRONG = [
     ("key: [id]", "key: [id]\n  weight: label", "data.weight", "'label' is the target"),
     ("key: [id]", "key: [id]\n  weight: id", "data.weight", "is a column of `key`"),
     ("key: [id]", "key: [id]\n  weight: day", "data.weight", "is `time`"),
+    ("private: [id]", "private: [w]\n  weight: w", "data.private", "'w' is the weight"),
     ("key: [id]", "key: [id]\n  weight: size", "columns.size", "is `data.weight` and a feature"),
     ("minimum: 0", "minimum: 10", "columns.size.minimum", "minimum 10 is above maximum 9"),
     ('false: ["no"]', "false: [Yes]", "columns.flag.false", "'yes' is in `true` and in `false`"),

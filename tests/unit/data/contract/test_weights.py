@@ -66,7 +66,7 @@ def test_weights_of_0_are_fine_as_long_as_one_row_counts(
 ) -> None:
     config, table = table_config(data=WEIGHTED), toy_table(60)
 
-    assert report_of(config, with_weights(table, "0.1", rest=0), 7).n_used == 60
+    assert report_of(config, with_weights(table, *["0.1"] * 40, rest=0), 7).n_used == 60
     with pytest.raises(ContractError, match=r"column 'w': no row has a weight above 0"):
         report_of(config, with_weights(table, rest=0), 7)
 
@@ -80,6 +80,37 @@ def test_rows_in_quarantine_do_not_count(table_config: MakeConfig, toy_table: Ma
 
     with pytest.raises(ContractError, match="no row has a weight above 0"):
         report_of(config, unlabeled)
+
+
+def test_classes_are_counted_from_rows_of_a_weight_above_0(
+    table_config: MakeConfig, toy_table: MakeTable
+) -> None:
+    table = toy_table(60, task="binary")
+    labels = ["odd", "odd", *table["label"].to_pylist()[2:]]
+    table = table.set_column(2, "label", pa.array(labels))
+    config = table_config(data={"task": "binary", **WEIGHTED})
+
+    assert report_of(config, with_weights(table, "0", "0"), 7).n_used == 60
+    with pytest.raises(ContractError, match="holds 3 classes"):
+        report_of(config, with_weights(table, "0", "0.5"), 7)
+
+
+@pytest.mark.parametrize("weight", ["0", "1"])
+def test_a_repeated_key_takes_its_class_along_only_if_it_counted(
+    table_config: MakeConfig, toy_table: MakeTable, weight: str
+) -> None:
+    table = toy_table(9).append_column("id", pa.array([*"abcdefgh", "a"]))
+    labels = ["x", "x", "x", "y", "y", "y", "y", "y", "x"]
+    table = table.set_column(2, "label", pa.array(labels))
+    weights = ["1"] * 8 + [weight]
+    config = table_config(
+        data={"key": ["id"], **WEIGHTED},
+        validation={**ALL, "unique_key": "quarantine", "min_rows": 5},
+    )
+
+    report = report_of(config, with_weights(table, *weights), 4)
+
+    assert report.unused_rows.tolist() == [8]  # three rows of x are left, which is enough
 
 
 def test_a_weight_that_is_not_there_is_reported_with_the_line_that_names_it(tmp_path: Path) -> None:
@@ -100,14 +131,3 @@ def test_a_weight_that_is_not_there_is_reported_with_the_line_that_names_it(tmp_
 
     assert "shop.yaml:6" in str(raised.value)
     assert "'w'" in str(raised.value)
-
-
-def test_a_private_weight_is_quoted_as_a_hash(
-    table_config: MakeConfig, toy_table: MakeTable
-) -> None:
-    config = table_config(data={**WEIGHTED, "private": ["w"]})
-
-    with pytest.raises(ContractError) as raised:
-        report_of(config, with_weights(toy_table(60), "-1234.5"))
-
-    assert "1234" not in str(raised.value)
