@@ -21,12 +21,14 @@ class Truth:
     Shape:
         y: positions in `classes`, or the numbers of a regression, ``(n_rows,)``; classes: those
         that have a row, by name; none for a regression. `n_known` is the number of the target's
-        classes, 0 if all of them have a row.
+        classes, 0 if all of them have a row. weight: of the rows, above 0, ``(n_rows,)``; None
+        where all count alike.
     """
 
     y: Ints | Floats
     classes: tuple[str, ...] = ()
     n_known: int = 0
+    weight: Floats | None = None
 
     @property
     def n_rows(self) -> int:
@@ -45,6 +47,18 @@ class Truth:
         """The classes that are compared with the rest: the second of two, else all with a row."""
         is_binary = self.task == "binary" and len(self.classes) == 2
         return (1,) if is_binary else tuple(range(len(self.classes)))
+
+
+def effective_rows(weight: Floats) -> float:
+    """Return how many rows of one weight say as much as these: (Σw)² / Σw².
+
+    >>> effective_rows(np.array([3.0, 3.0, 0.0]))
+    2.0
+
+    Source: Kish 1965, Survey Sampling, section 8.2.
+    """
+    parts = weight / weight.max()
+    return float(parts.sum() ** 2 / (parts**2).sum())
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ def predict_baseline(
     """Train a baseline on the training rows and predict the test rows.
 
     The constant one gives each class its share of the training rows (so it predicts the majority
-    class), or the mean. The others are what `model: {kind: linear}` or `boosting` would be. Of more
-    than `sample_rows` training rows there is a sample, see `sampled`, and they are fitted once,
-    boosting with a larger learning rate.
+    class), or the mean, by their weights if rows have some. The others are what `model: {kind:
+    linear}` or `boosting` would be. Of more than `sample_rows` training rows there is a sample, see
+    `sampled`, and they are fitted once, boosting with a larger learning rate.
 
     Args:
         baseline: which one.
@@ -117,6 +117,8 @@ def sampled(file: SplitFile, n_rows: int, *, seed: int) -> EncodedSplit:
         first, last = np.searchsorted(chosen, (start, start + rows.n_rows))
         taken, room = rows.take(chosen[first:last] - start), sample.slice(int(first), int(last))
         room.x_cat[:], room.x_num[:], room.y[:] = taken.x_cat, taken.x_num, taken.y
+        if room.weight is not None:
+            room.weight[:] = taken.weight
         start += rows.n_rows
     return sample
 
@@ -197,8 +199,20 @@ def _sample_note(baseline: Baseline, n_rows: int, sample_rows: int) -> str:
 
 def _constant(train: SplitFile, n_rows: int, target: Target) -> npt.NDArray[np.float64]:
     if isinstance(target, NumberTarget):
-        return np.full(n_rows, target.mean)
-    counts = np.zeros(len(target.classes), np.int64)
-    for labels in train.labels():
-        counts += np.bincount(labels.astype(np.int64), minlength=len(counts))
-    return np.broadcast_to(counts / train.n_rows, (n_rows, len(counts)))
+        return np.full(n_rows, _mean(train, target))
+    counts = np.zeros(len(target.classes))
+    for labels, weights in zip(train.labels(), train.weights(), strict=True):
+        counts += np.bincount(labels.astype(np.int64), weights, len(counts))
+    return np.broadcast_to(counts / counts.sum(), (n_rows, len(counts)))
+
+
+def _mean(train: SplitFile, target: NumberTarget) -> float:
+    """Return the mean of the training rows in the target's unit, by their weights."""
+    if not train.is_weighted:
+        return target.mean
+    total = mass = 0.0
+    for labels, weights in zip(train.labels(), train.weights(), strict=True):
+        assert weights is not None
+        total += float(labels.astype(np.float64) @ weights)
+        mass += float(weights.sum(dtype=np.float64))
+    return float(target.decode(np.array([total / mass]))[0])

@@ -10,11 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline_lib.evaluation.answers import Answers, Floats, Truth
-from pipeline_lib.evaluation.sums import macro_f1_sums, mean_f1
+from pipeline_lib.evaluation.chance_of_weighted import (
+    MAX_DRAWN,
+    weighted_average_precision,
+    weighted_balanced_accuracy,
+)
+from pipeline_lib.evaluation.sums import mean_f1, sums_of
 from pipeline_lib.evaluation.weighted import Sums
 
-# With more positive rows the average precision of a random ranking is nearly normal.
-MAX_DRAWN = 500
 # With more classes the balanced accuracy of shuffled answers is nearly normal.
 MAX_CLASSES = 32
 
@@ -31,7 +34,22 @@ def chance_sums(truth: Truth, answers: Answers) -> Sums:
         hit = actual * said / np.maximum(actual.sum(axis=0), 1e-300)
         return mean_f1(actual, hit, said)
 
-    return replace(macro_f1_sums(truth, answers), metric=metric)
+    return replace(sums_of("macro_f1", truth, answers), metric=metric)
+
+
+def effective_counts(truth: Truth) -> Floats:
+    """Return the rows of each class and those of the rest, ``(2, n_classes)``.
+
+    Of rows with weights as many of one weight as say the same.
+    """
+    y, n_classes = truth.y.astype(np.int64), len(truth.classes)
+    if truth.weight is None:
+        own = np.bincount(y, minlength=n_classes)
+        return np.stack([own, truth.n_rows - own]).astype(np.float64)
+    sums = np.bincount(y, truth.weight, n_classes)
+    squares = np.bincount(y, truth.weight**2, n_classes)
+    of_rest = (sums.sum() - sums) ** 2 / np.maximum(squares.sum() - squares, 1e-300)
+    return np.stack([sums**2 / squares, of_rest])
 
 
 def shuffled_balanced_accuracy(
@@ -41,6 +59,8 @@ def shuffled_balanced_accuracy(
 
     Of many classes it is nearly normal; which answers each class gets is drawn for few.
     """
+    if truth.weight is not None:
+        return weighted_balanced_accuracy(truth, answers, truth.weight, random, n_draws)
     n_rows, n_classes = truth.n_rows, len(truth.classes)
     actual = np.bincount(truth.y.astype(np.int64), minlength=n_classes)
     predicted = answers.predicted.astype(np.int64)
@@ -66,6 +86,8 @@ def shuffled_average_precision(truth: Truth, random: np.random.Generator, n_draw
 
     The classes' rankings are taken as independent.
     """
+    if truth.weight is not None:
+        return weighted_average_precision(truth, truth.weight, random, n_draws)
     actual = np.bincount(truth.y.astype(np.int64), minlength=len(truth.classes))
     total = np.zeros(n_draws)
     for number in truth.positives:

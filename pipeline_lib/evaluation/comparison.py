@@ -17,6 +17,7 @@ from pipeline_lib.config.metrics import METRIC_FACTS, Metric, fallback_metric
 from pipeline_lib.evaluation.answers import Answers, Floats, Truth
 from pipeline_lib.evaluation.chance import (
     chance_sums,
+    effective_counts,
     shuffled_average_precision,
     shuffled_balanced_accuracy,
 )
@@ -106,7 +107,8 @@ def paired_difference(
 
     A resample draws as many rows as there are, with replacement; of many rows it draws units
     of them. The bound is the percentile of the resampled differences; resamples in which a
-    metric is undefined are left out, and if they are the majority, the spread is not known.
+    metric is undefined are left out, and if they are the majority, the spread is not known. The
+    weight of a row in a resample is how often it was drawn, times its own weight if it has one.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 
@@ -164,8 +166,8 @@ def _to_random_ranking(truth: Truth, answers: Answers) -> Difference | None:
     if not answers.ranked:
         return None
     ours, numbers = _whole("roc_auc", truth, answers), np.array(answers.ranked)
-    positive = np.bincount(truth.y.astype(np.int64), minlength=len(truth.classes))[numbers]
-    variances = (truth.n_rows + 1) / (12.0 * positive * (truth.n_rows - positive))
+    positive, negative = effective_counts(truth)[:, numbers]
+    variances = (positive + negative + 1) / (12.0 * positive * negative)
     # Two classes are ranked alike, more are taken as independent.
     alike = len(numbers) if len(numbers) <= 2 else 1
     error = math.sqrt(alike * float(variances.sum())) / len(numbers)

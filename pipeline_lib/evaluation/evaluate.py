@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline_lib.config import PipelineConfig
@@ -16,7 +17,7 @@ from pipeline_lib.data.contract.declared import conform, target_column
 from pipeline_lib.encoding import ClassTarget, NumberTarget, target_from_json, target_to_json
 from pipeline_lib.encoding.target import spelled_for
 from pipeline_lib.errors import EvergreenError, ModelError, TrainingError
-from pipeline_lib.evaluation.answers import Answers, Truth
+from pipeline_lib.evaluation.answers import Answers, Floats, Truth
 from pipeline_lib.evaluation.baselines import SAMPLE_ROWS, EncodedSplits, predict_baseline
 from pipeline_lib.evaluation.comparison import (
     Difference,
@@ -35,6 +36,13 @@ from pipeline_lib.evaluation.metrics import (
     truth_of,
 )
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult, HeldBaseline
+from pipeline_lib.evaluation.row_weights import (
+    WEIGHT,
+    CountedRows,
+    kept_weights,
+    read_weights,
+    weights_note,
+)
 from pipeline_lib.evaluation.tables import ClassTables, class_tables
 from pipeline_lib.evaluation.worth import Worth, telling_metric
 from pipeline_lib.serving import FittedModel, Predictions
@@ -69,14 +77,15 @@ def evaluate_model(
 ) -> Evaluation:
     """Score a model on raw test rows, and the baselines beside it.
 
-    Of the rows only true values and predictions are held together, those of the model and of two
-    baselines at a time. A baseline that cannot be trained is left out, with a warning.
+    All rows are predicted; those of weight 0 count nowhere. Of the rows only true values and
+    predictions are held together, those of the model and of two baselines at a time. A baseline
+    that cannot be trained is left out, with a warning.
 
     Args:
         config: task, target, baselines and the settings of their training.
         model: predicts the raw rows through its own encoder.
         test_rows: rows as they came, with the target, in batches of any size.
-        splits: encoded rows, the same test rows among them, for the baselines.
+        splits: encoded rows, for the baselines; the same test rows, less those of weight 0.
         out: where the test predictions are kept, as parquet.
         held: baselines that the training has made; they are not trained again.
         fit_s: seconds that the model's training took, for the page.
@@ -84,13 +93,17 @@ def evaluate_model(
     """
     with replacing(out) as scratch:
         actual, predictions = _predicted(config, model, test_rows, scratch)
-    finite = all_finite(predictions)
-    truth = truth_of(actual, model.target)
-    tables = class_tables(actual, predictions) if isinstance(model.target, ClassTarget) else None
+    finite, weight = all_finite(predictions), kept_weights(out)
+    counted = CountedRows.of(actual, weight)
+    predictions = counted.of_predictions(predictions)
+    truth = truth_of(counted.actual, model.target, counted.weight)
+    tables = None
+    if isinstance(model.target, ClassTarget):
+        tables = class_tables(counted.actual, predictions, counted.weight)
     ours = answers_of(predictions, truth)
     scores: Scores = score_answers(truth, ours) if finite else {}
     constant = is_constant(predictions)
-    del actual, predictions
+    del actual, predictions, counted
     pa.default_memory_pool().release_unused()  # batches of rows, which are read by now
     metric = deciding_metric(config.primary, scores)
     chance = metric and difference_to_chance(metric, truth, ours, seed=config.training.seed)
@@ -100,6 +113,7 @@ def evaluate_model(
     worth = beside.worth()
     lines = [worth.line()] if worth is not None else []
     warnings = (*(lines if worth and not worth.is_better else []), *beside.warnings)
+    of_weights = () if weight is None else (weights_note(str(config.data.weight), weight),)
     result = EvaluationResult(
         scores,
         beside.scores,
@@ -107,7 +121,7 @@ def evaluate_model(
         constant=constant,
         classes=_class_rows(tables) if tables else (),
         predictions=out,
-        notes=(*lines, *beside.warnings, *beside.notes),
+        notes=(*of_weights, *lines, *beside.warnings, *beside.notes),
         warnings=warnings,
         n_rows=truth.n_rows,
         against_constant=beside.against_constant,
@@ -219,10 +233,11 @@ def score_champion(
             parts.append(_of_champion(config, champion, rows))
         except EvergreenError as error:
             return ChampionScores(version, None, " ".join(str(error).split()))
-    predictions = read_predictions(challenger)
-    truth = truth_of(_chained(actual), predictions.target)
-    joined = _joined(parts)
-    del actual, parts
+    counted = CountedRows.of(_chained(actual), kept_weights(challenger))
+    predictions = counted.of_predictions(read_predictions(challenger))
+    truth = truth_of(counted.actual, predictions.target, counted.weight)
+    joined = counted.of_predictions(_joined(parts))
+    del actual, parts, counted
     pa.default_memory_pool().release_unused()  # batches of rows, which are read by now
     if problem := _shared_classes_problem(champion, joined, truth):
         return ChampionScores(version, None, problem)
@@ -287,7 +302,10 @@ def _predicted(
             actual.append(_actual(config, rows))
             parts.append(model.predictions(_known_columns(model, rows)))
             said = pa.Table.from_pandas(parts[-1].to_frame(), preserve_index=False)
-            table = said.add_column(0, "actual", _as_labels(actual[-1], parts[-1]))
+            weight = read_weights(config.data, rows)
+            table = said.add_column(0, "actual", _as_labels(actual[-1], parts[-1], weight))
+            if weight is not None:
+                table = table.add_column(1, WEIGHT, pa.array(weight))
             table = table.replace_schema_metadata({**table.schema.metadata, _TARGET: target})
             writer = writer or stack.enter_context(pq.ParquetWriter(out, table.schema))
             writer.write_table(table)
@@ -306,12 +324,18 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(target, values, columns[-1])
 
 
-def _as_labels(actual: pa.ChunkedArray, predictions: Predictions) -> pa.ChunkedArray:
+def _as_labels(
+    actual: pa.ChunkedArray, predictions: Predictions, weight: Floats | None
+) -> pa.ChunkedArray:
     """Return true values in the type that predictions have."""
     target = predictions.target
     if not isinstance(target, ClassTarget):
         return actual
-    return pa.chunked_array([pa.array(target.labels(target.encode(actual)))])
+    if weight is None:
+        return pa.chunked_array([pa.array(target.labels(target.encode(actual)))])
+    # Rows of weight 0 may have a class that no row that counts has.
+    numbers = pc.index_in(actual, value_set=pa.array(target.classes, pa.string()))
+    return pa.chunked_array([pa.array(target.labels(np.arange(len(target.classes))))]).take(numbers)
 
 
 def _chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:

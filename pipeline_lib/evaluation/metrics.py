@@ -33,13 +33,22 @@ def score(actual: pa.ChunkedArray, predictions: Predictions) -> Scores:
     return score_answers(truth, answers_of(predictions, truth))
 
 
-def truth_of(actual: pa.ChunkedArray, target: Target) -> Truth:
-    """Return the true values, and the classes that have a row, in the target's order."""
+def truth_of(actual: pa.ChunkedArray, target: Target, weight: Floats | None = None) -> Truth:
+    """Return the true values, and the classes that have a row, in the target's order.
+
+    Args:
+        actual: the target's true values.
+        target: says how they are encoded.
+        weight: of the rows, above 0, shape ``(n_rows,)``; only the ratios count.
+    """
+    if weight is not None:
+        shares = weight / weight.max()
+        weight = shares / shares.mean()
     if isinstance(target, NumberTarget):
-        return Truth(actual.to_numpy().astype(np.float64))
+        return Truth(actual.to_numpy().astype(np.float64), weight=weight)
     held, y = np.unique(target.encode(actual), return_inverse=True)
     names = tuple(target.classes[number] for number in held)
-    return Truth(y.astype(np.int64), names, len(target.classes))
+    return Truth(y.astype(np.int64), names, len(target.classes), weight)
 
 
 def answers_of(predictions: Predictions, truth: Truth) -> Answers:
@@ -96,6 +105,7 @@ class _Parts:
             self.truth.y,
             self.answers.predicted,
             labels=numbers,
+            sample_weight=self.truth.weight,
             zero_division=0,  # pyright: ignore[reportArgumentType]
         )
         return np.asarray(recall, np.float64), np.asarray(f1, np.float64)
@@ -105,40 +115,48 @@ class _Parts:
         """ROC AUC and average precision of each class that is ranked against the rest."""
         found: dict[int, tuple[float, float]] = {}
         for number in {*self.answers.ranked, *self.truth.positives}:
-            ranking = Ranking.of(self.truth.y == number, self.answers.probs[:, number])
+            scores = self.answers.probs[:, number]
+            ranking = Ranking.of(self.truth.y == number, scores, self.truth.weight)
             found[number] = (ranking.roc_auc, ranking.average_precision)
         return found
 
 
 def _value(metric: Metric, parts: _Parts) -> float:  # noqa: C901 - a case each
     """Return a metric, NaN where it is undefined."""
-    truth, answers = parts.truth, parts.answers
+    truth, answers, weight = parts.truth, parts.answers, parts.truth.weight
     if metric in ("roc_auc", "average_precision") and len(truth.classes) < 2:
         return math.nan
     match metric:
         case "accuracy":
-            return float(np.mean(answers.predicted == truth.y))
+            return float(np.average(answers.predicted == truth.y, weights=weight))
         case "balanced_accuracy":
             return float(parts.by_class[0].mean())
         case "macro_f1":
             return float(parts.by_class[1].mean())
         case "log_loss":
-            return float(row_losses(truth, answers).mean())
+            return float(np.average(row_losses(truth, answers), weights=weight))
         case "brier":
-            return float(row_briers(truth, answers).mean())
+            return float(np.average(row_briers(truth, answers), weights=weight))
         case "roc_auc":
             return float(np.mean([parts.by_ranking[number][0] for number in answers.ranked]))
         case "average_precision":
             return float(np.mean([parts.by_ranking[number][1] for number in truth.positives]))
         case "rmse":
-            return float(sk.root_mean_squared_error(truth.y, answers.predicted))
+            value = sk.root_mean_squared_error(truth.y, answers.predicted, sample_weight=weight)
+            return float(value)
         case "mae":
-            return float(sk.mean_absolute_error(truth.y, answers.predicted))
+            value = sk.mean_absolute_error(truth.y, answers.predicted, sample_weight=weight)
+            return float(value)
         case "r2":
-            varies = truth.y.min() < truth.y.max()
-            return float(sk.r2_score(truth.y, answers.predicted)) if varies else math.nan
+            return _r2(truth, answers)
         case _:
             assert_never(metric)
+
+
+def _r2(truth: Truth, answers: Answers) -> float:
+    if truth.y.min() == truth.y.max():
+        return math.nan
+    return float(sk.r2_score(truth.y, answers.predicted, sample_weight=truth.weight))
 
 
 def all_finite(predictions: Predictions) -> bool:

@@ -37,15 +37,16 @@ class HeldBaseline:
 class EvaluationResult:
     """Scores of the model and the baselines on the test rows.
 
-    `predictions` is a parquet file with one row per test row: the actual value, then what was
-    predicted. `classes` is empty for a regression. `scores` is empty if predictions are not finite.
-    `notes` explain the scores; `warnings` are those of them that need attention. `constant` says
-    that all predictions are equal. `against_constant` is how much better the model is than the
-    constant baseline, by the primary metric or the one that replaces it where it is undefined;
-    `against_chance`, by the same metric, how much better than its own answers at random rows, where
-    guesses can beat a constant. `fit_s` are the seconds that the training of each baseline took,
-    and of the model under an empty name, if that is known. `worth` is the model beside the best
-    baseline that it is not itself; None if no metric compares them.
+    `predictions` is a parquet file with one row per test row: the actual value, its weight if rows
+    have weights, then what was predicted. `n_rows` counts test rows of a weight above 0. `classes`
+    is empty for a regression. `scores` is empty if predictions are not finite. `notes` explain the
+    scores; `warnings` are those of them that need attention. `constant` says that all predictions
+    are equal. `against_constant` is how much better the model is than the constant baseline, by the
+    primary metric or the one that replaces it where it is undefined; `against_chance`, by the same
+    metric, how much better than its own answers at random rows, where guesses can beat a constant.
+    `fit_s` are the seconds that the training of each baseline took, and of the model under an empty
+    name, if that is known. `worth` is the model beside the best baseline that it is not itself;
+    None if no metric compares them.
     """
 
     scores: Scores

@@ -17,15 +17,20 @@ from pipeline_lib.evaluation.rankings import (
 from pipeline_lib.evaluation.weighted import Sums, shares
 
 
-def sums_of(metric: Metric, truth: Truth, answers: Answers) -> Sums:  # noqa: C901 - a case each
-    """Return a metric of a model's answers as sums."""
+def sums_of(metric: Metric, truth: Truth, answers: Answers) -> Sums:
+    """Return a metric of a model's answers as sums; weights of the truth's rows are in them."""
+    sums = _sums_of(metric, truth, answers)
+    return sums if truth.weight is None else sums.times(truth.weight)
+
+
+def _sums_of(metric: Metric, truth: Truth, answers: Answers) -> Sums:  # noqa: C901 - a case each
     match metric:
         case "accuracy":
             return _means([answers.predicted == truth.y], lambda sums: sums[0] / sums[1])
         case "log_loss":
             return _means([row_losses(truth, answers)], lambda sums: sums[0] / sums[1])
         case "macro_f1":
-            return macro_f1_sums(truth, answers)
+            return _macro_f1(truth, answers)
         case "balanced_accuracy":
             return _balanced_accuracy(truth, answers)
         case "brier":
@@ -69,7 +74,7 @@ def _r2(sums: Floats) -> Floats:
     return 1 - shares(errors, np.where(spread > 1e-12 * squares, spread, 0.0))
 
 
-def macro_f1_sums(truth: Truth, answers: Answers) -> Sums:
+def _macro_f1(truth: Truth, answers: Answers) -> Sums:
     """Return macro_f1 as sums: of each class the actual, the hit and the predicted rows."""
     n_classes, y = len(truth.classes), truth.y.astype(np.int32)
     predicted = answers.predicted.astype(np.int32)

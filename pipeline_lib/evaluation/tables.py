@@ -13,6 +13,7 @@ import pyarrow as pa
 from sklearn import metrics as sk
 
 from pipeline_lib.encoding import ClassTarget
+from pipeline_lib.evaluation.answers import Floats
 from pipeline_lib.serving import Predictions
 from pipeline_lib.shown import printable
 
@@ -23,7 +24,8 @@ class ClassTables:
 
     Shape:
         report: one row per class with class, precision, recall, f1, n_rows;
-        confusion: ``(n_classes, n_classes)``, rows actual, columns predicted.
+        confusion: ``(n_classes, n_classes)``, rows actual, columns predicted. Both count rows,
+        whatever their weights; precision, recall and f1 are by weight.
     """
 
     classes: tuple[str, ...]
@@ -43,21 +45,26 @@ class ClassTables:
         )
 
 
-def class_tables(actual: pa.ChunkedArray, predictions: Predictions) -> ClassTables:
-    """Compare predictions of a classification with the true classes, class by class."""
+def class_tables(
+    actual: pa.ChunkedArray, predictions: Predictions, weight: Floats | None = None
+) -> ClassTables:
+    """Compare predictions of a classification with the true classes, class by class.
+
+    `weight` is that of each row, above 0; None where all count alike.
+    """
     target = predictions.target
     assert isinstance(target, ClassTarget)
     y, predicted = target.encode(actual), predictions.values.argmax(axis=1)
     numbers = list(range(len(target.classes)))
-    options: dict[str, Any] = {"labels": numbers, "zero_division": 0}
-    precision, recall, f1, n_rows = sk.precision_recall_fscore_support(y, predicted, **options)
+    options: dict[str, Any] = {"labels": numbers, "zero_division": 0, "sample_weight": weight}
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(y, predicted, **options)
     report = pd.DataFrame(
         {
             "class": target.classes,
             "precision": precision,
             "recall": recall,
             "f1": f1,
-            "n_rows": n_rows,
+            "n_rows": np.bincount(y, minlength=len(numbers)),
         }
     )
     held = np.unique(y)  # so that its macro average is the macro_f1 of the scores

@@ -33,6 +33,10 @@ class Sums:
         added: Floats = self.value * weights[self.row]
         return np.bincount(self.index, added, self.n_sums).astype(np.float64, copy=False)
 
+    def times(self, weight: Floats) -> "Sums":
+        """Return the sums of rows that have weights of their own; a resample's multiply them."""
+        return replace(self, value=self.value * weight[self.row])
+
     def in_units(self, unit: Ints, n_units: int) -> "Sums":
         """Return the same sums over units of rows that are drawn together.
 

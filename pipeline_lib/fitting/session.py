@@ -210,12 +210,14 @@ class TrainingSession:
         chosen = {"chosen by auto": "; ".join(map(str, self.reasons))} if self.reasons else {}
         if self.bought:
             chosen["budget"] = f"{self.config.training.budget_s:g} CPU s: {'; '.join(self.bought)}"
+        weight = self.config.data.weight
+        how = "" if weight is None else f", weighted by {weight}"
         return {
             "model": f"{self.kind.name}, {self.training.size}",
             **chosen,
             "device": self.device_name + (", rows streamed" if self.is_streamed else ""),
             title: course,
-            "validation": f"loss {figures.val_loss:.4f}, {primary} {_figure(metric)}{mean}",
+            "validation": f"loss {figures.val_loss:.4f}, {primary} {_figure(metric)}{mean}{how}",
         }
 
     def fitted(self) -> FittedModel:
