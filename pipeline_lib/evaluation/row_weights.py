@@ -62,6 +62,7 @@ def kept_weights(path: Path) -> Floats | None:
 def weights_note(column: str, weight: Floats) -> str:
     """Return how test rows are weighted, for the page and the log.
 
+    >>> import numpy as np
     >>> weights_note("w", np.array([2.0, 1.0, 1.0, 0.0]))
     'metrics are weighted by w: 3 test rows count as 2.7 of one weight; 1 row has the weight 0'
     """
