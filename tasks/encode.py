@@ -24,12 +24,17 @@ def encode(
 
     An experiment leaves the ledger as it is.
     """
+    choose_scale = None
+    if config.data.target_scale == "auto":
+        from pipeline_lib.fitting.target_scale import choose_scale  # brings torch
+
     encoded = encode_splits(
         config,
         rows,
         today=run_date.isoformat(),
         grow=not standing.experiment,
         last_ended=last_end(rows.snapshot.dataset, rows.snapshot.digest),
+        choose_scale=choose_scale,
     )
     logger = get_run_logger()
     if not encoded.is_new:
@@ -44,6 +49,8 @@ def encode(
             "category" if new == 1 else "categories",
             where,
         )
+    if said := encoded.scale_said():
+        logger.info("encode    %s is %s", config.data.target, said)
     for change in encoded.changes:
         if change.quiet.n or change.back.n or change.n_rare:
             logger.info("encode    %s: %s", change.column, change)

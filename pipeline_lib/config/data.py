@@ -12,6 +12,7 @@ from pipeline_lib.config.times import format_problem
 from pipeline_lib.wording import examples, repeated
 
 Task = Literal["binary", "multiclass", "regression"]
+TargetScale = Literal["linear", "log", "auto"]
 
 
 class DataSettings(Settings):
@@ -26,6 +27,13 @@ class DataSettings(Settings):
         max_length=10_000,
         description="the classes of the target, in the order of reports; of two, the last is "
         "the positive class. Default: those of the rows, sorted",
+    )
+    target_scale: TargetScale = Field(
+        default="linear",
+        description="scale on which a number is learned: `linear`, `log` (of its natural "
+        "logarithm; all must be above 0, and predictions stay within the training rows' range) or "
+        "`auto`, the one with which trees have the lower RMSE on the validation rows. Metrics are "
+        "in the target's own unit on each",
     )
     severity: Literal["stop", "quarantine"] = Field(
         default="stop",
@@ -58,8 +66,9 @@ class DataSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config keeps the digest that it had before columns could be private or weights.
-        return without_defaults(self, handler(self), "private", "weight")
+        # A config keeps the digest that it had before columns could be private or weights, and
+        # before there were scales.
+        return without_defaults(self, handler(self), "private", "weight", "target_scale")
 
     @rule
     def _the_target_is_shown(self) -> Iterator[Mistake]:
@@ -89,6 +98,12 @@ class DataSettings(Settings):
             yield wrong(f"{self.weight!r} is a column of `key`, which holds words", "weight")
         if self.weight == self.time:
             yield wrong(f"{self.weight!r} is `time`, and a time is not a number", "weight")
+
+    @rule
+    def _only_numbers_have_a_scale(self) -> Iterator[Mistake]:
+        if self.task != "regression" and self.target_scale != "linear":
+            said = f"{self.target_scale} is for a regression; the classes of a {self.task} task "
+            yield wrong(said + "have no scale", "target_scale")
 
     @rule
     def _classes_fit_the_task(self) -> Iterator[Mistake]:

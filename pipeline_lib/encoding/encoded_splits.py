@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from pipeline_lib.data.values.spelling import KnownWords
 from pipeline_lib.data.values.written import has_typed_values
 from pipeline_lib.encoding.encoder import CountedWords, Encoder
 from pipeline_lib.encoding.ledger import LedgerChange, ledger_changes
+from pipeline_lib.encoding.log_scale import LogScaleFitter
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.encoding.segments import Segment, read_segment, write_segment
 from pipeline_lib.encoding.streaming import Counted, NumberedRows
@@ -36,6 +37,7 @@ from pipeline_lib.encoding.target import (
     NumberTarget,
     Target,
     class_target,
+    on_its_scale,
     target_from_json,
     target_to_json,
 )
@@ -72,6 +74,11 @@ class EncodedData:
         """Return how the target is encoded."""
         text = (self.folder / "target.json").read_text("utf-8")
         return target_from_json(cast("dict[str, Any]", json.loads(text)))
+
+    def scale_said(self) -> str:
+        """Return which scale the target is on and why; empty of a plain linear one."""
+        target = self.read_target()
+        return target.scale_said if isinstance(target, NumberTarget) else ""
 
     def path(self, split: SplitName) -> Path:
         """Return the file of one encoded split."""
@@ -119,8 +126,31 @@ def write_ledger(dataset: DatasetFolder, vocabularies: Mapping[str, Vocabulary])
         kept.save(scratch)
 
 
+class ScaleChooser(Protocol):
+    """Chooses whether a target is learned on the log scale, by encoded rows."""
+
+    def __call__(
+        self, target: NumberTarget, encoder: Encoder, train: SplitFile, val: SplitFile
+    ) -> NumberTarget:
+        """Return `target`, with which both splits were encoded, or the linear one.
+
+        Args:
+            target: on the log scale.
+            encoder: of both splits.
+            train: rows to learn from.
+            val: rows to choose by.
+        """
+        ...
+
+
 def encode_splits(
-    config: PipelineConfig, rows: SplitRows, *, today: str, grow: bool = True, last_ended: str = ""
+    config: PipelineConfig,
+    rows: SplitRows,
+    *,
+    today: str,
+    grow: bool = True,
+    last_ended: str = "",
+    choose_scale: ScaleChooser | None = None,
 ) -> EncodedData:
     """Fit the encoder on the training rows, encode all splits, and let the ledger grow.
 
@@ -134,17 +164,18 @@ def encode_splits(
             as it is.
         last_ended: when a run of these rows last came to its end (ISO 8601, UTC); empty if none
             did. What encoding had changed before then is not news any more.
+        choose_scale: decides where `data.target_scale` is auto; without it that is an error.
 
     Raises:
-        ContractError: a class has no training row.
+        ContractError: a class has no training row, or a target no logarithm.
         UnknownCategoryError: a category is unseen in a column with `on_unknown: error`.
         StorageError: the ledger is damaged, or a place cannot be written.
     """
-    dataset = rows.snapshot.dataset
+    dataset, scale = rows.snapshot.dataset, config.data.target_scale
     ledger = read_ledger(dataset)
-    digest = digest_json(
-        [rows.digest, _settings(config), config.encoding.model_dump(mode="json"), code_digest()]
-    )
+    encoding = config.encoding.model_dump(mode="json")
+    key: list[Json] = [rows.digest, _settings(config), encoding, code_digest()]
+    digest = digest_json(key + ([scale] if scale != "linear" else []))
     folder = dataset.encoded / digest[:16]
     if (done := _already_encoded(folder, digest, ledger)) is not None:
         again = _encoded_again(ledger, done, today=today, last_ended=last_ended)
@@ -156,8 +187,9 @@ def encode_splits(
     known = {name: ledger[name].known for name in config.columns if name in ledger}
     with _segments(config, rows.snapshot, columns, known) as segments:
         numbered = NumberedRows(segments, columns, rows.assignment(), rows.zones, weight)
-        counted = numbered.count()
-        target = _target(config, counted, rows.snapshot)
+        logs = LogScaleFitter() if scale != "linear" else None
+        counted = numbered.count(logs)
+        target = _target(config, counted, rows, logs)
         encoder = Encoder.of_counts(
             config.columns,
             counted.train,
@@ -179,8 +211,16 @@ def encode_splits(
         dataset.home.writable(dataset.encoded)
         with publish(folder, facts) as scratch:
             encoder.save(scratch)
-            write_json(scratch / "target.json", target_to_json(target))
             numbered.write(scratch, encoder, target, codes, counted.weights)
+            if scale == "auto" and isinstance(target, NumberTarget) and target.log is not None:
+                assert choose_scale is not None, "auto needs a function that chooses"
+                train, val = (
+                    SplitFile(scratch / f"{name}.parquet", encoder) for name in ("train", "val")
+                )
+                target = choose_scale(target, encoder, train, val)
+                if target.log is None:
+                    numbered.write(scratch, encoder, target, codes, counted.weights)
+            write_json(scratch / "target.json", target_to_json(target))
     if grow:
         write_ledger(dataset, {**ledger, **encoder.vocabularies})
     return EncodedData(folder, digest, changes)
@@ -283,12 +323,16 @@ def _changes_since(
     return tuple(change for change in changes if change)
 
 
-def _target(config: PipelineConfig, counted: Counted, snapshot: Snapshot) -> Target:
-    column = config.data.target
+def _target(
+    config: PipelineConfig, counted: Counted, rows: SplitRows, logs: LogScaleFitter | None
+) -> Target:
+    column, snapshot = config.data.target, rows.snapshot
     if config.data.task == "regression":
         scale = counted.fitters[column].finish()
         assert isinstance(scale, Standardizer)
-        return NumberTarget(column, scale.mean, scale.deviation)
+        target = NumberTarget(column, scale.mean, scale.deviation)
+        n_rows = rows.n_rows["train"] + rows.n_rows["val"]
+        return target if logs is None else on_its_scale(config.data, target, logs, n_rows=n_rows)
     return class_target(
         config.data,
         counted.train[column].held(),

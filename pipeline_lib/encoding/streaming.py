@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipeline_lib.config.columns import CategoryColumn, Column
 from pipeline_lib.data.splits.assign import SPLITS, UNUSED
 from pipeline_lib.encoding.encoder import CountedWords, Encoder, float_fitters
+from pipeline_lib.encoding.log_scale import LogScaleFitter
 from pipeline_lib.encoding.numeric import FloatFitter
 from pipeline_lib.encoding.segments import NumberedBatch, Segment, common_numbers
 from pipeline_lib.encoding.target import ClassTarget, Target
@@ -26,7 +27,7 @@ from pipeline_lib.encoding.weights import RowWeights, WeightsFitter
 from pipeline_lib.encoding.words import WordNumbers
 from pipeline_lib.errors import UnknownCategoryError
 
-_TRAIN, _TEST = SPLITS.index("train"), SPLITS.index("test")
+_TRAIN, _VAL, _TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 RowSelection = npt.NDArray[np.bool_] | slice
 _ALL = slice(None)
 
@@ -72,8 +73,8 @@ class NumberedRows:
         self._strict = [name for name, column in features if _is_strict(column)]
         self._strict += [target[0]] if target[0] in self._words else []
 
-    def count(self) -> Counted:
-        """Count words, and learn scales from training rows."""
+    def count(self, logs: LogScaleFitter | None = None) -> Counted:
+        """Count words, and learn scales from training rows; `logs` look at the target too."""
         train, used = (
             {name: np.zeros(len(self._words[name]) + 1, np.int64) for name in names}
             for names in (self._words, self._strict)
@@ -93,6 +94,10 @@ class NumberedRows:
                     weights.add(pa.chunked_array([_taken(values, is_train)]))
                 elif name in fitters:
                     fitters[name].add(pa.chunked_array([_taken(values, is_train)]))
+            if logs is not None:
+                numbers_of_target = batch.rows.columns[-1]
+                logs.add(pa.chunked_array([_taken(numbers_of_target, is_train)]))
+                logs.look(pa.chunked_array([_taken(numbers_of_target, _rows(splits == _VAL))]))
         found = None if self._weight is None else weights.finish()
         return Counted(self._with_words(train), self._with_words(used), fitters, found)
 

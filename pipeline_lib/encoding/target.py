@@ -13,6 +13,7 @@ from pipeline_lib.config.data import DataSettings
 from pipeline_lib.data.values.spelling import KnownWords, meaning
 from pipeline_lib.data.values.written import is_typed_text
 from pipeline_lib.encoding.labels import Labels, LabelType, label_type_of, label_values
+from pipeline_lib.encoding.log_scale import LogScale, LogScaleFitter
 from pipeline_lib.encoding.numeric import Standardizer
 from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.storage.json_files import Json
@@ -58,26 +59,78 @@ class ClassTarget:
 
 @dataclass(frozen=True)
 class NumberTarget:
-    """A number per row, standardized for the loss; metrics are in the column's own unit."""
+    """A number per row, standardized for the loss; metrics are in the column's own unit.
+
+    Attributes:
+        column: its name.
+        mean: of the training rows, in its own unit.
+        deviation: likewise.
+        log: where the loss is that of its logarithm, how this is standardized.
+        choice: why it is on this scale, where that was chosen.
+    """
 
     column: str
     mean: float
     deviation: float
+    log: LogScale | None = None
+    choice: str = ""
 
     @property
     def d_out(self) -> int:
         """The number of outputs: one."""
         return 1
 
+    @property
+    def linear(self) -> "NumberTarget":
+        """The same target, never on the log scale."""
+        return replace(self, log=None)
+
+    @property
+    def scale_said(self) -> str:
+        """Which scale it is on and why, for the page; empty of a plain linear one."""
+        return self.choice or ("on the log scale" if self.log is not None else "")
+
     def encode(self, values: pa.ChunkedArray) -> npt.NDArray[np.float32]:
         """Return standardized values, shape ``(n_rows,)``; beyond float32 they are infinite."""
-        numbers = values.to_numpy().astype(np.float64)
+        return self._standardized(values.to_numpy().astype(np.float64))
+
+    def values(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return encoded values in the column's own unit again, shape ``(n_rows,)``."""
+        if self.log is not None:
+            return self.log.values(y)
+        return y.astype(np.float64) * self.deviation + self.mean
+
+    def encode_linear(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return what `linear` makes of values that this target has encoded, same shape."""
+        if self.log is None:
+            return y
+        return self.linear._standardized(self.log.values(y))
+
+    def _standardized(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         with np.errstate(over="ignore"):
+            if self.log is not None:
+                return self.log.encode(numbers).astype(np.float32)
             return ((numbers - self.mean) / self.deviation).astype(np.float32)
 
     def decode(self, outputs: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Return values in the column's own unit, shape ``(n_rows,)``."""
+        """Return values in the column's own unit, shape ``(n_rows,)``.
+
+        From the log scale they are within those of the training rows, whatever the outputs.
+        """
+        if self.log is not None:
+            return self.log.decode(outputs)
         return outputs.astype(np.float64) * self.deviation + self.mean
+
+    def with_factor(
+        self,
+        outputs: npt.NDArray[np.floating],
+        y: npt.NDArray[Any],
+        weight: npt.NDArray[np.floating] | None = None,
+    ) -> "NumberTarget":
+        """Return the target with a factor of predictions; see `LogScale.with_factor`."""
+        if self.log is None:
+            return self
+        return replace(self, log=self.log.with_factor(outputs, y, weight))
 
 
 Target = ClassTarget | NumberTarget
@@ -109,6 +162,34 @@ def fit_target(
     return class_target(
         data, train.unique().to_pylist(), every.unique().to_pylist(), raw=raw, is_untyped=is_untyped
     )
+
+
+def on_its_scale(
+    data: DataSettings, target: NumberTarget, logs: LogScaleFitter, *, n_rows: int
+) -> NumberTarget:
+    """Return a target on the scale that `data.target_scale` asks for.
+
+    With `auto` it is the log scale, for a choice that is still to be made, unless rows forbid it.
+
+    Args:
+        data: the target's settings.
+        target: on the linear scale.
+        logs: has seen the target of all training and validation rows.
+        n_rows: how many these are.
+
+    Raises:
+        ContractError: it shall be on the log scale, and rows have no logarithm.
+    """
+    if data.target_scale == "linear":
+        return target
+    log, n_odd = logs.finish(), logs.n_not_positive
+    if log is not None:
+        return replace(target, log=log)
+    held = f"{n_odd:,} of {n_rows:,} training and validation rows are not above 0"
+    if data.target_scale == "log":
+        message = f"{held}, and have no logarithm; set `data.target_scale` to linear or auto"
+        raise ContractError([Violation(data.target, "target_scale", n_odd, message)])
+    return replace(target, choice=f"on the linear scale: {held}")
 
 
 def class_target(
@@ -179,7 +260,14 @@ def target_to_json(target: Target) -> dict[str, Json]:
     if isinstance(target, ClassTarget):
         classes: list[Json] = [*target.classes]
         return {"column": target.column, "classes": classes, "label_type": target.label_type}
-    return {"column": target.column, "mean": target.mean, "deviation": target.deviation}
+    spec: dict[str, Json] = {
+        "column": target.column,
+        "mean": target.mean,
+        "deviation": target.deviation,
+    }
+    # As before there were scales, where there is none.
+    spec |= {"log": target.log.to_json()} if target.log is not None else {}
+    return spec | ({"choice": target.choice} if target.choice else {})
 
 
 def target_from_json(spec: Mapping[str, Any]) -> Target:
@@ -191,4 +279,6 @@ def target_from_json(spec: Mapping[str, Any]) -> Target:
         if label_values(classes, label_type) is None:
             raise ValueError(f"the classes are not labels of type {label_type!r}")
         return ClassTarget(str(spec["column"]), classes, label_type)
-    return NumberTarget(str(spec["column"]), float(spec["mean"]), float(spec["deviation"]))
+    log = LogScale.from_json(spec["log"]) if "log" in spec else None
+    column, choice = str(spec["column"]), str(spec.get("choice", ""))
+    return NumberTarget(column, float(spec["mean"]), float(spec["deviation"]), log, choice)

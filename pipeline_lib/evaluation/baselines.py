@@ -95,7 +95,7 @@ def predict_baseline(
             values = _constant(splits.train, test.n_rows, target)
             return BaselineAnswers(_predictions(target, values), time.perf_counter() - started)
         case "linear" | "boosting":
-            fitted = _fitted(baseline, splits, model, training, sample_rows)
+            fitted, target = _fitted(baseline, splits, model, training, sample_rows)
             fit_s = time.perf_counter() - started
             note = _sample_note(baseline, splits.train.n_rows, sample_rows)
             return BaselineAnswers(
@@ -129,8 +129,11 @@ def _fitted(
     like: FittedModel,
     training: TrainingSettings,
     sample_rows: int,
-) -> Model:
-    """Return the model of a kind that learns in one call, as a training of its own gives it."""
+) -> tuple[Model, Target]:
+    """Return the model of a kind that learns in one call, as a training of its own gives it.
+
+    And the target that decodes its scores: from the log scale with a factor of its own.
+    """
     is_sample, device = splits.train.n_rows > sample_rows, torch.device("cpu")
     kind = member_kind(_settings(baseline, is_sample=is_sample))
     assert isinstance(kind, EstimatorKind)
@@ -150,10 +153,19 @@ def _fitted(
     n_macs = min(train.n_rows, EVAL_BATCH_ROWS) * n_inputs * dimensions.d_out
     with suitable_threads(n_macs, device):
         model = kind.fit(given)
+        target = _with_factor(like.target, model, val)
         if training.refit and not is_sample:
             both = replace(given, train=ChainedRows((train, val)))
             model = kind.refit(model, both) or model
-    return model
+    return model, target
+
+
+def _with_factor(target: Target, model: Model, val: TensorSplit) -> Target:
+    if not isinstance(target, NumberTarget) or target.log is None:
+        return target
+    weight = None if val.weight is None else val.weight.numpy()
+    outputs = model.scores(val.x_cat.numpy(), val.x_num.numpy())[:, 0]
+    return target.with_factor(outputs, val.y.numpy(), weight)
 
 
 def _settings(baseline: Literal["linear", "boosting"], *, is_sample: bool) -> MemberSettings:
@@ -213,6 +225,6 @@ def _mean(train: SplitFile, target: NumberTarget) -> float:
     total = mass = 0.0
     for labels, weights in zip(train.labels(), train.weights(), strict=True):
         assert weights is not None
-        total += float(labels.astype(np.float64) @ weights)
+        total += float(target.encode_linear(labels).astype(np.float64) @ weights)
         mass += float(weights.sum(dtype=np.float64))
-    return float(target.decode(np.array([total / mass]))[0])
+    return float(target.linear.decode(np.array([total / mass]))[0])

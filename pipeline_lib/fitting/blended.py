@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, assert_never
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline_lib.config.models import MemberSettings
 from pipeline_lib.errors import TrainingError
 from pipeline_lib.fitting.by_epochs import NetworkTraining
 from pipeline_lib.fitting.in_one_call import EstimatorTraining
-from pipeline_lib.fitting.training import Figures, Part, TrainingInput
+from pipeline_lib.fitting.training import Figures, Floats, Part, TrainingInput, scores_of
 from pipeline_lib.models import (
     BlendKind,
     BlendModel,
@@ -40,7 +39,6 @@ from pipeline_lib.training.judging import Answered, judge_answers
 from pipeline_lib.training.records import EpochRecord, Progress
 from pipeline_lib.wording import first_line
 
-Floats = npt.NDArray[np.float64]
 _logger = logging.getLogger(__name__)
 
 
@@ -102,6 +100,7 @@ class BlendTraining:
         self._current = member_training(given, self._kinds[0])
         self._blend: BlendModel | None = None
         self._figures: Figures | None = None
+        self._val_scores: Floats | None = None
 
     def epochs(self, on_pulse: Callable[[Progress], None] | None = None) -> Iterator[EpochRecord]:
         """Train member after member; yields the records of those that learn by epochs.
@@ -160,11 +159,7 @@ class BlendTraining:
         self._done.append(_Trained(None, np.empty((0, 0)), _NOTHING, problem=problem))
 
     def _scores(self, model: Model) -> Floats:
-        parts = [
-            model.scores(batch.x_cat.cpu().numpy(), batch.x_num.cpu().numpy())
-            for batch in self._given.val.in_order(EVAL_BATCH_ROWS)
-        ]
-        scores = np.concatenate(parts)
+        scores = scores_of(model, self._given.val)
         if not np.isfinite(scores).all():
             raise TrainingError("its answers are not finite")
         return scores
@@ -188,6 +183,7 @@ class BlendTraining:
                 members.append(BlendMember(position, weight, model))
         self._blend = BlendModel(tuple(members), n_classes, temperature)
         answers = tempered(mean, temperature) if n_classes else mean
+        self._val_scores = answers
         val_loss, primary = judge_answers(
             [Answered(torch.from_numpy(answers), self._y_of_rows, of_rows)],
             n_classes=n_classes,
@@ -209,6 +205,11 @@ class BlendTraining:
         """Return the blend."""
         assert self._blend is not None, "it is not trained yet"
         return self._blend
+
+    def val_scores(self) -> Floats:
+        """See `Training.val_scores`."""
+        assert self._val_scores is not None, "it is not trained yet"
+        return self._val_scores
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from pipeline_lib.fitting.training import Figures, Part, TrainingInput
+from pipeline_lib.fitting.training import Figures, Floats, Part, TrainingInput, scores_of
 from pipeline_lib.models import Network, NetworkKind, Networks
 from pipeline_lib.models.carry_over import CarriedOver, Learned
 from pipeline_lib.serving import FittedModel
@@ -49,6 +49,10 @@ class NetworkTraining:
         for network in self._members.models:
             network.fill_untrained(counts)
         return self._model
+
+    def val_scores(self) -> Floats:
+        """See `Training.val_scores`."""
+        return scores_of(self._model, self._given.val)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -142,7 +146,8 @@ class NetworkTraining:
             primary=given.config.primary,
             training=settings.model_copy(update={"seed": settings.seed + member - 1}),
             n_classes=len(given.classes),
-            target_scale=given.target_scale,
+            target_deviation=given.target_deviation,
+            log=given.log,
             class_weights=self._class_weights,
             numeric_names=given.encoder.numeric_names,
             home=given.home,

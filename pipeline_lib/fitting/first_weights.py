@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from pipeline_lib.config import PipelineConfig
+from pipeline_lib.encoding import NumberTarget, target_to_json
 from pipeline_lib.encoding.encoded_splits import EncodedData
 from pipeline_lib.fitting.session import TrainingSession
 from pipeline_lib.home import Home
@@ -103,11 +104,12 @@ def start_training(
         DeviceError: the device asked for is not there.
         TrainingError: see `TrainingSession.start`.
     """
-    encoder, is_asked = encoded.read_encoder(), config.training.start_from == "champion"
+    encoder, target = encoded.read_encoder(), encoded.read_target()
+    is_asked = config.training.start_from == "champion"
     session = TrainingSession.start(
         config,
         encoder,
-        encoded.read_target(),
+        target,
         encoded.path("train"),
         encoded.path("val"),
         champion=champion.model if is_asked and champion is not None else None,
@@ -118,6 +120,8 @@ def start_training(
     if session.reasons or session.bought:
         settings = session.config.model_dump(mode="json", include={"model", "training"})
         key += f" {digest_json(settings)}"
+    if isinstance(target, NumberTarget) and target.scale_said:
+        key += f" {digest_json(target_to_json(target))}"
     if not is_asked:
         return Start(session, key)
     if champion is None:

@@ -14,10 +14,11 @@ from pipeline_lib.data.sources.tabular import TableLike, as_table
 from pipeline_lib.data.splits.assign import assign_splits
 from pipeline_lib.data.splits.split_rows import split_columns, typed_to_split
 from pipeline_lib.data.values.casts import read_columns
-from pipeline_lib.encoding import EncodedSplit, Encoder, RowWeights, fit_target
+from pipeline_lib.encoding import EncodedSplit, Encoder, NumberTarget, RowWeights, fit_target
 from pipeline_lib.encoding.weights import counting
 from pipeline_lib.errors import UsageError
 from pipeline_lib.fitting.session import TrainingSession
+from pipeline_lib.fitting.target_scale import scaled_in_memory
 from pipeline_lib.models import ModelKind
 from pipeline_lib.serving import FittedModel
 
@@ -110,6 +111,8 @@ def start_on_rows(
     field = None if raw is None else raw.schema.field(column)
     every = counting(rows, weight)[column]
     target = fit_target(config.data, train[column], every, raw=field)
+    if isinstance(target, NumberTarget) and config.data.target_scale != "linear":
+        target = scaled_in_memory(config.data, target, encoder, train, val)
     weights = None if weight is None else RowWeights.fit(weight, train)
     splits = [EncodedSplit.of(part, encoder, target, weights) for part in (train, val)]
     return TrainingSession.start(config, encoder, target, *splits, champion=champion, kind=kind)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from pipeline_lib.fitting.training import Figures, Part, TrainingInput
+from pipeline_lib.fitting.training import Figures, Floats, Part, TrainingInput, scores_of
 from pipeline_lib.models import EstimatorKind, FitInput, Model
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS, refuse_too_few_rows
 from pipeline_lib.training.devices import suitable_threads
@@ -103,6 +103,10 @@ class EstimatorTraining:
         """Return the model of the training rows alone, which the figures are of."""
         assert self._of_train is not None, "it is not fitted yet"
         return self._of_train
+
+    def val_scores(self) -> Floats:
+        """See `Training.val_scores`."""
+        return scores_of(self.of_train(), self._given.val)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.automatic import Reason
-from pipeline_lib.encoding import EncodedSplit, Encoder, Target
+from pipeline_lib.encoding import EncodedSplit, Encoder, NumberTarget, Target
 from pipeline_lib.fitting.automatic import chosen
 from pipeline_lib.fitting.blended import BlendTraining, member_training
 from pipeline_lib.fitting.budget import within_budget
@@ -19,6 +21,7 @@ from pipeline_lib.fitting.warm_start import obstacle
 from pipeline_lib.home import Home
 from pipeline_lib.models import BlendKind, ModelKind, NetworkKind
 from pipeline_lib.serving import FittedModel
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.devices import choose_device, describe_device
 from pipeline_lib.training.metrics import why_undefined
 from pipeline_lib.training.records import EpochRecord, Progress
@@ -212,19 +215,28 @@ class TrainingSession:
             chosen["budget"] = f"{self.config.training.budget_s:g} CPU s: {'; '.join(self.bought)}"
         weight = self.config.data.weight
         how = "" if weight is None else f", weighted by {weight}"
+        target, of_log = self.target, " of the logarithm" if self.given.log is not None else ""
         return {
             "model": f"{self.kind.name}, {self.training.size}",
             **chosen,
             "device": self.device_name + (", rows streamed" if self.is_streamed else ""),
+            "target": target.scale_said if isinstance(target, NumberTarget) else "",
             title: course,
-            "validation": f"loss {figures.val_loss:.4f}, {primary} {_figure(metric)}{mean}{how}",
+            "validation": f"loss{of_log} {figures.val_loss:.4f}, {primary} {_figure(metric)}{mean}"
+            + how,
         }
 
     def fitted(self) -> FittedModel:
-        """Return the trained model."""
+        """Return the trained model; from the log scale it answers with its own factor."""
         given, model = self.given, self.training.model()
-        name, task = self.config.name, self.config.data.task
-        return FittedModel(name, task, self.kind, given.encoder, given.target, model)
+        name, task, target = self.config.name, self.config.data.task, given.target
+        if isinstance(target, NumberTarget) and target.log is not None:
+            batches = list(given.val.in_order(EVAL_BATCH_ROWS))
+            y = torch.cat([batch.y.cpu() for batch in batches]).numpy()
+            weights = [batch.weight.cpu() for batch in batches if batch.weight is not None]
+            weight = torch.cat(weights).numpy() if weights else None
+            target = target.with_factor(self.training.val_scores()[:, 0], y, weight)
+        return FittedModel(name, task, self.kind, given.encoder, target, model)
 
 
 def _training(given: TrainingInput, kind: ModelKind, champion: FittedModel | None) -> Training:

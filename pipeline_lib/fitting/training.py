@@ -4,20 +4,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.data import Task
 from pipeline_lib.config.training import CrossEntropy, TrainingSettings
 from pipeline_lib.encoding import ClassTarget, Encoder, NumberTarget, Target
+from pipeline_lib.encoding.log_scale import LogScale
 from pipeline_lib.home import Home
 from pipeline_lib.models import Dimensions, Kind, Model, Network
 from pipeline_lib.models.carry_over import CarriedOver
+from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.keeper import Resumable
 from pipeline_lib.training.losses import TaskLoss, class_weights
 from pipeline_lib.training.metrics import EpochMetric
 from pipeline_lib.training.records import EpochRecord, Progress
 from pipeline_lib.training.rows import Rows, count_classes
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,14 @@ class TrainingInput:
         return "binary" if len(self.classes) == 2 else self.config.data.task
 
     @property
-    def target_scale(self) -> float:
+    def target_deviation(self) -> float:
         """The standard deviation of a number, for errors in its own unit; 1 for classes."""
         return self.target.deviation if isinstance(self.target, NumberTarget) else 1.0
+
+    @property
+    def log(self) -> LogScale | None:
+        """How the logarithm of a number is standardized, if that is what is learned."""
+        return self.target.log if isinstance(self.target, NumberTarget) else None
 
     def class_weights(self) -> torch.Tensor | None:
         """Return the loss's weight of each class, or None where all classes count alike.
@@ -83,8 +94,20 @@ class TrainingInput:
     def metric(self) -> EpochMetric:
         """Return the primary metric, in the unit of the final one."""
         return EpochMetric(
-            self.config.primary, n_classes=len(self.classes), scale=self.target_scale
+            self.config.primary,
+            n_classes=len(self.classes),
+            scale=self.target_deviation,
+            log=self.log,
         )
+
+
+def scores_of(model: Model, rows: Rows) -> Floats:
+    """Return a model's scores of all rows of a split, as they lie; shape as of `Model.scores`."""
+    parts = [
+        model.scores(batch.x_cat.cpu().numpy(), batch.x_num.cpu().numpy())
+        for batch in rows.in_order(EVAL_BATCH_ROWS)
+    ]
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -139,6 +162,13 @@ class Training(Protocol):
 
     def model(self) -> Model:
         """Return the trained model."""
+        ...
+
+    def val_scores(self) -> Floats:
+        """Return the scores of the validation rows, by the model that never learned from them.
+
+        Shape as of `Model.scores`.
+        """
         ...
 
     @property

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pipeline_lib.config.columns import Column
-from pipeline_lib.encoding import ClassTarget, Encoder, Target, Vocabulary
+from pipeline_lib.encoding import ClassTarget, Encoder, NumberTarget, Target, Vocabulary
 from pipeline_lib.encoding.target import classes_as
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN
 from pipeline_lib.models.widths import embedding_width
@@ -81,7 +81,7 @@ class CarriedOver:
             one = "1 new category starts as an unseen one"
             parts.append(one if n == 1 else f"{n:,} new categories start as unseen ones")
         if not self.has_head:
-            parts.append("a fresh last layer, for the classes are others")
+            parts.append("a fresh last layer, for the classes or the target's scale are others")
         elif self.n_new_classes:
             n = self.n_new_classes
             parts.append("1 new class starts fresh" if n == 1 else f"{n} new classes start fresh")
@@ -210,8 +210,8 @@ def _carry_head(theirs: nn.Linear, ours: nn.Linear, before: Target, after: Targe
         elif before.d_out > 1 and after.d_out > 1:
             known = {name: number for number, name in enumerate(classes)}
             rows = [(n, known[name]) for n, name in enumerate(after.classes) if name in known]
-    elif type(before) is type(after):
-        rows = [(0, 0)]
+    elif isinstance(before, NumberTarget) and isinstance(after, NumberTarget):
+        rows = [(0, 0)] if (before.log is None) == (after.log is None) else []
     for mine, other in rows:
         ours.weight[mine] = theirs.weight[other].to(ours.weight)
         ours.bias[mine] = theirs.bias[other].to(ours.bias)

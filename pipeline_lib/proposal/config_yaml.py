@@ -71,6 +71,8 @@ def _data(proposal: Proposal) -> list[str]:
     ]
     if data.classes is not None:
         lines.append(f"  classes: {_flow(data.classes)}")
+    if target.skew:
+        lines.append(_with_comment(f"  target_scale: {data.target_scale}", target.skew))
     if target.aside:
         lines.append(_with_comment(f"  severity: {data.severity}", target.aside))
     if data.key:

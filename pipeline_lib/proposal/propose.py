@@ -114,6 +114,7 @@ def propose(
         target=target,
         task=goal.task,
         classes=goal.classes,
+        target_scale="auto" if goal.skew else "linear",
         severity="quarantine" if goal.aside else "stop",
         key=_key(facts, columns),
         time=None if time is None else time.name,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline_lib.config.data import Task
@@ -19,6 +20,8 @@ from pipeline_lib.wording import examples, rows_that
 _MAX_CLASSES = 100
 _MAX_NUMBER_CLASSES = 10
 _LEAST_PER_CLASS = 3
+# Of an exponential distribution it is 2, of a normal one 0.
+_LEAST_SKEWNESS = 1.0
 # Most rows that may be quarantined, of all: what the proposed quarantine holds.
 _MAX_ASIDE = 0.01
 _POSITIVE = frozenset({"true", "t", "yes", "y", "1", "positive", "pos"})
@@ -28,13 +31,15 @@ _POSITIVE = frozenset({"true", "t", "yes", "y", "1", "positive", "pos"})
 class ProposedTarget:
     """A task, its classes in the order of reports, and what was seen.
 
-    `aside` says which rows cannot be learned and go into quarantine, or is empty.
+    `aside` says which rows cannot be learned and go into quarantine, or is empty; `skew` what
+    speaks for the log scale of a number, or is empty.
     """
 
     task: Task
     classes: tuple[str, ...] | None
     reason: str
     aside: str = ""
+    skew: str = ""
 
 
 def propose_target(facts: ColumnFacts) -> ProposedTarget:
@@ -51,7 +56,7 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
         _refuse_names(facts)
         low, high = shown_number(float(numbers.min())), shown_number(float(numbers.max()))
         reason = f"{n_different:,} different numbers from {low} to {high}"
-        return ProposedTarget("regression", None, reason, "; ".join(aside))
+        return ProposedTarget("regression", None, reason, "; ".join(aside), _skew(facts))
     if numbers is None:
         _refuse_what_is_no_class(facts)
     counts = dict(zip(facts.words.to_pylist(), facts.counted[1].tolist(), strict=True))
@@ -78,6 +83,21 @@ def propose_target(facts: ColumnFacts) -> ProposedTarget:
     if numbers is not None:
         reason += "; if they are amounts, say `task: regression` and drop `classes`"
     return ProposedTarget("multiclass", tuple(classes), reason, said)
+
+
+def _skew(facts: ColumnFacts) -> str:
+    """Return what speaks for the log scale of a target; empty if nothing does."""
+    numbers = facts.numbers
+    assert numbers is not None
+    known = numbers[~np.isnan(numbers)]
+    if known.min() <= 0:
+        return ""
+    shares = known / known.max()  # cubes of large numbers need not be finite
+    deviation = float(shares.std())
+    skewness = float(np.mean((shares - shares.mean()) ** 3)) / deviation**3 if deviation else 0.0
+    if skewness < _LEAST_SKEWNESS:
+        return ""
+    return f"all above 0 with skewness {skewness:.1f}: the validation rows choose linear or log"
 
 
 def _fits_quarantine(n_rows: int, facts: ColumnFacts) -> bool:

@@ -42,7 +42,9 @@ from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.wording import examples
 
 MODEL_VERSION = 2
-_READABLE = (1, MODEL_VERSION)
+# Of a target on the log scale: earlier releases would take its logarithms for numbers.
+_LOG_VERSION = 3
+_READABLE = (1, MODEL_VERSION, _LOG_VERSION)
 _FILES = ("encoder.json", "categories.parquet", "model.json")
 _SETTINGS: TypeAdapter[KindSettings] = TypeAdapter(KindSettings)
 
@@ -185,7 +187,7 @@ class FittedModel:
 
     def _spec(self, of_kind: Mapping[str, Json]) -> dict[str, Json]:
         return {
-            "version": MODEL_VERSION,
+            "version": MODEL_VERSION if not _is_log(self.target) else _LOG_VERSION,
             "name": self.name,
             "task": self.task,
             "target": target_to_json(self.target),
@@ -193,6 +195,10 @@ class FittedModel:
             **of_kind,
             "encoder": self.encoder.fingerprint(),
         }
+
+
+def _is_log(target: Target) -> bool:
+    return isinstance(target, NumberTarget) and target.log is not None
 
 
 def load_model(folder: str | Path, *, kind: Kind | None = None) -> FittedModel:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pipeline_lib.config.data import Task
 from pipeline_lib.config.metrics import METRIC_FACTS, Metric
 from pipeline_lib.config.training import TrainingSettings
+from pipeline_lib.encoding.log_scale import LogScale
 from pipeline_lib.errors import NonFiniteLossError
 from pipeline_lib.home import Home, find_home
 from pipeline_lib.training.averages import averaged
@@ -55,7 +56,8 @@ class TrainingLoop(Generic[N]):
         primary: the metric to report for `val`.
         training: everything a user may set.
         n_classes: of a classification; 0 for a regression.
-        target_scale: deviation of the target, to report errors in its own unit.
+        target_deviation: of the target, to report errors in its own unit.
+        log: of a target on the log scale.
         class_weights: of the training loss, shape ``(n_classes,)``.
         numeric_names: of the columns of `x_num`, to name extreme ones.
         home: keeps compiled code; the working directory's without it.
@@ -75,7 +77,8 @@ class TrainingLoop(Generic[N]):
         primary: Metric,
         training: TrainingSettings,
         n_classes: int,
-        target_scale: float = 1.0,
+        target_deviation: float = 1.0,
+        log: LogScale | None = None,
         class_weights: Tensor | None = None,
         numeric_names: Sequence[str] = (),
         home: Home | None = None,
@@ -89,7 +92,7 @@ class TrainingLoop(Generic[N]):
         self._train, self._val = train, val
         self._training, self._names = training, numeric_names
         self._val_loss = build_loss(task, training.loss)
-        self._metric = EpochMetric(primary, n_classes=n_classes, scale=target_scale)
+        self._metric = EpochMetric(primary, n_classes=n_classes, scale=target_deviation, log=log)
         self._bounds = batch_bounds(train.n_rows, training.batch_size)
         # Compiled, a sparse gradient is an InductorError (torch 2.13).
         sparse_above = None if training.compile else training.sparse_above

@@ -5,6 +5,7 @@ Like the final metrics it is over the classes that the rows hold, and None where
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
@@ -22,6 +23,7 @@ from torchmetrics.classification import (
 )
 
 from pipeline_lib.config.metrics import METRIC_FACTS, Metric
+from pipeline_lib.encoding.log_scale import LogScale
 from pipeline_lib.models import probabilities
 from pipeline_lib.training.batches import EVAL_BATCH_ROWS
 from pipeline_lib.training.rows import Rows
@@ -90,20 +92,31 @@ def why_undefined(metric: Metric, rows: Rows, *, n_classes: int) -> str:
 class EpochMetric:
     """One metric over the batches of a validation pass, in the unit of the final one.
 
-    Rows either all have a weight or none has; weighted ones are held until `compute`.
+    Rows either all have a weight or none has; weighted ones, and those of a target on the log
+    scale, are held until `compute`.
 
     Args:
         metric: which one.
         n_classes: of a classification; 0 for a regression.
         scale: the target's deviation, which turns standardized errors into its own unit.
+        log: of a target on the log scale. Values are compared in their own unit, predictions with
+            the factor of the same rows.
     """
 
-    def __init__(self, metric: Metric, *, n_classes: int = 0, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        metric: Metric,
+        *,
+        n_classes: int = 0,
+        scale: float = 1.0,
+        log: LogScale | None = None,
+    ) -> None:
         self._metric: Metric = metric
-        self._n_classes, self._scale = n_classes, scale
+        self._n_classes, self._scale, self._log = n_classes, scale, log
+        # Weights are of all rows together, and so is the factor of the log scale.
+        self._waiting: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self._state = build_metric(metric, n_classes=n_classes)
         self._labels = Labels(n_classes)
-        self._weighted: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def update(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
         """Take a batch of logits ``(n_rows, d_out)``, targets and weights ``(n_rows,)``."""
@@ -116,8 +129,8 @@ class EpochMetric:
             return
         scores, y = scores.cpu(), y.cpu()
         self._labels.update(y)
-        if weight is not None:
-            self._weighted.append((scores, y, weight.cpu()))
+        if self._log is not None or weight is not None:
+            self._waiting.append((scores, y, None if weight is None else weight.cpu()))
             return
         if self._n_classes == 0:
             self._state.update(scores[:, 0].float(), y)
@@ -133,14 +146,11 @@ class EpochMetric:
         if self._state is None:  # log_loss is the loss itself
             return val_loss
         labels, self._labels = self._labels, Labels(self._n_classes)
-        value, weighted, self._weighted = math.nan, self._weighted, []
+        value, waiting, self._waiting = math.nan, self._waiting, []
         if labels.why_undefined(self._metric):
             pass
-        elif weighted:
-            parts = zip(*weighted, strict=True)
-            scores, y, weight = (torch.cat(part).double().numpy() for part in parts)
-            if np.isfinite(scores).all():
-                value = weighted_metric(self._metric, scores, y, weight)
+        elif waiting:
+            value = self._of_all(waiting)
         else:
             with warnings.catch_warnings():  # of classes without a row, which are left out
                 warnings.simplefilter("ignore")
@@ -150,6 +160,28 @@ class EpochMetric:
         if not math.isfinite(value):
             return None
         return value * self._scale if METRIC_FACTS[self._metric].unit == "target" else value
+
+    def _of_all(self, waiting: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> float:
+        """Return the metric of rows that were held: weighted ones, or those of the log scale."""
+        scores = torch.cat([part[0] for part in waiting]).double()
+        y = torch.cat([part[1] for part in waiting]).double()
+        weights = [part[2].double() for part in waiting if part[2] is not None]
+        weight = torch.cat(weights).numpy() if weights else None
+        if self._log is not None:
+            # In deviations: squares of large values stay finite.
+            outputs, encoded = scores[:, 0].numpy(), y.numpy()
+            predicted = self._log.with_factor(outputs, encoded, weight).decode(outputs)
+            scores = torch.from_numpy(predicted / self._scale)[:, None]
+            y = torch.from_numpy(self._log.values(encoded) / self._scale)
+        if weight is not None:
+            plain = scores.numpy()
+            is_finite = np.isfinite(plain).all()
+            return (
+                weighted_metric(self._metric, plain, y.numpy(), weight) if is_finite else math.nan
+            )
+        assert self._state is not None, "rows of a metric without a state are not held"
+        self._state.update(scores[:, 0].float(), y.float())
+        return float(self._state.compute())
 
 
 class BrierScore(torchmetrics.Metric):

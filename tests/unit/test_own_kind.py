@@ -149,7 +149,7 @@ def test_its_validation_error_is_in_the_unit_of_the_target(
 
     numbers = session.training.model().scores(val.x_cat.numpy(), val.x_num.numpy())[:, 0]
 
-    deviation = session.given.target_scale
+    deviation = session.given.target_deviation
     rmse = deviation * np.sqrt(np.mean((numbers - val.y.numpy()) ** 2))
     assert deviation > 100
     assert session.training.figures.primary == pytest.approx(rmse, rel=1e-5)

@@ -52,6 +52,7 @@ class TestRealTables:
         assert found.config.data.task == "regression"
         assert found.config.data.time == "dteday"
         assert found.config.data.key == ()
+        assert found.config.data.target_scale == "auto"
         codes = ("season", "mnth", "hr", "weekday", "weathersit", "time_segment", "day_type")
         assert found.kinds == {
             "dteday": "datetime",
@@ -66,6 +67,8 @@ class TestRealTables:
         found = real("diamonds.csv", "price", tmp_path)
 
         assert found.left_out == {}
+        assert found.config.data.target_scale == "auto"
+        assert "# all above 0 with skewness 1.6: the validation rows choose" in found.text
         assert {n for n, kind in found.kinds.items() if kind == "category"} == {
             "cut",
             "color",

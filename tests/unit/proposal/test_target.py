@@ -1,10 +1,13 @@
 """What a target asks for, or why it cannot be learned."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline_lib.encoding.log_scale import Floats
 from pipeline_lib.errors import DataError, SourceError, UsageError
 from tests.unit.proposal.proposals import LABELS, N, cycled, of, proposed, written
 
@@ -32,6 +35,29 @@ class TestTargets:
 
         assert found.config.data.classes == ("8", "9", "10")
         assert "task: regression" in found.proposal.target.reason
+
+    @pytest.mark.parametrize(
+        ("of_normal", "scale"),
+        [
+            (np.exp, "auto"),
+            (lambda z: 50 + 10 * z, "linear"),
+            (lambda z: np.exp(z) - 0.2, "linear"),
+            (lambda z: -np.exp(z), "linear"),
+            (lambda z: np.where(np.arange(N) == 3, 1e12, 50 + 10 * z), "auto"),
+            (lambda z: np.exp(z) * 1e100, "auto"),
+        ],
+        ids=["skewed", "symmetric", "below zero", "negative", "one outlier", "large"],
+    )
+    def test_the_log_scale_is_tried_where_numbers_are_skewed_and_all_above_0(
+        self, tmp_path: Path, of_normal: Callable[[Floats], Floats], scale: str
+    ) -> None:
+        values = of_normal(np.random.default_rng(1).normal(size=N))
+
+        found = of(tmp_path, [repr(v) for v in values.tolist()], a=cycled("p", "q", "r"))
+
+        assert found.config.data.task == "regression"
+        assert found.config.data.target_scale == scale
+        assert ("target_scale: auto" in found.text) == (scale == "auto")
 
     @pytest.mark.parametrize(
         ("target", "why"),
