@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.data.splits.split_rows import SplitRows
 from pipeline_lib.encoding.encoded_splits import EncodedData, encode_splits
+from pipeline_lib.encoding.unranked import unranked_notes
 from pipeline_lib.evaluation.journal import last_end
 from pipeline_lib.evaluation.standing import Standing
 
@@ -51,6 +52,8 @@ def encode(
         )
     if said := encoded.scale_said():
         logger.info("encode    %s is %s", config.data.target, said)
+    for note in unranked_notes(encoded.read_encoder()):
+        logger.warning("encode    %s", note)
     for change in encoded.changes:
         if change.quiet.n or change.back.n or change.n_rare:
             logger.info("encode    %s: %s", change.column, change)

@@ -1,5 +1,6 @@
 """What a feature column has to look like, and how it becomes codes or floats."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,10 @@ Severity = Literal["stop", "quarantine", "warn"]
 DatetimePart = Literal[
     "elapsed", "year", "month", "day", "day_of_year", "weekday", "hour", "minute"
 ]
+
+Order = Annotated[tuple[str, ...], Field(max_length=10_000)] | Literal["numeric"]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", flags=re.ASCII)
 
 MAX_COLUMNS = 10_000  # of a table; every check of a column runs ten thousand times
 
@@ -58,6 +63,8 @@ class _Column(Settings):
         values: dict[str, Any] = handler(self)
         if not self.private:
             values.pop("private", None)
+        if values.get("order", "") is None:  # as before categories could have one
+            del values["order"]
         return values
 
 
@@ -67,6 +74,12 @@ class CategoryColumn(_Column):
     kind: Literal["category"] = "category"
     allowed: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="the allowed categories; null: any"
+    )
+    order: Order | None = Field(
+        default=None,
+        description="the words with a rank, the lowest first, or `numeric`, for words that are "
+        "numbers: models see the scaled rank, or number, beside the category. Other words have "
+        "none, which is marked as a missing number is; with `allowed` both list the same words",
     )
     on_unknown: Literal["bucket", "error"] = Field(
         default="bucket",
@@ -79,6 +92,33 @@ class CategoryColumn(_Column):
     max_size: int | None = Field(
         default=None, ge=1, description="overrides `encoding.max_size` for this column"
     )
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The words that `order` lists."""
+        return () if self.order is None or self.order == "numeric" else self.order
+
+    @rule
+    def _an_order_ranks_different_words(self) -> Iterator[Mistake]:
+        if self.order is None or self.order == "numeric":
+            return
+        if twice := repeated(self.order):
+            yield wrong(f"lists {examples(twice)} twice", "order")
+        elif len(self.order) < 2:
+            yield wrong("ranks fewer than 2 words, which says nothing", "order")
+
+    @rule
+    def _order_and_allowed_list_the_same(self) -> Iterator[Mistake]:
+        if self.order is None or self.allowed is None:
+            return
+        if self.order == "numeric":
+            if odd := [word for word in self.allowed if not _NUMBER.fullmatch(word.strip())]:
+                yield wrong(f"{examples(odd)} in `allowed`: no number", "order", "allowed")
+            return
+        if unranked := [word for word in self.allowed if word not in self.order]:
+            yield wrong(f"lacks {examples(unranked)}, listed in `allowed`", "order", "allowed")
+        if never := [word for word in self.order if word not in self.allowed]:
+            yield wrong(f"ranks {examples(never)}, not listed in `allowed`", "order", "allowed")
 
 
 class HashColumn(_Column):

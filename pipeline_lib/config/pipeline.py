@@ -114,6 +114,10 @@ def _unknown_classes(weights: Mapping[str, float], known: Sequence[str]) -> Iter
             yield wrong(f"{name[:60]!r} is not a class{listed}", (*at, name))
 
 
+def _hash(word: str) -> str:
+    return f"{hashed(word)}"
+
+
 class PipelineConfig(Settings):
     """One dataset: its table, contract, split, encoding, model, training and promotion."""
 
@@ -217,15 +221,14 @@ class PipelineConfig(Settings):
         return self.evaluation.primary or primary_metric(self.data.task)
 
     def without_private_words(self) -> "PipelineConfig":
-        """Return the config as others may see it: `allowed` words of private columns as hashes."""
+        """Return the config as others may see it: listed words of private columns as hashes."""
         columns: dict[str, Column] = {}
         for name, column in self.columns.items():
-            allowed = column.allowed if isinstance(column, CategoryColumn) else None
-            if allowed and column.hides_values:
-                words = tuple(f"{hashed(word)}" for word in allowed)
-                columns[name] = column.model_copy(update={"allowed": words})
-            else:
-                columns[name] = column
+            columns[name] = column
+            if isinstance(column, CategoryColumn) and column.hides_values:
+                listed = {"allowed": column.allowed, "order": column.ranked}
+                hidden = {k: tuple(map(_hash, words)) for k, words in listed.items() if words}
+                columns[name] = column.model_copy(update=hidden)
         return self.model_copy(update={"columns": columns})
 
     def digest(self) -> str:

@@ -32,6 +32,7 @@ from pipeline_lib.encoding.numeric import (
     float_input_fitter,
     float_input_from_json,
 )
+from pipeline_lib.encoding.orders import OrderInput
 from pipeline_lib.encoding.vocabulary import MISSING, N_RESERVED, UNSEEN, Vocabulary
 from pipeline_lib.encoding.words import count_words, digest_of_words
 from pipeline_lib.errors import ModelError
@@ -40,6 +41,8 @@ from pipeline_lib.storage.json_files import Json, write_json
 from pipeline_lib.wording import first_line
 
 ENCODER_VERSION = 2
+# With ranks of categories: earlier releases know none.
+_ORDER_VERSION = 3
 CodeInput = Vocabulary | HashInput
 
 # What parts raise that no encoder has written.
@@ -143,7 +146,13 @@ class Encoder:
                 )
             elif isinstance(column, HashColumn):
                 code_inputs[name] = HashInput(name, column.n_buckets)
-        floats = {name: fitter.finish() for name, fitter in fitters.items()}
+        floats: dict[str, FloatInput] = {}
+        for name, column in columns.items():
+            if isinstance(column, CategoryColumn) and column.order is not None:
+                words, counts = counted[name].words, counted[name].counts[1:]
+                floats[name] = OrderInput.fit(name, column.order, words, counts)
+            elif name in fitters:
+                floats[name] = fitters[name].finish()
         return cls(dict(columns), code_inputs, floats)
 
     @property
@@ -187,6 +196,11 @@ class Encoder:
     def n_numeric(self) -> int:
         """The width of `x_num`."""
         return sum(inputs.width for inputs in self.float_inputs.values())
+
+    @property
+    def orders(self) -> dict[str, OrderInput]:
+        """The category columns with ranks, which are inputs of `x_cat` and of `x_num`."""
+        return {n: i for n, i in self.float_inputs.items() if isinstance(i, OrderInput)}
 
     @property
     def numeric_names(self) -> tuple[str, ...]:
@@ -277,10 +291,10 @@ class Encoder:
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder}: the encoder cannot be read: {error}") from None
         try:
-            if (version := spec.get("version")) != ENCODER_VERSION:
+            if (version := spec.get("version")) not in (ENCODER_VERSION, _ORDER_VERSION):
                 raise ModelError(
                     f"{folder}/encoder.json has version {version!r}, "
-                    f"this code reads {ENCODER_VERSION}"
+                    f"this code reads {ENCODER_VERSION} to {_ORDER_VERSION}"
                 )
             encoder = cls._from_parts(cast("list[dict[str, Any]]", spec["columns"]), table)
             is_one = encoder.fingerprint() == spec.get("fingerprint")
@@ -305,6 +319,9 @@ class Encoder:
                 case CategoryColumn():
                     rows = table.filter(pc.equal(table["column"], name))
                     code_inputs[name] = _vocabulary(name, rows, int(entry["min_count"]))
+                    if column.order is not None:
+                        spec = entry["parameters"]
+                        floats[name] = OrderInput.from_json(name, column.order, spec)
                 case HashColumn():
                     code_inputs[name] = HashInput(name, column.n_buckets)
                 case NumberColumn() | BooleanColumn() | DatetimeColumn():
@@ -324,10 +341,11 @@ class Encoder:
             inputs = self.code_inputs.get(name)
             if isinstance(inputs, Vocabulary):
                 entry["min_count"] = inputs.min_count
-            elif name in self.float_inputs:
+            if name in self.float_inputs:
                 entry["parameters"] = self.float_inputs[name].to_json()
             entries.append(entry)
-        return {"version": ENCODER_VERSION, "columns": entries}
+        version = _ORDER_VERSION if self.orders else ENCODER_VERSION
+        return {"version": version, "columns": entries}
 
 
 def float_fitters(

@@ -148,6 +148,8 @@ class NumberedRows:
             numbers = pc.index_in(self._words[target.column], value_set=classes).fill_null(0)
             codes[target.column] = np.concatenate([[0], numbers.to_numpy()])
         narrow = {name: c.astype(code_type(int(c.max()) + 1)) for name, c in codes.items()}
+        # Number 0 is no value, which `of_words` has as the last.
+        ranks = {n: np.roll(i.of_words(self._words[n]), 1, 0) for n, i in encoder.orders.items()}
         with ExitStack() as stack:
             writers = [
                 stack.enter_context(
@@ -161,7 +163,7 @@ class NumberedRows:
                 for name in SPLITS
             ]
             for batch, splits, _ in self._batches():
-                arrays = _encoded(batch, self._columns, narrow, encoder, target)
+                arrays = _encoded(batch, self._columns, narrow, ranks, encoder, target)
                 if weights is not None:
                     values = batch.rows.columns[[*self._columns].index(weights.column)]
                     arrays.append(weights.encode(pa.chunked_array([values])))
@@ -219,6 +221,7 @@ def _encoded(
     batch: NumberedBatch,
     columns: Mapping[str, Column],
     codes: Mapping[str, npt.NDArray[np.generic]],
+    ranks: Mapping[str, npt.NDArray[np.float32]],
     encoder: Encoder,
     target: Target,
 ) -> list[npt.NDArray[np.generic]]:
@@ -232,6 +235,9 @@ def _encoded(
         else:
             arrays.append(own.astype(code_type(inputs.cardinality)))
     for name, inputs in encoder.float_inputs.items():
+        if name in ranks:
+            arrays += [*ranks[name][batch.numbers[name]][of_name[name].to_numpy()].T]
+            continue
         arrays += [*inputs.encode(pa.chunked_array([of_name[name]])).T]
     labels = of_name[target.column]
     if isinstance(target, ClassTarget):

@@ -155,7 +155,7 @@ def carry_over(
 
 def _meaning(column: Column) -> Mapping[str, object]:
     """Return the settings that decide what a column's codes or floats mean."""
-    deciding = {"kind", "n_buckets", "scaling", "parts", "true", "false"}
+    deciding = {"kind", "n_buckets", "scaling", "parts", "true", "false", "order"}
     settings = column.model_dump(include=deciding)
     return (
         settings
@@ -182,20 +182,24 @@ def _carry_blocks(
     first = "0.weight"
     weight = ours[first].clone()  # of columns the source does not know they stay fresh
     before = _places(source.encoder, source.network)
-    for name, place in _places(encoder, network).items():
+    for (part, name), place in _places(encoder, network).items():
         if name in shared:
-            weight[:, place] = theirs[first][:, before[name]].to(weight)
+            weight[:, place] = theirs[first][:, before[part, name]].to(weight)
     network.blocks.load_state_dict({**theirs, first: weight})
 
 
-def _places(encoder: Encoder, network: Parts) -> dict[str, slice]:
-    """Return where each column stands in the first block's input."""
-    widths = dict(zip(encoder.code_inputs, network.d_embeddings, strict=True))
-    widths |= {name: inputs.width for name, inputs in encoder.float_inputs.items()}
-    places: dict[str, slice] = {}
+def _places(encoder: Encoder, network: Parts) -> dict[tuple[str, str], slice]:
+    """Return where codes and floats of each column stand in the first block's input.
+
+    A category with a rank has both, so the key says which: ("cat", name) or ("num", name).
+    """
+    codes = zip(encoder.code_inputs, network.d_embeddings, strict=True)
+    widths = {("cat", name): width for name, width in codes}
+    widths |= {("num", name): inputs.width for name, inputs in encoder.float_inputs.items()}
+    places: dict[tuple[str, str], slice] = {}
     start = 0
-    for name, width in widths.items():
-        places[name] = slice(start, start + width)
+    for key, width in widths.items():
+        places[key] = slice(start, start + width)
         start += width
     return places
 

@@ -16,7 +16,8 @@ _LEVELS: tuple[tuple[str, ...], ...] = (
     ("low", "average", "high"),
 )
 _ENDS = ("v{}", "very {}", "very_{}", "very-{}")
-_OTHERS: tuple[tuple[str, ...], ...] = (
+# Each the lowest first.
+_ORDERED: tuple[tuple[str, ...], ...] = (
     ("small", "med", "big"),
     ("small", "medium", "big"),
     ("small", "med", "large"),
@@ -32,6 +33,8 @@ _OTHERS: tuple[tuple[str, ...], ...] = (
     ("never", "rarely", "sometimes", "often", "always"),
     ("strongly disagree", "disagree", "neutral", "agree", "strongly agree"),
     ("negative", "neutral", "positive"),
+)
+_OTHERS: tuple[tuple[str, ...], ...] = (
     # A yes and a no that `kind: boolean` does not know.
     ("no", "yes"),
     ("off", "on"),
@@ -52,19 +55,26 @@ _MONTHS = (
 )
 
 
-def _scales() -> frozenset[frozenset[str]]:
-    found = {frozenset(words) for words in _OTHERS}
+def _orders() -> dict[frozenset[str], tuple[str, ...]]:
+    """Return the scales with an order, the lowest word first, by their words."""
+    found = list(_ORDERED)
     for levels in _LEVELS:
         low, high = levels[0], levels[-1]
-        ends: list[tuple[str, ...]] = [()]
+        found.append(levels)
         for end in _ENDS:
-            ends += [(end.format(high),), (end.format(low),), (end.format(low), end.format(high))]
-        found |= {frozenset([*levels, *more]) for more in ends}
+            lowest, highest = end.format(low), end.format(high)
+            found += [(*levels, highest), (lowest, *levels), (lowest, *levels, highest)]
+    return {frozenset(words): words for words in found}
+
+
+def _scales() -> frozenset[frozenset[str]]:
+    found = {frozenset(words) for words in _OTHERS} | set(_ORDERS)
     for names in (_DAYS, _MONTHS):
         found |= {frozenset(names), frozenset(name[:3] for name in names)}
     return frozenset(found)
 
 
+_ORDERS = _orders()
 _SCALES = _scales()
 MAX_CLOSED = max(map(len, _SCALES))
 
@@ -77,3 +87,16 @@ def is_closed(words: Sequence[str]) -> bool:
     """
     folded = frozenset(word.strip().casefold() for word in words)
     return len(folded) == len(words) <= MAX_CLOSED and folded in _SCALES
+
+
+def ordered(words: Sequence[str]) -> tuple[str, ...]:
+    """Return words that are a whole ordinal scale in its order, the lowest first; else none.
+
+    Days, months and seasons have none: what follows the last is the first.
+
+    >>> ordered(["High", "Low", "Med"]), ordered(["spring", "summer", "autumn", "winter"])
+    (('Low', 'Med', 'High'), ())
+    """
+    as_written = {word.strip().casefold(): word for word in words}
+    order = _ORDERS.get(frozenset(as_written), ()) if len(as_written) == len(words) else ()
+    return tuple(as_written[word] for word in order)

@@ -22,7 +22,7 @@ from pipeline_lib.config.columns import (
 )
 from pipeline_lib.data.arrow import is_date_or_time, is_number
 from pipeline_lib.data.values.patterns import SPACED_WHOLE
-from pipeline_lib.proposal.closed_words import MAX_CLOSED, is_closed
+from pipeline_lib.proposal.closed_words import MAX_CLOSED, is_closed, ordered
 from pipeline_lib.proposal.column_facts import IS_NUMBER, ColumnFacts, Floats
 from pipeline_lib.proposal.date_formats import DateFormat, find_date_format, share_of_dates
 from pipeline_lib.wording import examples
@@ -140,8 +140,10 @@ def words_column(facts: ColumnFacts, *, say: str = "") -> ProposedColumn:
     elif n <= _MAX_FEW and counts.min() >= max(_LEAST_ROWS, 0.001 * facts.n_known):
         reason = f"{say}{n} values, each in {_rows(int(counts.min()))} or more"
     if n <= MAX_CLOSED and is_closed(words := sorted_words(facts)):
-        column = CategoryColumn(allowed=tuple(words))
-        reason += "; a whole scale, so another value is a mistake"
+        order = ordered(words) or None
+        column = CategoryColumn(allowed=tuple(words), order=order)
+        ranked = ", and models see ranks too" if order else ""
+        reason += f"; a whole scale, so another value is a mistake{ranked}"
     return ProposedColumn(facts.name, column, "feature", reason, is_unique=facts.is_unique)
 
 

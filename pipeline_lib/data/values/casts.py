@@ -137,16 +137,16 @@ def _read_words(
 def _spelled(
     words: pa.ChunkedArray, column: CategoryColumn | HashColumn, known: KnownWords | None
 ) -> pa.ChunkedArray:
-    """Return typed values in the spelling of known words, else in that of `allowed`."""
+    """Return typed values in the spelling of known words, else in that of the config's."""
     if known is not None:
         words = known.spelled(words)
-    if isinstance(column, CategoryColumn) and column.allowed is not None:
-        words = _allowed(column.allowed).spelled(words)
+    if isinstance(column, CategoryColumn) and (listed := column.allowed or column.ranked):
+        words = _listed(listed).spelled(words)
     return words
 
 
 @lru_cache(maxsize=64)
-def _allowed(words: tuple[str, ...]) -> KnownWords:
+def _listed(words: tuple[str, ...]) -> KnownWords:
     return KnownWords(pa.array(words, pa.string()))
 
 

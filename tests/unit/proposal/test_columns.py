@@ -186,6 +186,49 @@ class TestKindsOfColumns:
         assert set(found.config.columns["a"].model_dump()["allowed"]) == set(words)
         assert "a whole scale" in found.reason("a")
 
+    @pytest.mark.parametrize(
+        ("words", "order"),
+        [
+            (("med", "high", "low"), ("low", "med", "high")),
+            (("vhigh", "high", "med", "low"), ("low", "med", "high", "vhigh")),
+            (("med", "low", "high", "vlow"), ("vlow", "low", "med", "high")),
+            (("Big", "Small", "Med"), ("Small", "Med", "Big")),
+            (
+                ("Premium", "Fair", "Ideal", "Good", "Very Good"),
+                ("Fair", "Good", "Very Good", "Premium", "Ideal"),
+            ),
+        ],
+        ids="-".join,
+    )
+    def test_a_whole_ordinal_scale_is_ranked(
+        self, tmp_path: Path, words: tuple[str, ...], order: tuple[str, ...]
+    ) -> None:
+        found = of(tmp_path, a=cycled(*words))
+
+        assert found.config.columns["a"].model_dump()["order"] == order
+        assert "ranks" in found.reason("a")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("ja", "nein"),
+            ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+            ("spring", "summer", "autumn", "winter"),
+            ("Q1", "Q2", "Q3", "Q4"),
+            ("low", "high"),
+            ("low", "med", "high", "extreme"),
+            ("2", "3", "4", "5more"),
+            ("S", "M", "L"),
+        ],
+        ids="-".join,
+    )
+    def test_words_without_a_well_known_order_get_none(
+        self, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        found = of(tmp_path, a=cycled(*words))
+
+        assert "order" not in found.config.columns["a"].model_dump()
+
     def test_money_may_flow_back(self, tmp_path: Path) -> None:
         values = [f"{v:.2f}" for v in np.random.default_rng(2).exponential(5, N)]
 

@@ -77,6 +77,9 @@ class TestRealTables:
         assert found.config.columns["cut"].model_dump()["allowed"] == (
             *("Fair", "Good", "Ideal", "Premium", "Very Good"),
         )
+        assert found.config.columns["cut"].model_dump()["order"] == (
+            *("Fair", "Good", "Very Good", "Premium", "Ideal"),
+        )
 
     def test_open_payments(self, tmp_path: Path) -> None:
         found = real("open_payments.csv", "status", tmp_path)
@@ -94,6 +97,12 @@ class TestRealTables:
         assert set(found.kinds.values()) == {"category"}
         assert found.config.data.task == "multiclass"
         assert found.left_out == {}
+        dumps = {n: c.model_dump().get("order") for n, c in found.config.columns.items()}
+        assert {n: order for n, order in dumps.items() if order} == {
+            **dict.fromkeys(("price", "maint"), ("low", "med", "high", "vhigh")),
+            "lug_capacity": ("small", "med", "big"),
+            "safety": ("low", "med", "high"),
+        }
 
     def test_an_arff_file_is_called_by_its_name(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="is an ARFF file, not CSV"):
