@@ -279,8 +279,13 @@ def _digits_but_no_number(facts: ColumnFacts, numbers: Floats) -> ProposedColumn
         return _maybe_id(facts, words_column(facts, say="whole numbers that name something; "))
     if n_all <= _MAX_CODES and span <= 2 * n_all and facts.n_known >= 10 * n_all:
         seen = f"{n_all} whole numbers from {numbers.min():.0f} to {numbers.max():.0f}"
-        reason = f"{seen}: probably codes; set `kind: number` if they are amounts"
-        return replace(words_column(facts), reason=reason)
+        words = words_column(facts)
+        if n_all <= 2 or not isinstance(words.column, CategoryColumn):
+            reason = f"{seen}: probably codes; set `kind: number` if they are amounts"
+            return replace(words, reason=reason)
+        reason = f"{seen}: codes or amounts, so models see both word and number"
+        column = words.column.model_copy(update={"order": "numeric"})
+        return replace(words, column=column, reason=reason)
     return None
 
 

@@ -229,6 +229,25 @@ class TestKindsOfColumns:
 
         assert "order" not in found.config.columns["a"].model_dump()
 
+    def test_a_few_whole_numbers_are_words_and_numbers_at_once(self, tmp_path: Path) -> None:
+        found = of(
+            tmp_path,
+            a=cycled("1", "2", "3", "4"),
+            b=cycled("3", "4"),
+            zip=cycled("70173", "70174", "70175"),
+        )
+
+        columns = {name: column.model_dump() for name, column in found.config.columns.items()}
+        assert {name: column.get("order") for name, column in columns.items()} == {
+            "a": "numeric",
+            "b": None,
+            "zip": None,
+            "plain": None,
+        }
+        assert columns["a"]["kind"] == "category"
+        assert "order: numeric" in found.text
+        assert "both word and number" in found.reason("a")
+
     def test_money_may_flow_back(self, tmp_path: Path) -> None:
         values = [f"{v:.2f}" for v in np.random.default_rng(2).exponential(5, N)]
 

@@ -60,6 +60,8 @@ class TestRealTables:
             **dict.fromkeys(("yr", "holiday", "workingday"), "boolean"),
             **dict.fromkeys(("temp", "atemp", "hum", "windspeed"), "number"),
         }
+        ranked = {n for n, c in found.config.columns.items() if "order" in c.model_dump()}
+        assert ranked == {"season", "mnth", "hr", "weekday", "weathersit"}
         assert f"  #casual: {{kind: number, minimum: 0}}" in found.text  # noqa: F541
         assert "#split: {kind: time, val_days: 110, test_days: 110}" in found.text
 
