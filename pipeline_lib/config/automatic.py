@@ -26,6 +26,7 @@ from pipeline_lib.wording import rows_that
 # Rows from which trees learn faster and get more leaves: what suits a small table, LightGBM's
 # smallest steps, takes minutes and thousands of rounds on a large one.
 _SMALL_ROWS = 10_000
+_FEW_COLUMNS = 5
 # Rows from which networks are wider: on small tables 128 are as good as 192, and cheaper.
 _NETWORK_ROWS, _WIDTH, _MOST_WIDTH = 4_000, 128, 512
 # Inputs of a network that bins of numbers may become.
@@ -117,8 +118,12 @@ def boosting_settings(shape: TableShape) -> BoostingSettings:
     growth = max(1.0, shape.n_train / _SMALL_ROWS)
     classes = max(1.0, shape.n_classes / 10)
     rate = min(0.1, 0.03 * growth**0.25 * math.sqrt(classes))
+    n_columns = len(shape.n_categories) + shape.n_numbers
     return BoostingSettings(
-        learning_rate=round(rate, 3), num_leaves=min(255, round(15 * growth ** (1 / 3)))
+        learning_rate=round(rate, 3),
+        num_leaves=min(255, round(15 * growth ** (1 / 3))),
+        # Of three columns, two alone never show how all of them act together.
+        feature_fraction=1.0 if n_columns <= _FEW_COLUMNS else 0.7,
     )
 
 

@@ -32,18 +32,18 @@ class Worth:
         """Return the line of the page; where chance may be the reason, it says so.
 
         >>> Worth("boosting", 0.272, 0.284, 1.2, Difference("log_loss", 0.012, 0.003, 0.007)).line()
-        'earns its keep: log_loss 0.2720, 4.2 % below boosting (0.2840, 1.2 s)'
+        'better than the best baseline: log_loss 0.2720, 4.2 % below boosting (0.2840, 1.2 s)'
         """
         said = self.difference
         by = f"{said.metric} {self.model:.4f}, {self._distance()} ({self.value:.4f}, "
         by += f"{self.fit_s:.1f} s)" + (f", at the same {self.same}" if self.same else "")
         if not self.is_better:
-            return f"does not earn its keep: {by}"
+            return f"no better than the best baseline: {by}"
         if said.lower > 0:
-            return f"earns its keep: {by}"
+            return f"better than the best baseline: {by}"
         error = said.standard_error
         spread = "" if math.isnan(error) else f" (standard error of the difference {error:.4f})"
-        return f"may earn its keep: {by}; this may be chance{spread}"
+        return f"perhaps better than the best baseline: {by}; this may be chance{spread}"
 
     def _distance(self) -> str:
         if is_tie(self.model, self.value):

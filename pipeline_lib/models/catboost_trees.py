@@ -208,11 +208,15 @@ def _pool(
     x_cat = torch.cat([batch.x_cat for batch in batches]).cpu().numpy()
     x_num = torch.cat([batch.x_num for batch in batches]).cpu().numpy()
     y = torch.cat([batch.y for batch in batches]).cpu()
-    weights = None if class_weights is None else class_weights.cpu()[y.long()].numpy()
+    of_rows = [batch.weight for batch in batches if batch.weight is not None]
+    weights = torch.cat(of_rows).cpu() if of_rows else None
+    if class_weights is not None:
+        of_class = class_weights.cpu()[y.long()]
+        weights = of_class if weights is None else weights * of_class
     return library.Pool(
         _frame(x_cat, x_num),
         label=y.numpy(),
-        weight=weights,
+        weight=None if weights is None else weights.numpy(),
         cat_features=list(range(len(dimensions.cardinalities))),
     )
 

@@ -346,7 +346,9 @@ def test_a_model_that_is_worse_than_a_baseline_gets_a_warning_that_names_the_bes
 
     best = max(("linear", "boosting"), key=lambda name: behind.baselines[name]["macro_f1"])
     ours, theirs = behind.scores["macro_f1"], behind.baselines[best]["macro_f1"]
-    line = f"does not earn its keep: macro_f1 {ours:.4f}, {theirs - ours:.4f} below {best} ("
+    line = (
+        f"no better than the best baseline: macro_f1 {ours:.4f}, {theirs - ours:.4f} below {best} ("
+    )
     assert behind.notes[0].startswith(line)
     assert behind.warnings == behind.notes[:1]
     is_behind = max(found["macro_f1"] for found in ahead.baselines.values())

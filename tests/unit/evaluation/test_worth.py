@@ -20,22 +20,42 @@ def _worth(
 @pytest.mark.parametrize(
     ("metric", "model", "value", "line"),
     [
-        ("rmse", 3.0, 4.0, "earns its keep: rmse 3.0000, 25.0 % below boosting (4.0000, 1.2 s)"),
+        (
+            "rmse",
+            3.0,
+            4.0,
+            "better than the best baseline: rmse 3.0000, 25.0 % below boosting (4.0000, 1.2 s)",
+        ),
         (
             "rmse",
             4.0,
             3.0,
-            "does not earn its keep: rmse 4.0000, 33.3 % above boosting (3.0000, 1.2 s)",
+            "no better than the best baseline: rmse 4.0000, 33.3 % above boosting (3.0000, 1.2 s)",
         ),
         (
             "macro_f1",
             0.9,
             0.8,
-            "earns its keep: macro_f1 0.9000, 0.1000 above boosting (0.8000, 1.2 s)",
+            "better than the best baseline: macro_f1 0.9000, 0.1000 above boosting (0.8000, 1.2 s)",
         ),
-        ("r2", -0.5, 0.5, "does not earn its keep: r2 -0.5000, 1.0000 below boosting (0.5000, 1."),
-        ("brier", 0.1, 0.0, "does not earn its keep: brier 0.1000, 0.1000 above boosting (0.0000"),
-        ("accuracy", 0.5, 0.5, "does not earn its keep: accuracy 0.5000, as boosting has (0.5000"),
+        (
+            "r2",
+            -0.5,
+            0.5,
+            "no better than the best baseline: r2 -0.5000, 1.0000 below boosting (0.5000, 1.",
+        ),
+        (
+            "brier",
+            0.1,
+            0.0,
+            "no better than the best baseline: brier 0.1000, 0.1000 above boosting (0.0000",
+        ),
+        (
+            "accuracy",
+            0.5,
+            0.5,
+            "no better than the best baseline: accuracy 0.5000, as boosting has (0.5000",
+        ),
     ],
 )
 def test_the_line_says_how_far_and_on_which_side_the_model_is(
@@ -51,7 +71,9 @@ def test_a_gain_that_may_be_chance_is_no_proof() -> None:
     known = _worth("macro_f1", 0.9, 0.8, lower=-0.01, error=0.07)
     unknown = _worth("macro_f1", 0.9, 0.8, lower=math.nan, error=math.nan)
 
-    assert known.line().startswith("may earn its keep: macro_f1 0.9000, 0.1000 above boosting")
+    assert known.line().startswith(
+        "perhaps better than the best baseline: macro_f1 0.9000, 0.1000 above boosting"
+    )
     assert known.line().endswith("this may be chance (standard error of the difference 0.0700)")
     assert unknown.line().endswith("; this may be chance")
 
@@ -60,7 +82,7 @@ def test_rounding_earns_nothing() -> None:
     worth = _worth("accuracy", 0.5 + 1e-14, 0.5, lower=1e-15)
 
     assert not worth.is_better
-    assert worth.line().startswith("does not earn its keep")
+    assert worth.line().startswith("no better than the best baseline")
 
 
 def test_models_that_the_deciding_metric_does_not_tell_apart_are_compared_by_the_next() -> None:
@@ -75,4 +97,4 @@ def test_models_that_the_deciding_metric_does_not_tell_apart_are_compared_by_the
     difference = Difference("log_loss", 0.04, 0.01, 0.02)
     line = Worth("boosting", 0.05, 0.09, 6.3, difference, same="macro_f1").line()
     expected = "log_loss 0.0500, 44.4 % below boosting (0.0900, 6.3 s), at the same macro_f1"
-    assert line == f"earns its keep: {expected}"
+    assert line == f"better than the best baseline: {expected}"
