@@ -25,7 +25,7 @@ def evaluate(
     """Score the model on raw test rows; keep predictions, tables and pictures."""
     from pipeline_lib.evaluation.baselines import EncodedSplits
     from pipeline_lib.evaluation.evaluate import TEST_BATCH_ROWS, evaluate_model
-    from pipeline_lib.evaluation.plots import plot_confusion
+    from pipeline_lib.evaluation.plots import plot_confusion, plot_reliability
     from pipeline_lib.serving import load_model
     from pipeline_lib.tracking.runs import TrackedRun
 
@@ -40,14 +40,15 @@ def evaluate(
         fit_s=trained.fit_s,
     )
     result, tables = evaluation.result, evaluation.tables
-    tracked.log_metrics({f"test/{name}": value for name, value in result.scores.items()})
-    tracked.log_metrics(result.of_baselines())
+    tracked.log_metrics({**result.of_test(), **result.of_baselines()})
     tracked.log_file(result.predictions, "tables")
     if tables is not None:
         tracked.log_text(tables.text, "tables/classification_report.txt")
         tracked.log_table(tables.report, "classes.csv")
         tracked.log_table(tables.confusion_frame(), "confusion.csv")
         tracked.log_figure(plot_confusion(tables.confusion, tables.classes), "confusion.png")
+    if result.reliability is not None:
+        tracked.log_figure(plot_reliability(result.reliability), "reliability.png")
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result.scores.items())
     logger = get_run_logger()
     logger.info("evaluate  test: %s", scores)

@@ -35,6 +35,7 @@ from pipeline_lib.evaluation.metrics import (
     score_answers,
     truth_of,
 )
+from pipeline_lib.evaluation.reliability import reliability
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult, HeldBaseline
 from pipeline_lib.evaluation.row_weights import (
     WEIGHT,
@@ -97,9 +98,12 @@ def evaluate_model(
     counted = CountedRows.of(actual, weight)
     predictions = counted.of_predictions(predictions)
     truth = truth_of(counted.actual, model.target, counted.weight)
-    tables = None
+    tables = how_sure = None
     if isinstance(model.target, ClassTarget):
         tables = class_tables(counted.actual, predictions, counted.weight)
+        if finite:
+            labels = model.target.encode(counted.actual)
+            how_sure = reliability(predictions.values, labels, counted.weight)
     ours = answers_of(predictions, truth)
     scores: Scores = score_answers(truth, ours) if finite else {}
     constant = is_constant(predictions)
@@ -128,6 +132,7 @@ def evaluate_model(
         against_chance=chance,
         fit_s={**({} if fit_s is None else {"": fit_s}), **beside.fit_s},
         worth=worth,
+        reliability=how_sure,
     )
     return Evaluation(result, tables)
 

@@ -1,4 +1,4 @@
-"""Pictures of a training: loss curves and the confusion matrix. Figures, no global state."""
+"""Pictures of a run: loss curves, confusion matrix, reliability. Figures, no global state."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from pipeline_lib.evaluation.reliability import Reliability
 from pipeline_lib.shown import printable
 from pipeline_lib.training.records import EpochRecord
 
@@ -61,4 +62,21 @@ def plot_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Fig
             color = "white" if shares[row, column] > 0.55 else "black"
             text = str(counts[row, column])
             axis.text(column, row, text, ha="center", va="center", color=color)
+    return figure
+
+
+def plot_reliability(reliability: Reliability) -> Figure:
+    """Draw how often the model was right over how sure it was; on the diagonal it is calibrated."""
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color=_TRAIN, linewidth=1, linestyle=":", label="calibrated")
+    said, found = ([getattr(b, key) for b in reliability.bins] for key in ("said", "found"))
+    axis.plot(said, found, color=_VAL, marker="o", label="test rows")
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("probability")
+    axis.set_ylabel("how often it was so")
+    axis.set_title(f"calibration error {reliability.error:.3f}")
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
     return figure

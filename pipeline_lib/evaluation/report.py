@@ -11,6 +11,7 @@ from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import EvergreenError
 from pipeline_lib.evaluation.comparison import Scores
 from pipeline_lib.evaluation.gate import ChampionScores, Decision
+from pipeline_lib.evaluation.reliability import Reliability
 from pipeline_lib.evaluation.results import EvaluationResult
 from pipeline_lib.monitoring.drift_report import DriftReport, escape
 from pipeline_lib.wording import examples, first_line
@@ -72,6 +73,8 @@ class DecisionRecord:
             parts += ["## The categories", self._categories()]
         if self.result.classes:
             parts += ["## Class by class", self._classes()]
+        if self.result.reliability is not None:
+            parts += ["## How sure it is", *_how_sure(self.result.reliability, self.task)]
         training = {name: escape(text) for name, text in self.training.items()}
         parts += ["## The training", _bullets(training)]
         parts += ["## Where to look", _bullets(self.links)]
@@ -205,6 +208,19 @@ def _bullets(facts: Mapping[str, str]) -> str:
 
 def _words(words: Words) -> str:
     return f"{words.n:,}: {examples(words.some)}" if words.n else ""
+
+
+def _how_sure(reliability: Reliability, task: Task) -> tuple[str, str]:
+    """Return a line and a table: probabilities beside what happened."""
+    what = "the positive class" if task == "binary" else "the predicted class"
+    error = (
+        f"Calibration error {reliability.error:.3f}: so far are probabilities of {what} from how "
+        "often it was so, on average."
+    )
+    rows = (
+        (f"{each.said:.3f}", f"{each.found:.3f}", f"{each.n_rows:,}") for each in reliability.bins
+    )
+    return error, _table(("probability", "how often it was so", "rows"), rows)
 
 
 def _rare(change: LedgerChange) -> str:

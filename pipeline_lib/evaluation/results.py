@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline_lib.evaluation.comparison import Difference, Scores
+from pipeline_lib.evaluation.reliability import Reliability
 from pipeline_lib.evaluation.worth import Worth
 
 
@@ -46,7 +47,8 @@ class EvaluationResult:
     metric, how much better than its own answers at random rows, where guesses can beat a constant.
     `fit_s` are the seconds that the training of each baseline took, and of the model under an empty
     name, if that is known. `worth` is the model beside the best baseline that it is not itself;
-    None if no metric compares them.
+    None if no metric compares them. `reliability` says whether the probabilities of a
+    classification mean what they say; None if they are not finite.
     """
 
     scores: Scores
@@ -62,6 +64,14 @@ class EvaluationResult:
     against_chance: Difference | None = None
     fit_s: Mapping[str, float] = field(default_factory=dict[str, float])
     worth: Worth | None = None
+    reliability: Reliability | None = None
+
+    def of_test(self) -> dict[str, float]:
+        """Return the scores of the model, and its calibration error, for MLflow."""
+        found = {f"test/{name}": value for name, value in self.scores.items()}
+        if self.reliability is not None:
+            found["test/calibration_error"] = self.reliability.error
+        return found
 
     def of_baselines(self) -> dict[str, float]:
         """Return the scores of the baselines and the seconds of their training, for MLflow.

@@ -69,12 +69,30 @@ def test_statistics_of_the_target_are_for_columns_of_more_than_two_categories(
 @given(n_train=st.integers(1, 100_000_000), n_classes=st.integers(0, 1_000))
 def test_a_few_more_rows_hardly_change_the_trees(n_train: int, n_classes: int) -> None:
     less, more = (
-        boosting_settings(TableShape(n, n_classes, (), 1)) for n in (n_train, n_train + 100)
+        boosting_settings(TableShape(n, n_classes, (), 9)) for n in (n_train, n_train + 100)
     )
 
     assert 0.03 <= less.learning_rate <= more.learning_rate <= 0.1
-    assert 15 <= less.num_leaves <= more.num_leaves <= less.num_leaves + 1
     assert more.learning_rate - less.learning_rate <= 0.002
+    for name in ("num_leaves", "min_child_samples", "min_data_per_group"):
+        assert getattr(less, name) <= getattr(more, name) <= getattr(less, name) + 1
+
+
+def test_trees_of_a_million_rows_have_lightgbms_own_settings() -> None:
+    from lightgbm import LGBMClassifier
+
+    trees = boosting_settings(TableShape(1_000_000, 2, (9,), 9))
+
+    own = LGBMClassifier().get_params()
+    for name in ("learning_rate", "num_leaves", "min_child_samples"):
+        assert getattr(trees, name) == own[name]
+    documented = {"min_data_per_group": 100, "cat_smooth": 10, "cat_l2": 10}
+    assert {name: getattr(trees, name) for name in documented} == documented
+
+
+def test_trees_of_few_columns_see_all_of_them() -> None:
+    assert boosting_settings(TableShape(4_000, 2, (4, 4), 3)).feature_fraction == 1.0
+    assert boosting_settings(TableShape(4_000, 2, (4, 4), 4)).feature_fraction == 0.7
 
 
 @given(n_train=st.integers(1, 100_000_000))

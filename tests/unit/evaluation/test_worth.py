@@ -64,7 +64,7 @@ def test_the_line_says_how_far_and_on_which_side_the_model_is(
     worth = _worth(metric, model, value)
 
     assert worth.line().startswith(line)
-    assert worth.is_better is line.startswith("earns")
+    assert worth.is_better is line.startswith("better")
 
 
 def test_a_gain_that_may_be_chance_is_no_proof() -> None:
@@ -78,7 +78,7 @@ def test_a_gain_that_may_be_chance_is_no_proof() -> None:
     assert unknown.line().endswith("; this may be chance")
 
 
-def test_rounding_earns_nothing() -> None:
+def test_rounding_makes_nothing_better() -> None:
     worth = _worth("accuracy", 0.5 + 1e-14, 0.5, lower=1e-15)
 
     assert not worth.is_better
