@@ -126,7 +126,7 @@ def boosting_settings(shape: TableShape) -> BoostingSettings:
     >>> large.learning_rate, large.num_leaves, large.min_data_per_group
     (0.055, 22, 32)
     """
-    small, n_columns = BoostingSettings(), len(shape.n_categories) + shape.n_numbers
+    small = BoostingSettings()
     way = math.log10(max(1.0, shape.n_train / _SMALL_ROWS)) / math.log10(_LARGE_ROWS / _SMALL_ROWS)
 
     def between(name: str) -> float:
@@ -139,8 +139,6 @@ def boosting_settings(shape: TableShape) -> BoostingSettings:
             "learning_rate": round(min(0.1, between("learning_rate") * classes), 3),
             **{name: round(between(name)) for name in _COUNTS},
             **{name: round(between(name), 2) for name in ("cat_smooth", "cat_l2")},
-            # Of three columns, two alone never show how all of them act together.
-            "feature_fraction": 1.0 if n_columns <= _FEW_COLUMNS else small.feature_fraction,
         }
     )
 
@@ -170,6 +168,15 @@ def _members(auto: AutoSettings, shape: TableShape) -> Iterator[tuple[MemberSett
             f"learning_rate {trees.learning_rate:g} and {trees.num_leaves} leaves for {rows}",
         ),
     )
+    n_columns = len(shape.n_categories) + shape.n_numbers
+    if 1 < n_columns <= _FEW_COLUMNS:
+        why = (
+            f"of {n_columns} columns, {trees.feature_fraction:.0%} do not show how all act together"
+        )
+        yield (
+            trees.model_copy(update={"feature_fraction": 1.0}),
+            Reason("boosting, each tree with all columns", why),
+        )
     many = [n for n in shape.n_categories if n > 2]
     if many:
         said = f"{len(many)} of {len(shape.n_categories)} category columns have more than 2"

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from pipeline_lib.config.model_rules import CATBOOST_INSTALLATION
@@ -26,6 +25,9 @@ from pipeline_lib.models.model import Dimensions, Model
 from pipeline_lib.scratch import scratch_folder
 from pipeline_lib.storage.json_files import Json
 from pipeline_lib.wording import first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TREES_FILE = "trees.json"
 _BATCH_ROWS = 65_536
@@ -221,8 +223,10 @@ def _pool(
     )
 
 
-def _frame(x_cat: npt.NDArray[np.int32], x_num: npt.NDArray[np.float32]) -> pd.DataFrame:
+def _frame(x_cat: npt.NDArray[np.int32], x_num: npt.NDArray[np.float32]) -> "pd.DataFrame":
     """Return columns `f0`, `f1`, …: codes as integers, the only ones that may be categories."""
+    import pandas as pd
+
     columns = [*x_cat.T, *x_num.T]
     return pd.DataFrame({f"f{number}": column for number, column in enumerate(columns)})
 

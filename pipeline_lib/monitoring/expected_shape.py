@@ -2,7 +2,7 @@
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.automatic import TableShape
-from pipeline_lib.config.columns import DatetimeColumn, HashColumn, NumberColumn
+from pipeline_lib.config.columns import CategoryColumn, DatetimeColumn, HashColumn, NumberColumn
 from pipeline_lib.config.splits import PredefinedSplit, TimeSplit
 from pipeline_lib.monitoring.profile import CategoryProfile, Profile
 
@@ -32,5 +32,7 @@ def expected_shape(config: PipelineConfig, profile: Profile, n_rows: int) -> Tab
             categories.append(column.n_buckets)
         elif isinstance(found, CategoryProfile):
             categories.append(found.cardinality)
+        if isinstance(column, CategoryColumn) and column.order is not None:
+            n_numbers += 2
     n_classes = target.cardinality if isinstance(target, CategoryProfile) else 0
     return TableShape(max(1, round(share * n_rows)), n_classes, tuple(categories), n_numbers)

@@ -15,7 +15,7 @@ from pipeline_lib.config.automatic import (
     network_settings,
 )
 from pipeline_lib.config.load import config_yaml, flat_settings
-from pipeline_lib.config.models import AutoSettings, BlendSettings
+from pipeline_lib.config.models import AutoSettings, BlendSettings, BoostingSettings
 from pipeline_lib.config.recipes import CHOSEN
 from pipeline_lib.config.training import TrainingSettings
 from pipeline_lib.errors import TrainingError
@@ -28,7 +28,7 @@ SHAPES = st.builds(
     n_numbers=st.integers(0, 5_000),
 )
 MakeConfig = Callable[..., PipelineConfig]
-SMALL = TableShape(4_000, 2, (3, 40), 5)
+SMALL = TableShape(4_000, 2, (3, 40), 9)
 
 
 def _kinds(shape: TableShape, **auto: Any) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_quick_choice_has_no_network_and_no_training_by_epochs_to_explain() ->
 def test_statistics_of_the_target_are_for_columns_of_more_than_two_categories(
     categories: tuple[int, ...],
 ) -> None:
-    assert _kinds(TableShape(4_000, 2, categories, 5)) == ["boosting", "tabular_mlp", "linear"]
+    assert _kinds(TableShape(4_000, 2, categories, 9)) == ["boosting", "tabular_mlp", "linear"]
 
 
 @given(n_train=st.integers(1, 100_000_000), n_classes=st.integers(0, 1_000))
@@ -90,9 +90,12 @@ def test_trees_of_a_million_rows_have_lightgbms_own_settings() -> None:
     assert {name: getattr(trees, name) for name in documented} == documented
 
 
-def test_trees_of_few_columns_see_all_of_them() -> None:
-    assert boosting_settings(TableShape(4_000, 2, (4, 4), 3)).feature_fraction == 1.0
-    assert boosting_settings(TableShape(4_000, 2, (4, 4), 4)).feature_fraction == 0.7
+@pytest.mark.parametrize(("n_columns", "fractions"), [(1, [0.7]), (5, [0.7, 1.0]), (6, [0.7])])
+def test_trees_of_few_columns_see_all_of_them_too(n_columns: int, fractions: list[float]) -> None:
+    choice = choose(AutoSettings(), TrainingSettings(), TableShape(4_000, 2, (), n_columns))
+
+    trees = [each for each in choice.model.members if isinstance(each, BoostingSettings)]
+    assert [each.feature_fraction for each in trees] == fractions
 
 
 @given(n_train=st.integers(1, 100_000_000))

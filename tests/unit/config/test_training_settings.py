@@ -272,6 +272,7 @@ def test_gradient_boosting_is_still_read_and_means_boosting(table_config: MakeCo
     [
         ({"kind": "boosting"}, "a model of kind boosting"),
         ({"kind": "catboost"}, "a model of kind catboost"),
+        ({"kind": "auto"}, "the trees of `auto`"),
         (
             {"kind": "blend", "members": [{"kind": "linear"}, {"kind": "boosting"}]},
             "a member of kind boosting",

@@ -15,7 +15,7 @@ from pipeline_lib.config import PipelineConfig
 from pipeline_lib.encoding import EncodedSplit, RowWeights
 from pipeline_lib.encoding.tensors import SplitFile
 from pipeline_lib.encoding.weights import counting
-from pipeline_lib.evaluation.baselines import predict_baseline, sampled
+from pipeline_lib.evaluation.baselines import EncodedSplits, predict_baseline, sampled
 from pipeline_lib.evaluation.evaluate import Evaluation, evaluate_model, score_champion
 from pipeline_lib.evaluation.gate import decide_promotion
 from pipeline_lib.fitting import split_rows
@@ -29,8 +29,7 @@ class Night(NamedTuple):
 
     config: PipelineConfig
     model: FittedModel
-    train: SplitFile
-    test: SplitFile
+    splits: EncodedSplits
     test_rows: pa.Table
     evaluation: Evaluation
 
@@ -42,21 +41,23 @@ class Night(NamedTuple):
 
 def _night(folder: Path, config: PipelineConfig, table: pa.Table, batch_rows: int = 1000) -> Night:
     model = fit(config, table)
-    train, _, test = split_rows(table, config)
+    train, val, test = split_rows(table, config)
     counted = counting(train, config.data.weight)
     weights = None
     if config.data.weight is not None:
         weights = RowWeights.fit(config.data.weight, counted)
     files: list[SplitFile] = []
-    for number, rows in enumerate((counted, counting(test, config.data.weight))):
+    for number, part in enumerate((train, val, test)):
+        rows = counting(part, config.data.weight)
         split = EncodedSplit.of(rows, model.encoder, model.target, weights)
         path = folder / f"{number}.parquet"
         write_split(path, split, model.encoder, model.target)
         files.append(SplitFile(path, model.encoder))
     batches = [test.slice(at, batch_rows) for at in range(0, test.num_rows, batch_rows)]
     out = folder / "predictions.parquet"
-    evaluation = evaluate_model(config, model, batches, train=files[0], test=files[1], out=out)
-    return Night(config, model, files[0], files[1], test, evaluation)
+    splits = EncodedSplits(*files)
+    evaluation = evaluate_model(config, model, batches, splits=splits, out=out)
+    return Night(config, model, splits, test, evaluation)
 
 
 def _weighted(table: pa.Table, seed: int = 0) -> pa.Table:
@@ -141,18 +142,13 @@ def test_a_constant_is_the_weighted_share_of_each_class_or_the_weighted_mean(
     night = _night(tmp_path, config, table)
     train = split_rows(table, config)[0].to_pandas()
 
-    values = predict_baseline(
-        "constant",
-        night.train,
-        night.test,
-        target=night.model.target,
-        cardinalities=night.model.encoder.cardinalities,
-        seed=0,
-    ).values
+    training = night.config.training
+    answers = predict_baseline("constant", night.splits, model=night.model, training=training)
+    values = answers.predictions.values
 
     if task == "regression":
         expected = np.average(train["label"], weights=train["w"])
-        assert values.tolist() == pytest.approx([expected] * night.test.n_rows, rel=1e-6)
+        assert values.tolist() == pytest.approx([expected] * night.splits.test.n_rows, rel=1e-6)
     else:
         shares = train.groupby("label")["w"].sum() / train["w"].sum()
         assert values[0].tolist() == pytest.approx(shares.sort_index().tolist(), rel=1e-6)
@@ -162,9 +158,9 @@ def test_a_sample_keeps_the_weight_of_each_row(
     tmp_path: Path, table_config: MakeConfig, toy_table: MakeTable
 ) -> None:
     night = _night(tmp_path, _config(table_config, "multiclass"), _weighted(toy_table(400)))
-    every = night.train.read(range(night.train.n_groups))
+    every = night.splits.train.read(range(night.splits.train.n_groups))
 
-    some = sampled(night.train, 50, seed=3)
+    some = sampled(night.splits.train, 50, seed=3)
 
     assert some.weight is not None
     assert every.weight is not None
@@ -183,8 +179,7 @@ def _reweighted(
         ),
         night.model,
         [rows],
-        train=night.train,
-        test=night.test,
+        splits=night.splits,
         out=folder / "predictions.parquet",
     )
     return evaluation, rows
