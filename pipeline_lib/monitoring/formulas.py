@@ -4,6 +4,7 @@ Least squares over all of them shows whether they do; then columns are left away
 as the rest still does, so that `cnt = casual + registered` is reported, whatever else is there.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -74,14 +75,20 @@ def find_formulas(target: str, y: Floats, numbers: Mapping[str, Floats]) -> list
     full = {n: x[rows] for n, x in numbers.items() if np.isnan(x[rows]).mean() <= 0.1}
     complete = ~np.isnan(np.column_stack([y, *full.values()])).any(axis=1)
     y, full = y[complete], {n: x[complete] for n, x in full.items()}
-    full = {n: x for n, x in full.items() if x.std() > 0}
-    if len(y) < _LEAST_ROWS or y.std() == 0 or not full:
+    full = {n: x for n, x in full.items() if _varies(x)}
+    if len(y) < _LEAST_ROWS or not _varies(y) or not full:
         return []
     found: list[Formula] = []
     for is_product in (False, True):
         left = {n: x for n, x in full.items() if not any(n in f.weights for f in found)}
         found += _of_one_kind(target, y, left, is_product=is_product)
     return found
+
+
+def _varies(values: Floats) -> bool:
+    """Return whether numbers differ, and by less than what squares can hold (about 1e154)."""
+    with np.errstate(over="ignore"):
+        return 0 < float(values.std()) < math.inf
 
 
 def _of_one_kind(

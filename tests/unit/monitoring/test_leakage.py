@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config.columns import CategoryColumn, NumberColumn
 from pipeline_lib.config.data import Task
+from pipeline_lib.monitoring.formulas import find_formulas
 from pipeline_lib.monitoring.leakage import Leak, find_leaks, leaks_in
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -288,3 +289,14 @@ def test_of_real_tables_only_what_leaks_is_told(
     found = find_leaks(table, [n for n in table.column_names if n != target], target, task)
 
     assert {leak.columns for leak in found} == expected
+
+
+def test_numbers_whose_squares_are_infinite_are_in_no_formula() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=400)
+
+    huge = find_formulas("y", np.exp(x) * 1e200, {"x": x})
+    beside = find_formulas("y", 2 * x, {"x": x, "huge": x * 1e200})
+
+    assert huge == []
+    assert [formula.weights for formula in beside] == [{"x": 2.0}]
