@@ -5,11 +5,11 @@ Adding one is a class here and a place in `KindSettings` and `ModelSettings`, a 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
-from pipeline_lib.config.settings import Settings
+from pipeline_lib.config.settings import Settings, without_defaults
 
 DEFAULT_MODEL_KIND = "embedding_mlp"
 
@@ -33,6 +33,18 @@ class EmbeddingMLPSettings(Settings):
     dropout_embedding: float = Field(
         default=0.4, ge=0, lt=1, description="dropout probability on the concatenated embeddings"
     )
+    embedding_deviation: float = Field(
+        default=1.0,
+        gt=0,
+        le=10,
+        description="standard deviation of the first embeddings; 1 is torch's own, with which "
+        "embeddings outweigh scaled numbers: 0.1 is better on most tables that have both",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config keeps the digest that it had before first embeddings could be set.
+        return without_defaults(self, handler(self), "embedding_deviation")
 
 
 class TabularMLPSettings(Settings):

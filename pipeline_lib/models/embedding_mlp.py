@@ -161,7 +161,7 @@ class EmbeddingMLPKind(NetworkKind):
 
     def _built(self, dimensions: Dimensions, widths: Sequence[int] | None) -> EmbeddingMLP:
         settings = self.settings
-        return EmbeddingMLP(
+        network = EmbeddingMLP(
             dimensions.cardinalities,
             n_numeric=dimensions.n_numeric,
             d_out=dimensions.d_out,
@@ -171,3 +171,8 @@ class EmbeddingMLPKind(NetworkKind):
             dropout_embedding=settings.dropout_embedding,
             d_embeddings=widths,
         )
+        if settings.embedding_deviation != 1:
+            with torch.no_grad():
+                for table in network.tables:
+                    table.weight.mul_(settings.embedding_deviation)
+        return network

@@ -153,3 +153,22 @@ def test_the_same_seed_builds_the_same_weights() -> None:
 
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(one.head.weight, other.head.weight)
+
+
+def test_first_embeddings_have_the_deviation_that_is_set_and_all_else_stays() -> None:
+    dimensions = Dimensions((2_000,), n_numeric=2, d_out=1, n_classes=2)
+    built: dict[float, EmbeddingMLP] = {}
+    for deviation in (1.0, 0.1):
+        torch.manual_seed(0)
+        settings = EmbeddingMLPSettings(embedding_deviation=deviation)
+        built[deviation] = EmbeddingMLPKind(settings).build(dimensions, _no_rows(dimensions))
+
+    plain, small = built[1.0], built[0.1]
+    assert small.tables[0].weight.std().item() == pytest.approx(0.1, rel=0.02)
+    assert torch.equal(small.tables[0].weight, plain.tables[0].weight * 0.1)
+    assert torch.equal(small.head.weight, plain.head.weight)
+
+
+def test_a_config_that_sets_no_deviation_is_the_config_it_was() -> None:
+    assert "embedding_deviation" not in EmbeddingMLPSettings().model_dump()
+    assert EmbeddingMLPSettings(embedding_deviation=0.1).model_dump()["embedding_deviation"] == 0.1
