@@ -21,9 +21,7 @@ def unheeded_smoothing(model: Settings, loss: LossSettings | None) -> Iterator[M
     if not isinstance(loss, CrossEntropy) or not loss.label_smoothing:
         return
     if isinstance(model, AutoSettings):
-        said = (
-            "`model: {kind: auto}` has trees, which cannot learn with label smoothing; set it to 0"
-        )
+        said = "the trees of `auto` cannot learn with label smoothing; set it to 0"
         yield wrong(said, "training.loss.label_smoothing")
         return
     for kind, keys in _models(model):
