@@ -36,7 +36,6 @@ _OF_LARGE = {
     "cat_smooth": 10.0,
     "cat_l2": 10.0,
 }
-_FEW_COLUMNS = 5
 # Rows from which networks are wider: on small tables 128 are as good as 192, and cheaper.
 _NETWORK_ROWS, _WIDTH, _MOST_WIDTH = 4_000, 128, 512
 # Inputs of a network that bins of numbers may become.
@@ -143,6 +142,13 @@ def boosting_settings(shape: TableShape) -> BoostingSettings:
     )
 
 
+def _settings_of_large(trees: BoostingSettings) -> BoostingSettings:
+    """Return LightGBM's own settings; those of categories are of the same order."""
+    whole = {"feature_fraction": 1.0, "bagging_fraction": 1.0}
+    counts = {name: int(_OF_LARGE[name]) for name in _COUNTS}
+    return trees.model_copy(update={**_OF_LARGE, **counts, **whole})
+
+
 def network_settings(shape: TableShape) -> TabularMLPSettings:
     """Return settings of a network: wider for more rows, fewer bins a number for many numbers.
 
@@ -168,14 +174,13 @@ def _members(auto: AutoSettings, shape: TableShape) -> Iterator[tuple[MemberSett
             f"learning_rate {trees.learning_rate:g} and {trees.num_leaves} leaves for {rows}",
         ),
     )
-    n_columns = len(shape.n_categories) + shape.n_numbers
-    if 1 < n_columns <= _FEW_COLUMNS:
-        why = (
-            f"of {n_columns} columns, {trees.feature_fraction:.0%} do not show how all act together"
-        )
+    if shape.n_train < _LARGE_ROWS / 10:
         yield (
-            trees.model_copy(update={"feature_fraction": 1.0}),
-            Reason("boosting, each tree with all columns", why),
+            _settings_of_large(trees),
+            Reason(
+                "boosting with LightGBM's own settings",
+                "for exact rules: fast steps, and each tree sees all columns and rows",
+            ),
         )
     many = [n for n in shape.n_categories if n > 2]
     if many:

@@ -139,5 +139,9 @@ def tempered(probs: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[
 
 def label_of(settings: MemberSettings) -> str:
     """Return what the log and the page call a member."""
-    more = isinstance(settings, BoostingSettings) and settings.target_statistics
-    return settings.kind + (" with target statistics" if more else "")
+    if not isinstance(settings, BoostingSettings):
+        return settings.kind
+    if settings.target_statistics:
+        return f"{settings.kind} with target statistics"
+    is_whole = settings.feature_fraction == settings.bagging_fraction == 1
+    return settings.kind + (" on all rows and columns" if is_whole else "")

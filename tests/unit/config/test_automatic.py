@@ -49,13 +49,14 @@ def test_a_choice_is_a_config_of_its_own_and_says_why(shape: TableShape, effort:
 
 
 def test_trees_a_network_and_a_linear_model_are_blended() -> None:
-    assert _kinds(SMALL) == ["boosting", "boosting", "tabular_mlp", "linear"]
+    assert _kinds(SMALL) == ["boosting", "boosting", "boosting", "tabular_mlp", "linear"]
 
 
 def test_a_quick_choice_has_no_network_and_no_training_by_epochs_to_explain() -> None:
     choice = choose(AutoSettings(effort="quick"), TrainingSettings(), SMALL)
 
-    assert [member.kind for member in choice.model.members] == ["boosting", "boosting", "linear"]
+    kinds = [member.kind for member in choice.model.members]
+    assert kinds == ["boosting", "boosting", "boosting", "linear"]
     assert "training" not in {reason.part for reason in choice.reasons}
 
 
@@ -63,7 +64,10 @@ def test_a_quick_choice_has_no_network_and_no_training_by_epochs_to_explain() ->
 def test_statistics_of_the_target_are_for_columns_of_more_than_two_categories(
     categories: tuple[int, ...],
 ) -> None:
-    assert _kinds(TableShape(4_000, 2, categories, 9)) == ["boosting", "tabular_mlp", "linear"]
+    choice = choose(AutoSettings(), TrainingSettings(), TableShape(4_000, 2, categories, 9))
+
+    trees = [each for each in choice.model.members if isinstance(each, BoostingSettings)]
+    assert not any(each.target_statistics for each in trees)
 
 
 @given(n_train=st.integers(1, 100_000_000), n_classes=st.integers(0, 1_000))
@@ -90,12 +94,16 @@ def test_trees_of_a_million_rows_have_lightgbms_own_settings() -> None:
     assert {name: getattr(trees, name) for name in documented} == documented
 
 
-@pytest.mark.parametrize(("n_columns", "fractions"), [(1, [0.7]), (5, [0.7, 1.0]), (6, [0.7])])
-def test_trees_of_few_columns_see_all_of_them_too(n_columns: int, fractions: list[float]) -> None:
-    choice = choose(AutoSettings(), TrainingSettings(), TableShape(4_000, 2, (), n_columns))
+def test_small_tables_have_trees_with_lightgbms_own_settings_too() -> None:
+    from lightgbm import LGBMClassifier
 
-    trees = [each for each in choice.model.members if isinstance(each, BoostingSettings)]
-    assert [each.feature_fraction for each in trees] == fractions
+    own = LGBMClassifier().get_params()
+    for n_train, n_trees in ((4_000, 2), (1_000_000, 1)):
+        choice = choose(AutoSettings(), TrainingSettings(), TableShape(n_train, 2, (), 9))
+        trees = [each for each in choice.model.members if isinstance(each, BoostingSettings)]
+        assert len(trees) == n_trees
+        assert trees[-1].learning_rate == own["learning_rate"]
+        assert trees[-1].num_leaves == own["num_leaves"]
 
 
 @given(n_train=st.integers(1, 100_000_000))
