@@ -75,7 +75,7 @@ def plot_reliability(reliability: Reliability) -> Figure:
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
     axis.set_xlabel("probability")
-    axis.set_ylabel("how often it was so")
+    axis.set_ylabel("how often right")
     axis.set_title(f"calibration error {reliability.error:.3f}")
     axis.grid(alpha=0.25)
     axis.legend(frameon=False)

@@ -211,16 +211,16 @@ def _words(words: Words) -> str:
 
 
 def _how_sure(reliability: Reliability, task: Task) -> tuple[str, str]:
-    """Return a line and a table: probabilities beside what happened."""
+    """Return a table and a line: probabilities beside what happened."""
     what = "the positive class" if task == "binary" else "the predicted class"
     error = (
-        f"Calibration error {reliability.error:.3f}: so far are probabilities of {what} from how "
-        "often it was so, on average."
+        f"Calibration error {reliability.error:.3f}: the mean distance between the probability of "
+        f"{what} and how often it was right."
     )
     rows = (
         (f"{each.said:.3f}", f"{each.found:.3f}", f"{each.n_rows:,}") for each in reliability.bins
     )
-    return error, _table(("probability", "how often it was so", "rows"), rows)
+    return _table(("probability", "how often right", "rows"), rows), error
 
 
 def _rare(change: LedgerChange) -> str:

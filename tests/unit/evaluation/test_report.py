@@ -1,5 +1,6 @@
 """One page that says what happened; names from data are shown, never obeyed."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline_lib.config.metrics import METRICS
 from pipeline_lib.encoding.ledger import LedgerChange, Words
 from pipeline_lib.errors import ContractError, Violation
 from pipeline_lib.evaluation.gate import ChampionScores, Check, Decision
+from pipeline_lib.evaluation.reliability import Reliability, ReliabilityBin
 from pipeline_lib.evaluation.report import DecisionRecord, FailureRecord
 from pipeline_lib.evaluation.results import ClassRow, EvaluationResult
 from pipeline_lib.monitoring.drift_report import DriftReport, NightRecord, escape
@@ -210,3 +212,17 @@ def test_the_reason_of_a_stopped_night_names_the_first_broken_rule(
 
     assert record.summary == f"contract broken by toy.csv: column 'x0': 3 rows have no value{more}"
     assert record.to_markdown().count("column 'x0'") == 1
+
+
+def test_the_page_shows_how_sure_the_model_is_beside_how_often_it_was_right() -> None:
+    bins = (ReliabilityBin(0.6, 0.5, 30, 0.25), ReliabilityBin(0.9, 0.9, 90, 0.75))
+    sure = replace(_record().result, reliability=Reliability(bins))
+
+    page = replace(_record(), result=sure).to_markdown()
+
+    assert _rows_of_table(page, "How sure it is") == [
+        ["0.600", "0.500", "30"],
+        ["0.900", "0.900", "90"],
+    ]
+    assert "Calibration error 0.025" in page
+    assert "## How sure it is" not in _record().to_markdown()
