@@ -1,7 +1,7 @@
 """The kinds of models, by their settings.
 
-Adding one is a class here and a place in `KindSettings` and `ModelSettings`, a file in
-`pipeline_lib.models`, and one `case` in `pipeline_lib.models.build`.
+Adding one is a class here and a place in `AnyKind`, a file in `pipeline_lib.models`, and one `case`
+in `pipeline_lib.models.build`.
 """
 
 from collections.abc import Mapping
@@ -240,17 +240,16 @@ def _with_kind(value: object) -> object:
     return {"kind": DEFAULT_MODEL_KIND, **cast("Mapping[str, object]", value)}
 
 
-# The settings of a kind of model: what is trained, and what a saved model holds.
-KindSettings = Annotated[
+AnyKind = (
     EmbeddingMLPSettings
     | TabularMLPSettings
     | LinearSettings
     | BoostingSettings
     | CatBoostSettings
-    | BlendSettings,
-    Field(discriminator="kind"),
-    BeforeValidator(_with_kind),
-]
+    | BlendSettings
+)
+# The settings of a kind of model: what is trained, and what a saved model holds.
+KindSettings = Annotated[AnyKind, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 
 
 class AutoSettings(Settings):
@@ -268,14 +267,7 @@ class AutoSettings(Settings):
     )
 
 
+# What a config may name.
 ModelSettings = Annotated[
-    AutoSettings
-    | EmbeddingMLPSettings
-    | TabularMLPSettings
-    | LinearSettings
-    | BoostingSettings
-    | CatBoostSettings
-    | BlendSettings,
-    Field(discriminator="kind"),
-    BeforeValidator(_with_kind),
+    AutoSettings | AnyKind, Field(discriminator="kind"), BeforeValidator(_with_kind)
 ]

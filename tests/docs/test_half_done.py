@@ -43,8 +43,7 @@ UNIONS = (
     "Column",
     "LossSettings",
     "MemberSettings",
-    "KindSettings",
-    "ModelSettings",
+    "AnyKind",
     "OptimizerSettings",
     "Rule",
     "Scaling",
@@ -169,7 +168,7 @@ def _add_by_half(copy: Path, union: str) -> None:
         for file in sorted((copy / "pipeline_lib" / "config").glob("*.py"))
         if re.search(rf"^{union} = ", text := file.read_text(encoding="utf-8"), re.MULTILINE)
     )
-    line = re.compile(rf"^{union} = (Annotated\[)?", re.MULTILINE)
+    line = re.compile(rf"^{union} = (Annotated\[|\(\n)?", re.MULTILINE)
     cls = f'class Half{union}(Settings):\n    kind: Literal["half"] = "half"\n\n\n'
     changed = line.sub(lambda found: f"{cls}{found[0]}Half{union} | ", text, count=1)
     file.write_text(changed, encoding="utf-8")
