@@ -145,8 +145,7 @@ def boosting_settings(shape: TableShape) -> BoostingSettings:
 def _settings_of_large(trees: BoostingSettings) -> BoostingSettings:
     """Return LightGBM's own settings; those of categories are of the same order."""
     whole = {"feature_fraction": 1.0, "bagging_fraction": 1.0}
-    counts = {name: int(_OF_LARGE[name]) for name in _COUNTS}
-    return trees.model_copy(update={**_OF_LARGE, **counts, **whole})
+    return trees.model_copy(update={**_OF_LARGE, **whole})
 
 
 def network_settings(shape: TableShape) -> TabularMLPSettings:

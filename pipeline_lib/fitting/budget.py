@@ -26,14 +26,14 @@ from pipeline_lib.config.models import (
 )
 from pipeline_lib.config.settings import Settings
 from pipeline_lib.config.training import TrainingSettings
-from pipeline_lib.errors import TrainingError
+from pipeline_lib.errors import StorageError, TrainingError
 from pipeline_lib.fitting.by_epochs import NetworkTraining
 from pipeline_lib.fitting.in_one_call import EstimatorTraining
 from pipeline_lib.fitting.training import Training, TrainingInput
 from pipeline_lib.models import EstimatorKind, ModelKind, NetworkKind, member_kind, model_kind
 from pipeline_lib.models.blend import label_of
 from pipeline_lib.storage.digests import digest_json
-from pipeline_lib.storage.json_files import Json, write_json
+from pipeline_lib.storage.json_files import REFUSALS, Json, write_json
 from pipeline_lib.training.batches import batch_bounds
 from pipeline_lib.training.compiling import load_compiler_unused
 from pipeline_lib.training.rows import Rows, TensorSplit
@@ -105,6 +105,7 @@ def within_budget(
     Raises:
         TrainingError: the budget is too small for the shortest training there is, or the kind is
             none whose length is known.
+        StorageError: the file cannot be written.
     """
     config, model = given.config, given.config.model
     if isinstance(model, AutoSettings) or kind.settings != model:
@@ -124,7 +125,10 @@ def _plan(given: TrainingInput, model: KindSettings, file: Path | None) -> Plan:
     plan = _planned(given, model)
     if file is not None:
         made = _Kept(asked=asked, model=plan.model, training=plan.training, lines=plan.lines)
-        write_json(file, cast("Json", made.model_dump(mode="json")))
+        try:
+            write_json(file, cast("Json", made.model_dump(mode="json")))
+        except OSError as error:
+            raise StorageError(f"cannot write {file}: {error.strerror or error}") from error
     return plan
 
 
@@ -132,7 +136,7 @@ def _read(file: Path, asked: str) -> Plan | None:
     """Return the plan that a file holds, if it is whole and was made for the same."""
     try:
         kept = _Kept.model_validate(json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError):
+    except (OSError, *REFUSALS):
         return None
     return Plan(kept.model, kept.training, kept.lines) if kept.asked == asked else None
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config import PipelineConfig
 from pipeline_lib.config.models import BlendSettings, BoostingSettings, LinearSettings
-from pipeline_lib.errors import TrainingError
+from pipeline_lib.errors import StorageError, TrainingError
 from pipeline_lib.fitting import TrainingSession, start_on_rows
 from pipeline_lib.fitting.budget import Cost, shared_out, within_budget
 from pipeline_lib.models import member_kind
@@ -163,7 +163,9 @@ def test_a_plan_is_kept_and_taken_again(session: TrainingSession, tmp_path: Path
     assert said == lines
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 1}', '{"version": 2}'])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", "[" * 100_000, '{"version": 1}', '{"version": 2}']
+)
 def test_a_plan_that_cannot_be_read_is_made_again(
     session: TrainingSession, tmp_path: Path, damage: str
 ) -> None:
@@ -173,6 +175,13 @@ def test_a_plan_that_cannot_be_read_is_made_again(
     config, _, _ = _with_budget(session, file)
 
     assert json.loads(file.read_text("utf-8"))["model"] == config.model.model_dump(mode="json")
+
+
+def test_a_plan_that_cannot_be_written_is_an_error_with_its_place(
+    session: TrainingSession, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*gone.plan\.json: No such file"):
+        _with_budget(session, tmp_path / "gone" / "plan.json")
 
 
 def test_another_budget_is_another_plan(session: TrainingSession, tmp_path: Path) -> None:
